@@ -1,0 +1,99 @@
+"""Configuration: arguments win over the environment, the environment over ``codeweaver.toml``, that over defaults.
+
+A backend named ``qdrant`` reads ``CODEWEAVER_QDRANT_*`` and the table ``[backends.qdrant]`` of the file named by
+``CODEWEAVER_CONFIG`` (default: ``codeweaver.toml`` in the working directory). Unknown settings are errors, secrets are
+``SecretStr``, and no error shows a value.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from codeweaver_backends.types import ValidationResult
+
+__all__ = ["BackendConfig", "EmbeddedConfig", "ServerConfig", "check_config", "describe_validation_error"]
+
+
+class BackendConfig(BaseSettings):
+    """What every backend can be told. Subclasses set ``backend``, the name in the environment and in the file."""
+
+    model_config = SettingsConfigDict(extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+    backend: ClassVar[str] = ""
+
+    timeout: float = Field(default=30.0, gt=0, le=3_600, description="Seconds for a read, or for a batch of a write")
+    retries: int = Field(default=2, ge=0, le=10, description="Further tries of what is safe to retry, within timeout")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, environment, file."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, cls._from_file())
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if cls.backend:
+            cls.model_config["env_prefix"] = f"CODEWEAVER_{cls.backend.upper().replace('-', '_')}_"
+
+    @classmethod
+    def _from_file(cls) -> dict[str, Any]:
+        named = os.environ.get("CODEWEAVER_CONFIG")
+        file = Path(named or "codeweaver.toml")
+        if not cls.backend or not (named or file.is_file()):
+            return {}
+        with file.open("rb") as stream:
+            table: dict[str, Any] = tomllib.load(stream).get("backends", {}).get(cls.backend, {})
+        return table
+
+
+class ServerConfig(BackendConfig):
+    """A backend that is reached over the network."""
+
+    url: str | None = Field(default=None, description="http(s)://host:port; instead of host, port and tls")
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: int | None = Field(default=None, ge=1, le=65_535, description="The engine's own default if absent")
+    tls: bool = False
+    api_key: SecretStr | None = None
+    max_connections: int = Field(default=16, ge=1, le=1_000)
+
+
+class EmbeddedConfig(BackendConfig):
+    """A backend that keeps its data in a folder of this machine."""
+
+    path: Path = Field(description="The folder; it is created if absent")
+
+
+def describe_validation_error(error: ValidationError) -> list[str]:
+    """One line per mistake: the setting and what is wrong with it, never the value."""
+    return [
+        f"{'.'.join(str(part) for part in item['loc']) or 'configuration'}: {item['msg']}"
+        for item in error.errors(include_input=False, include_url=False, include_context=False)
+    ]
+
+
+def check_config(
+    config_class: type[BaseModel],
+    config: BaseModel | Mapping[str, Any],
+    *rules: Callable[[Any], Iterable[str]],
+) -> ValidationResult:
+    """Validate a configuration (an instance or a mapping). Each rule looks at a valid one and gives warnings."""
+    if not isinstance(config, config_class):
+        try:
+            config = config_class(**(config.model_dump() if isinstance(config, BaseModel) else config))
+        except ValidationError as error:
+            return ValidationResult(is_valid=False, errors=describe_validation_error(error))
+    return ValidationResult(is_valid=True, warnings=[warning for rule in rules for warning in rule(config)])

@@ -1,0 +1,421 @@
+"""The contract as data: numbered clauses, each proved by at least one test of the conformance kit.
+
+A clause belongs to a profile (what a backend is certified for) and a level (``core`` counts, ``extended`` is listed).
+``capability`` names the claim whose absence lets a backend deny the clause; a clause without one cannot be denied.
+The pages ``docs/contract.md`` and ``docs/matrix.md`` are generated from this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+__all__ = ["CLAUSES", "CONTRACT_VERSION", "Clause", "Level", "Profile", "clauses_of"]
+
+CONTRACT_VERSION: Final = "1.0"
+
+Profile: TypeAlias = Literal["vector", "scan", "columnar", "hybrid", "streaming", "transactions"]
+Level: TypeAlias = Literal["core", "extended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One promise."""
+
+    id: str
+    sentence: str
+    profile: Profile = "vector"
+    level: Level = "core"
+    capability: str | None = None
+    since: str = "1.0"
+
+    @property
+    def area(self) -> str:
+        """What it is about: the part of the id before the dot."""
+        return self.id.partition(".")[0]
+
+
+_TABLE: Final = (
+    # --- collections ---
+    Clause("collections.create", "A created collection is empty, listed, and described as it was created."),
+    Clause(
+        "collections.exists",
+        "Creating an existing collection raises CollectionExistsError and changes nothing, whatever the settings.",
+    ),
+    Clause(
+        "collections.missing",
+        "Every call on a missing collection raises CollectionNotFoundError, and nothing is created by it.",
+    ),
+    Clause("collections.delete", "Deleting a collection removes it and its points, and no other collection."),
+    Clause("collections.delete-missing", "Deleting a missing collection raises CollectionNotFoundError."),
+    Clause(
+        "collections.recreate",
+        "A collection created again under an old name starts empty, with its new settings, in every open instance.",
+    ),
+    Clause(
+        "collections.names",
+        "Names of 1–80 bytes of UTF-8 without control characters are kept exactly and case-sensitively.",
+    ),
+    Clause("collections.bad-names", "Any other name, and '.' and '..', is refused with InvalidNameError."),
+    Clause("collections.list", "list_collections names every collection once, however many there are."),
+    Clause("collections.count", "vector_count counts the points exactly after every acknowledged write."),
+    Clause("collections.info", "A fresh instance reads the stored dimension, metric and count."),
+    Clause("collections.isolation", "Points of one collection are never seen or touched through another."),
+    Clause(
+        "collections.bad-dimension",
+        "A dimension below 1 or above the declared maximum is refused, and so is anything but an integer.",
+    ),
+    Clause(
+        "collections.first-use",
+        "Concurrent first use initialises once: of concurrent creations of one name exactly one succeeds.",
+    ),
+    # --- ids ---
+    Clause(
+        "ids.round-trip",
+        "Ids come back with value and type kept: any non-empty unicode up to 512 code points, integers 0 … 2^63−1.",
+    ),
+    Clause("ids.distinct", '1 and "1", and strings that differ in a letter\'s case or form, are different points.'),
+    Clause("ids.uuid", "Strings that look like a UUID are kept letter for letter, in every spelling."),
+    Clause(
+        "ids.refused",
+        "bool, float, negative, too large, empty, too long, lone-surrogate, UUID and numpy ids are refused with InvalidIdError, and nothing is written.",
+    ),
+    Clause("ids.replace", "Upserting an existing id replaces the whole point: vector and payload; the count stays."),
+    Clause("ids.last-wins", "Of equal ids in one batch the last wins."),
+    Clause("ids.content", "Points with equal vector and payload and different ids are different points."),
+    Clause("ids.stable", "A fresh instance on the same store replaces and deletes the points of an earlier one."),
+    Clause("ids.delete", "Deleted points are gone from search and count, and nothing else is."),
+    Clause(
+        "ids.delete-unknown",
+        "Deleting unknown ids, repeated ids, or none, is no error, and the known ones among them are deleted.",
+    ),
+    Clause("ids.delete-many", "A delete of thousands of ids deletes them all."),
+    Clause("ids.delete-malformed", "A malformed id in a delete raises InvalidIdError, and nothing is deleted."),
+    Clause(
+        "ids.hostile",
+        "Ids with quotes, backslashes, wildcards, newlines, NUL or expressions are written, replaced and deleted like any other.",
+    ),
+    # --- payload ---
+    Clause(
+        "payload.exact",
+        "Any JSON object comes back exactly: nulls, nesting, empty containers, mixed lists, unicode, NUL.",
+    ),
+    Clause(
+        "payload.numbers",
+        "Numbers keep type and value: 1 and 1.0, true and 1, integers −2^63 … 2^63−1, every finite double.",
+    ),
+    Clause(
+        "payload.keys", "Keys are kept as they are: empty, dotted, quoted, spaced, of any script, differing in case."
+    ),
+    Clause("payload.reserved", "No user key collides with what an adapter stores for itself."),
+    Clause("payload.none", "A payload of None comes back as {}."),
+    Clause(
+        "payload.independent",
+        "Each point of a batch has its own keys and types; none gains or loses any because of another.",
+    ),
+    Clause(
+        "payload.refused",
+        "What JSON cannot say (NaN, infinity, bytes, sets, datetimes, UUIDs, Enums, lone surrogates, non-string keys, larger integers) is refused with InvalidPayloadError, and nothing is written.",
+    ),
+    Clause("payload.copied", "Changing a payload after the call, or a returned one, does not change what is stored."),
+    Clause("payload.untouched", "The caller's points are not changed."),
+    Clause(
+        "payload.size",
+        "A payload up to the declared size is stored; a larger one is refused before anything is written.",
+    ),
+    Clause(
+        "payload.with-payload",
+        "with_payload returns all of the payload, none of it ({} or None), or the named top-level keys.",
+    ),
+    # --- vectors ---
+    Clause(
+        "vectors.round-trip",
+        "The stored vector comes back as given to 1e-6 relative per element, not normalised, as a list of floats.",
+        profile="scan",
+        capability="supports_scan",
+    ),
+    Clause(
+        "vectors.with-vectors",
+        "with_vectors=True returns the stored vector with each hit, as get_vectors does; without it none is returned.",
+        profile="scan",
+        capability="supports_scan",
+    ),
+    Clause(
+        "vectors.dimension",
+        "A vector of another dimension, or an empty one, is refused with InvalidDimensionError on writes and queries; nothing is written.",
+    ),
+    Clause(
+        "vectors.finite",
+        "NaN and infinity, also after the cast to float32, are refused with InvalidVectorError on writes and queries.",
+    ),
+    Clause("vectors.zero-cosine", "The zero vector under cosine is refused on writes and on queries."),
+    Clause("vectors.zero", "Under the other metrics a zero vector is a vector."),
+    Clause("vectors.kinds", "Lists, tuples, array.array, numpy arrays and lists of numpy scalars are vectors alike."),
+    Clause("vectors.not-numbers", "Vectors of anything but numbers are refused; text is never read as a number."),
+    # --- scores ---
+    Clause(
+        "scores.order", "Results come best first: scores never increase, and the ids are those of an exact ranking."
+    ),
+    Clause(
+        "scores.values", "Each score is the contract's formula to 1e-5 · max(1, |s|), dot product scaled by the norms."
+    ),
+    Clause("scores.type", "Each score is a finite Python float; results can be written as JSON."),
+    Clause("scores.repeatable", "The same search on unchanged points gives the same scores."),
+    Clause("scores.ties", "Points of equal score are all returned while the limit allows, none twice."),
+    # --- metrics ---
+    Clause("metrics.cosine", "Cosine is the cosine of the angle, in [−1, 1], whatever the lengths."),
+    Clause(
+        "metrics.dot-product",
+        "Dot product is raw, negative ones included.",
+        capability="supported_distance_metrics:DOT_PRODUCT",
+    ),
+    Clause(
+        "metrics.euclidean",
+        "Euclidean scores are 1 / (1 + distance).",
+        capability="supported_distance_metrics:EUCLIDEAN",
+    ),
+    Clause(
+        "metrics.manhattan",
+        "Manhattan scores are 1 / (1 + distance).",
+        capability="supported_distance_metrics:MANHATTAN",
+    ),
+    Clause(
+        "metrics.unknown",
+        "A metric that is not claimed raises UnsupportedError, an unknown one is refused; nothing falls back and nothing is created.",
+    ),
+    Clause(
+        "metrics.size",
+        "Metric and exactness do not depend on how many points there are, up to the declared exact size.",
+    ),
+    # --- filters ---
+    Clause(
+        "filters.applied", "A filter selects exactly the points that match, before the top-k cut, at every selectivity."
+    ),
+    Clause(
+        "filters.empty",
+        "An empty filter, or an empty or absent list, is no restriction at every level; must_not of an empty filter matches nothing.",
+    ),
+    Clause(
+        "filters.must",
+        "must takes the points that match all, conditions is read as more must; conditions on one field add up.",
+    ),
+    Clause("filters.should", "should takes the points that match at least one, also beside must."),
+    Clause("filters.must-not", "must_not takes the points that match none."),
+    Clause("filters.nested", "Every list takes nested filters, to the declared depth, with the grouping as written."),
+    Clause("filters.dicts", "Plain dicts of filters and conditions are read as the objects they spell."),
+    Clause("filters.aliases", "== != > >= gte < <= lte not_in mean their canonical operators."),
+    Clause("filters.eq", "eq is JSON equality with a scalar, type-strict, 1 == 1.0; on a list, some element equals."),
+    Clause("filters.ne", 'ne is exactly "not eq": it matches points without the field.'),
+    Clause("filters.in", "in matches if some value equals, with mixed types; in [] matches nothing."),
+    Clause("filters.nin", 'nin is exactly "not in"; nin [] matches everything.'),
+    Clause(
+        "filters.range",
+        "gt, ge, lt and le compare numbers by exact value, some element of a list; other values do not match.",
+    ),
+    Clause(
+        "filters.datetime",
+        "A datetime operand compares as an instant, to the microsecond, with RFC 3339 strings.",
+        capability="supports_datetime_ranges",
+    ),
+    Clause(
+        "filters.contains",
+        "contains is a literal, case-sensitive substring of a string, and membership of a list.",
+        capability="supports_contains",
+    ),
+    Clause("filters.exists", "exists is true if the key is there, whatever its value; exists False is its negation."),
+    Clause("filters.is-null", "is_null is true if the key is there and null, not for a list that holds null."),
+    Clause(
+        "filters.regex", "regex is an unanchored RE2 search in strings.", level="extended", capability="supports_regex"
+    ),
+    Clause("filters.falsy", '0, False, "" and None are operands like any other.'),
+    Clause(
+        "filters.missing",
+        "A point without payload or without the field matches no affirmed condition, and every negated one.",
+    ),
+    Clause(
+        "filters.paths",
+        "Fields are dotted into nested objects, never into lists; digits are ordinary keys; a tuple spells keys with dots or empty ones.",
+    ),
+    Clause(
+        "filters.keys",
+        "Fields of any name can be filtered: capitals, spaces, quotes, backslashes, unicode, names of an adapter's own.",
+    ),
+    Clause("filters.hostile", "No value or field name changes the meaning of a query."),
+    Clause("filters.bad-operator", "An unknown operator is refused, naming what is allowed."),
+    Clause("filters.bad-operand", "An operand of the wrong kind is refused with InvalidFilterError."),
+    Clause(
+        "filters.limits",
+        "Filters up to the declared limits (256 values, 256 characters, 64 conditions, depth 8 at least) are answered; beyond them they are refused.",
+    ),
+    Clause(
+        "filters.generated",
+        "Generated filters over generated payloads select what the contract's plain reading selects.",
+    ),
+    # --- thresholds ---
+    Clause("thresholds.inclusive", "score_threshold keeps the points whose returned score is >= it, for each metric."),
+    Clause("thresholds.zero", "0.0 is a threshold, and so is a negative number."),
+    Clause("thresholds.refused", "A threshold that is no finite number is refused."),
+    # --- limits ---
+    Clause("limits.zero", "limit=0 gives an empty list."),
+    Clause("limits.default", "Without a limit ten points are returned."),
+    Clause("limits.beyond", "A limit above the number of points gives all that match, also on an empty collection."),
+    Clause(
+        "limits.maximum",
+        "A limit above the declared maximum is refused, on small collections too; the maximum itself is taken.",
+    ),
+    Clause(
+        "limits.refused",
+        "A negative limit, a bool, a float and a string are refused; anything with __index__ is an integer.",
+    ),
+    # --- batches ---
+    Clause("batches.empty", "Upserting nothing is no error and changes nothing."),
+    Clause(
+        "batches.large", "A batch beyond any engine's page or message size is split by the adapter and stored whole."
+    ),
+    Clause("batches.atomic-validation", "A batch with one bad point raises, and nothing of it is written."),
+    Clause("batches.wrong-argument", "Anything but a list of points is refused as invalid input."),
+    Clause(
+        "batches.columnar",
+        "upsert_batch means what upsert_vectors means.",
+        profile="columnar",
+        capability="supports_columnar",
+    ),
+    Clause(
+        "batches.columnar-refused",
+        "Columns of unequal length, of another dimension or not numeric are refused, and nothing is written.",
+        profile="columnar",
+        capability="supports_columnar",
+    ),
+    # --- consistency ---
+    Clause(
+        "consistency.read-your-writes",
+        "An acknowledged write is seen by the same client's next call, or within the declared visibility.",
+    ),
+    Clause("consistency.overwrite", "After an overwrite the old vector, payload and score are never served."),
+    Clause("consistency.durable", "Acknowledged points are there for a fresh instance on the same store."),
+    Clause(
+        "consistency.concurrent-writes",
+        "Concurrent upserts of different and of equal ids leave each id once, as one of the writers wrote it.",
+    ),
+    Clause(
+        "consistency.search-beside-writes",
+        "Searching beside writes and deletes raises nothing and returns whole points only.",
+    ),
+    # --- scan ---
+    Clause(
+        "scan.get",
+        "get_vectors returns the points of the ids in the order asked, each once, unknown ids left out.",
+        profile="scan",
+        capability="supports_scan",
+    ),
+    Clause(
+        "scan.scroll",
+        "Following the cursor gives every point that matches exactly once, whatever the page size.",
+        profile="scan",
+        capability="supports_scan",
+    ),
+    Clause(
+        "scan.scroll-refused",
+        "A foreign cursor, and a page size below one, is refused.",
+        profile="scan",
+        capability="supports_scan",
+    ),
+    Clause(
+        "scan.count", "count_vectors counts the points that match, exactly.", profile="scan", capability="supports_scan"
+    ),
+    Clause(
+        "scan.delete-by-filter",
+        "delete_by_filter deletes the points that match and no others, and says how many.",
+        profile="scan",
+        capability="supports_scan",
+    ),
+    Clause(
+        "scan.generated",
+        "count, scroll and delete_by_filter select what search selects, for generated filters.",
+        profile="scan",
+        capability="supports_scan",
+    ),
+    # --- lifecycle ---
+    Clause("lifecycle.construct", "A backend is created without I/O and outside any event loop."),
+    Clause("lifecycle.repeat", "Every call can follow every other, in a row and concurrently."),
+    Clause(
+        "lifecycle.close",
+        "After aclose every call raises BackendClosedError at once; closing again is no error.",
+        level="extended",
+    ),
+    Clause(
+        "lifecycle.leaks",
+        "Opening, using and closing leaves no task, no warning and no growing number of threads or descriptors.",
+        level="extended",
+    ),
+    Clause("lifecycle.loops", "A second event loop either works or is refused with a clear BackendError."),
+    Clause("lifecycle.independent", "Closing one instance leaves another usable.", level="extended"),
+    Clause("lifecycle.blocking", "A call holds the event loop no longer than declared.", level="extended"),
+    # --- health ---
+    Clause("health.true", "health_check is True on a working engine and leaves the backend usable."),
+    Clause(
+        "health.false",
+        "health_check is False, and does not raise, where nobody answers, where nobody speaks, and after aclose.",
+        capability="server",
+    ),
+    Clause("health.bounded", "health_check answers within the timeout.", capability="server"),
+    # --- errors ---
+    Clause(
+        "errors.tree",
+        "Everything raised on purpose is below BackendError, the engine's own exception as its cause; invalid input is also a ValueError.",
+    ),
+    Clause(
+        "errors.connection",
+        "With the engine unreachable every call raises BackendConnectionError; none returns as if it had worked.",
+        capability="server",
+    ),
+    Clause(
+        "errors.timeout",
+        "With a silent engine every call ends within the timeout with a BackendConnectionError.",
+        capability="server",
+    ),
+    Clause(
+        "errors.secret",
+        "No secret of the configuration is in a message, a repr or a traceback's text.",
+        capability="server",
+    ),
+    Clause(
+        "errors.unknown-option",
+        "An unknown keyword is refused with an error that is both InvalidInputError and TypeError.",
+    ),
+    Clause("errors.located", "An error says in which operation and on which collection it arose.", level="extended"),
+    # --- capabilities ---
+    Clause(
+        "capabilities.typed", "The plugin states BackendCapabilities, with limits no lower than the contract's floors."
+    ),
+    Clause("capabilities.honest", "Every claimed capability is there: its methods are the backend's own."),
+    Clause(
+        "capabilities.unclaimed",
+        "What is not claimed is refused with UnsupportedError or absent, and what works but is not claimed is reported.",
+    ),
+    Clause("capabilities.base", "Filters, cosine and both kinds of ids cannot be denied."),
+    # --- plugin surface ---
+    Clause(
+        "plugin.surface",
+        "The plugin gives name, type, capabilities, component info, dependencies and backend class, of the right types.",
+    ),
+    Clause("plugin.protocol", "The backend implements every method of VectorBackend itself."),
+    Clause("plugin.stable-name", "The plugin's name, its component info and its registration agree."),
+    # --- config ---
+    Clause(
+        "config.validate",
+        "validate_config returns a ValidationResult: valid for the configuration in use, errors for a wrong one.",
+    ),
+    Clause(
+        "config.secret",
+        "No secret shows in the configuration's repr or in the errors of validating it.",
+        capability="server",
+    ),
+)
+
+CLAUSES: Final[dict[str, Clause]] = {clause.id: clause for clause in _TABLE}
+
+
+def clauses_of(profile: Profile) -> list[Clause]:
+    """The clauses of one profile, in the table's order."""
+    return [clause for clause in CLAUSES.values() if clause.profile == profile]

@@ -1,0 +1,131 @@
+"""Plugins: how a backend presents itself, and how it is found.
+
+A distribution names its plugin class under the entry point group ``codeweaver.backends``. Listing plugins imports
+nothing of them; loading one imports that one only; a broken one is reported by name and never breaks the others.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from codeweaver_backends.capabilities import BaseCapabilities
+from codeweaver_backends.config import check_config
+from codeweaver_backends.errors import PluginError
+from codeweaver_backends.types import BaseComponentInfo, ComponentType, ValidationResult
+
+__all__ = ["ENTRY_POINT_GROUP", "BackendPlugin", "PluginEntry", "config_class_of", "find_plugins", "load_object"]
+
+ENTRY_POINT_GROUP: Final = "codeweaver.backends"
+
+
+class BackendPlugin(ABC):
+    """What a distribution registers. Class methods only: a plugin is never instantiated."""
+
+    @classmethod
+    @abstractmethod
+    def get_plugin_name(cls) -> str:
+        """The name users select it by."""
+
+    @classmethod
+    def get_component_type(cls) -> ComponentType:
+        """What it provides."""
+        return ComponentType.BACKEND
+
+    @classmethod
+    @abstractmethod
+    def get_capabilities(cls) -> BaseCapabilities:
+        """The upper bound of what its backends can do; a connected backend may state less."""
+
+    @classmethod
+    @abstractmethod
+    def get_component_info(cls) -> BaseComponentInfo:
+        """What it says of itself to people."""
+
+    @classmethod
+    def validate_config(cls, config: Any) -> ValidationResult:
+        """Judge a configuration: errors forbid it, warnings advise."""
+        config_class = cls.get_config_class()
+        return check_config(config_class, config) if config_class else ValidationResult(is_valid=True)
+
+    @classmethod
+    def get_dependencies(cls) -> list[str]:
+        """The distributions it needs beyond this one."""
+        return []
+
+    @classmethod
+    @abstractmethod
+    def get_backend_class(cls) -> type:
+        """The backend's class. Import the engine's client here, not at the head of the plugin's module."""
+
+    @classmethod
+    def get_config_class(cls) -> type[BaseModel] | None:
+        """The configuration model; without an override, the annotation of the backend's ``__init__``."""
+        return config_class_of(cls.get_backend_class())
+
+
+def config_class_of(backend_class: type) -> type[BaseModel] | None:
+    """The pydantic model that ``__init__`` takes first, if its annotation says so."""
+    constructor = vars(backend_class).get("__init__") or getattr(backend_class, "__init__")  # noqa: B009
+    try:
+        hints = typing.get_type_hints(constructor)
+    except NameError:
+        return None
+    for name in list(inspect.signature(constructor).parameters)[1:2]:
+        hint = hints.get(name)
+        if isinstance(hint, type) and issubclass(hint, BaseModel):
+            return hint
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class PluginEntry:
+    """A plugin that was found and not yet loaded."""
+
+    name: str
+    entry_point: EntryPoint
+
+    @property
+    def distribution(self) -> str:
+        """Name and version of the distribution that brings it."""
+        dist = self.entry_point.dist
+        return f"{dist.name} {dist.version}" if dist else "unknown"
+
+    def load(self) -> type[BackendPlugin]:
+        """Import it. Raises ``PluginError`` naming the plugin and what is missing."""
+        try:
+            plugin: type[BackendPlugin] = self.entry_point.load()
+            plugin.get_plugin_name()
+        except Exception as error:
+            raise broken(self.name, f"from {self.distribution}", error) from error
+        return plugin
+
+
+def broken(name: str, origin: str, error: Exception) -> PluginError:
+    """The error of a plugin that cannot be used."""
+    if isinstance(error, ModuleNotFoundError):
+        return PluginError(f"the plugin {name!r} ({origin}) needs the module {error.name!r}, which is not installed")
+    return PluginError(f"the plugin {name!r} ({origin}) is broken: {type(error).__name__}: {error}")
+
+
+def find_plugins() -> Mapping[str, PluginEntry]:
+    """Every installed plugin by name, none of them imported."""
+    return {entry.name: PluginEntry(entry.name, entry) for entry in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def load_object(reference: str) -> Any:
+    """The object that ``package.module:attribute`` names."""
+    module, separator, attribute = reference.partition(":")
+    if not separator or not module or not attribute:
+        raise PluginError(f"{reference!r} is not of the form 'package.module:Attribute'")
+    try:
+        return EntryPoint(attribute, reference, ENTRY_POINT_GROUP).load()
+    except Exception as error:
+        raise broken(attribute, module, error) from error

@@ -1,0 +1,233 @@
+"""The protocols a backend implements. Their signatures are fixed: plugins in the wild are written against them.
+
+What each call *means* is the contract (``codeweaver_backends.contract``). A method that is merely the protocol's own
+inherited body does not count as implemented: see :func:`implements`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy.typing as npt
+
+from codeweaver_backends.types import (
+    CollectionInfo,
+    DistanceMetric,
+    FilterLike,
+    HybridStrategy,
+    Payload,
+    PointId,
+    ScrollPage,
+    SearchFilter,
+    SearchResult,
+    VectorPoint,
+)
+
+__all__ = [
+    "ColumnarBackend",
+    "HybridSearchBackend",
+    "ScannableBackend",
+    "StreamingBackend",
+    "TransactionalBackend",
+    "VectorBackend",
+    "implements",
+]
+
+
+@runtime_checkable
+class VectorBackend(Protocol):
+    """Collections of points, searched by nearness: the base of every backend."""
+
+    async def create_collection(
+        self, name: str, dimension: int, distance_metric: DistanceMetric = DistanceMetric.COSINE, **kwargs: Any
+    ) -> None:
+        """Create an empty collection.
+
+        Options: ``payload_indexes={field: type}`` where claimed. Raises ``CollectionExistsError``,
+        ``InvalidNameError``, ``InvalidDimensionError``, ``UnsupportedError`` for a metric that is not claimed.
+        """
+        ...
+
+    async def list_collections(self) -> list[str]:
+        """Name every collection that this backend can open, in any order."""
+        ...
+
+    async def delete_collection(self, name: str) -> None:
+        """Delete the collection and its points, and nothing else. Raises ``CollectionNotFoundError``."""
+        ...
+
+    async def get_collection_info(self, name: str) -> CollectionInfo:
+        """Tell what is stored; the count is exact. Raises ``CollectionNotFoundError``."""
+        ...
+
+    async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
+        """Write or wholly replace points. Of equal ids the last wins. All are written, or the call raises."""
+        ...
+
+    async def search_vectors(
+        self,
+        collection_name: str,
+        query_vector: list[float],
+        limit: int = 10,
+        search_filter: SearchFilter | None = None,
+        score_threshold: float | None = None,
+        **kwargs: Any,
+    ) -> list[SearchResult]:
+        """Return the ``limit`` best points that match, best first.
+
+        Options: ``with_payload`` (``True``, ``False`` or a list of top-level keys), ``with_vectors`` (``bool``).
+        ``score_threshold`` keeps scores ``>= t``.
+        """
+        ...
+
+    async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
+        """Delete points by id; unknown ids are no error."""
+        ...
+
+    async def health_check(self) -> bool:
+        """Whether the engine answers and accepts us. Never raises, changes nothing."""
+        ...
+
+
+@runtime_checkable
+class ScannableBackend(VectorBackend, Protocol):
+    """Reading and deleting without a query vector."""
+
+    async def get_vectors(
+        self,
+        collection_name: str,
+        ids: Sequence[PointId],
+        *,
+        with_payload: bool | Sequence[str] = True,
+        with_vectors: bool = True,
+    ) -> list[VectorPoint]:
+        """The points of these ids, in the order asked; unknown ids are left out, repeated ones come once."""
+        ...
+
+    async def scroll_vectors(
+        self,
+        collection_name: str,
+        *,
+        cursor: str | None = None,
+        limit: int = 256,
+        search_filter: FilterLike | None = None,
+        with_payload: bool | Sequence[str] = True,
+        with_vectors: bool = False,
+    ) -> ScrollPage:
+        """A page of the points that match, in an order that stays while nothing is written.
+
+        Follow ``cursor`` until it is ``None``: every point that was there throughout comes exactly once.
+        """
+        ...
+
+    async def count_vectors(self, collection_name: str, search_filter: FilterLike | None = None) -> int:
+        """How many points match, exactly."""
+        ...
+
+    async def delete_by_filter(self, collection_name: str, search_filter: FilterLike) -> int:
+        """Delete the points that match and return how many. A filter without restriction deletes every point."""
+        ...
+
+
+@runtime_checkable
+class ColumnarBackend(VectorBackend, Protocol):
+    """Writing columns instead of objects."""
+
+    async def upsert_batch(
+        self,
+        collection_name: str,
+        ids: Sequence[PointId],
+        vectors: npt.NDArray[Any],
+        payloads: Sequence[Payload | None] | None = None,
+    ) -> None:
+        """As ``upsert_vectors``, from ids, one float32 matrix of shape ``(len(ids), dimension)`` and payloads."""
+        ...
+
+
+@runtime_checkable
+class HybridSearchBackend(VectorBackend, Protocol):
+    """Dense and sparse search, fused."""
+
+    async def create_sparse_index(
+        self,
+        collection_name: str,
+        fields: list[str],
+        index_type: Literal["keyword", "text", "bm25"] = "bm25",
+        **kwargs: Any,
+    ) -> None:
+        """Index payload fields for text queries."""
+        ...
+
+    async def hybrid_search(
+        self,
+        collection_name: str,
+        dense_vector: list[float],
+        sparse_query: dict[str, float] | str,
+        limit: int = 10,
+        hybrid_strategy: HybridStrategy = HybridStrategy.RRF,
+        alpha: float = 0.5,
+        search_filter: SearchFilter | None = None,
+        **kwargs: Any,
+    ) -> list[SearchResult]:
+        """Search both legs and fuse them; ``alpha`` is the weight of the dense leg, 0 to 1."""
+        ...
+
+    async def update_sparse_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
+        """Replace the sparse vectors of existing points, and nothing else of them."""
+        ...
+
+
+@runtime_checkable
+class StreamingBackend(VectorBackend, Protocol):
+    """Writing and searching without holding everything in memory."""
+
+    async def stream_upsert_vectors(
+        self, collection_name: str, vector_stream: AsyncIterator[list[VectorPoint]], batch_size: int = 100
+    ) -> None:
+        """Upsert what the stream gives, in batches, in order."""
+        ...
+
+    def stream_search_vectors(
+        self, collection_name: str, query_stream: AsyncIterator[list[float]], limit: int = 10
+    ) -> AsyncIterator[list[SearchResult]]:
+        """One query vector in, one result list out, in order."""
+        ...
+
+
+@runtime_checkable
+class TransactionalBackend(VectorBackend, Protocol):
+    """Writes that become visible together or not at all."""
+
+    async def begin_transaction(self) -> str:
+        """Open a transaction for the calling task and return its id."""
+        ...
+
+    async def commit_transaction(self, transaction_id: str) -> None:
+        """Make its writes visible, all at once."""
+        ...
+
+    async def rollback_transaction(self, transaction_id: str) -> None:
+        """Undo its writes exactly."""
+        ...
+
+
+_PROTOCOLS = (
+    VectorBackend,
+    ScannableBackend,
+    ColumnarBackend,
+    HybridSearchBackend,
+    StreamingBackend,
+    TransactionalBackend,
+)
+
+
+def implements(backend: object, protocol: type) -> bool:
+    """Whether ``backend`` (an instance or a class) has its own body for every method of ``protocol``."""
+    cls = backend if isinstance(backend, type) else type(backend)
+    methods = (name for name in dir(protocol) if not name.startswith("_"))
+    return all(_is_own(getattr(cls, name, None), name) for name in methods)
+
+
+def _is_own(method: object, name: str) -> bool:
+    return callable(method) and all(method is not getattr(protocol, name, None) for protocol in _PROTOCOLS)

@@ -1,0 +1,547 @@
+"""The door of every backend: arguments in, judged once, in the form an adapter uses as it is.
+
+A batch becomes ids, one float32 matrix and JSON documents; a search becomes a :class:`Query` with a filter tree.
+Everything the contract forbids raises here, before an engine is touched, with an error that names the argument, the
+kind of the value and what is allowed. Values themselves are not shown: they may be secret, and they may be long.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from codeweaver_backends.capabilities import BackendCapabilities, Limits
+from codeweaver_backends.errors import (
+    InvalidDimensionError,
+    InvalidIdError,
+    InvalidInputError,
+    InvalidNameError,
+    InvalidOptionError,
+    InvalidPayloadError,
+    InvalidVectorError,
+    LimitExceededError,
+    UnsupportedError,
+)
+from codeweaver_backends.facts import INT64_MAX, INT64_MIN
+from codeweaver_backends.filters import Node, normalise
+from codeweaver_backends.types import DistanceMetric, FilterLike, FloatMatrix, Payload, PointId, VectorPoint
+
+__all__ = [
+    "MAX_ID_LENGTH",
+    "Batch",
+    "CollectionSettings",
+    "Page",
+    "Query",
+    "WithPayload",
+    "decode_payload",
+    "encode_payload",
+    "project",
+    "validate_batch",
+    "validate_columns",
+    "validate_create",
+    "validate_ids",
+    "validate_limit",
+    "validate_name",
+    "validate_options",
+    "validate_page",
+    "validate_query",
+    "validate_vector",
+    "validate_with_payload",
+]
+
+MAX_ID_LENGTH: Final = 512
+"""Code points of a string id."""
+
+WithPayload = bool | tuple[str, ...]
+"""All of the payload, none of it, or these top-level keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSettings:
+    """What was decided when a collection was created, and never changes."""
+
+    name: str
+    dimension: int
+    metric: DistanceMetric
+    payload_indexes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Points ready to be written: validated, of equal ids the last kept. All sequences are of one length."""
+
+    ids: list[PointId]
+    vectors: FloatMatrix
+    """float32, C-contiguous, shape ``(len(ids), dimension)``."""
+    payloads: list[Mapping[str, Any]]
+    """As given (``{}`` for ``None``): read them, never keep or change them."""
+    documents: list[bytes]
+    """The payloads as compact UTF-8 JSON: the exact copy."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def chunks(self, size: int) -> Iterable[Batch]:
+        """This batch in pieces of at most ``size`` points."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield Batch(self.ids[part], self.vectors[part], self.payloads[part], self.documents[part])
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A search ready to be translated."""
+
+    vector: FloatMatrix
+    """float32, shape ``(dimension,)``."""
+    limit: int
+    node: Node
+    threshold: float | None
+    with_payload: WithPayload
+    with_vectors: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A scroll ready to be translated."""
+
+    cursor: str | None
+    """Where the last page ended, as the adapter spelt it: a foreign one must raise ``InvalidOptionError``."""
+    limit: int
+    node: Node
+    with_payload: WithPayload
+    with_vectors: bool
+
+
+# --- collections -----------------------------------------------------------------------------------------------------
+
+
+def validate_name(name: object) -> str:
+    """A collection name: 1–80 bytes of UTF-8 without control characters; ``.`` and ``..`` are refused."""
+    if type(name) is not str:
+        raise InvalidNameError(f"a collection name must be a string, not a {type(name).__name__}")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise InvalidNameError("a collection name must not hold a lone surrogate") from None
+    if not 1 <= size <= 80:
+        raise InvalidNameError(f"a collection name must have 1 to 80 bytes of UTF-8, not {size}")
+    if name in (".", ".."):
+        raise InvalidNameError("a collection name must not be '.' or '..'")
+    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in name):
+        raise InvalidNameError("a collection name must not hold control characters")
+    return name
+
+
+def validate_create(
+    name: object,
+    dimension: object,
+    metric: object,
+    options: Mapping[str, Any],
+    capabilities: BackendCapabilities,
+) -> CollectionSettings:
+    """The arguments of ``create_collection``."""
+    checked = validate_name(name)
+    size = _index(dimension, "dimension")
+    if size < 1:
+        raise InvalidDimensionError(f"dimension must be at least 1, not {size}")
+    if size > capabilities.max_vector_dimension:
+        raise InvalidDimensionError(f"dimension must be at most {capabilities.max_vector_dimension}, not {size}")
+    if not isinstance(metric, DistanceMetric):
+        raise InvalidOptionError(f"distance_metric must be a DistanceMetric, not a {type(metric).__name__}")
+    if metric not in capabilities.supported_distance_metrics:
+        allowed = ", ".join(one.name for one in capabilities.supported_distance_metrics)
+        raise UnsupportedError(
+            f"the metric {metric.name} is not supported; supported are {allowed}",
+            capability="supported_distance_metrics",
+        )
+    validate_options(options, ("payload_indexes",))
+    return CollectionSettings(checked, size, metric, _payload_indexes(options.get("payload_indexes"), capabilities))
+
+
+def _payload_indexes(value: object, capabilities: BackendCapabilities) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidOptionError(f"payload_indexes must be a dict of field to type, not a {type(value).__name__}")
+    if value and not capabilities.supports_payload_indexes:
+        raise UnsupportedError("payload indexes are not supported", capability="supports_payload_indexes")
+    for name, kind in value.items():
+        if type(name) is not str or not all(name.split(".")):
+            raise InvalidOptionError("a field of payload_indexes must be a dotted path without empty segments")
+        if kind not in capabilities.payload_index_types:
+            allowed = ", ".join(capabilities.payload_index_types)
+            raise InvalidOptionError(f"the type of the payload index on {name!r} must be one of {allowed}")
+    return dict(value)
+
+
+def validate_options(options: Mapping[str, Any], allowed: Sequence[str]) -> None:
+    """Refuse every keyword that is not allowed."""
+    for name in options:
+        if name not in allowed:
+            known = f"; known are {', '.join(allowed)}" if allowed else ""
+            raise InvalidOptionError(f"unknown option {name!r}{known}")
+
+
+def _index(value: object, name: str) -> int:
+    if isinstance(value, bool | np.bool_):
+        raise InvalidOptionError(f"{name} must be an integer, not a bool")
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InvalidOptionError(f"{name} must be an integer, not a {type(value).__name__}") from None
+
+
+# --- ids -------------------------------------------------------------------------------------------------------------
+
+
+def validate_ids(ids: object) -> list[PointId]:
+    """A list of ids, repeated ones dropped, order kept."""
+    if isinstance(ids, str | bytes | Mapping) or not isinstance(ids, Iterable):
+        raise InvalidIdError(f"ids must be a list of ids, not a {type(ids).__name__}")
+    given = list(ids)
+    _check_ids(given)
+    return list(dict.fromkeys(given))
+
+
+def _check_ids(ids: Iterable[object]) -> None:
+    for position, point_id in enumerate(ids):
+        kind = type(point_id)
+        if kind is int:
+            if not 0 <= point_id <= INT64_MAX:  # type: ignore[operator]
+                raise InvalidIdError(f"the id at position {position} must be an integer of 0 … 2^63−1")
+        elif kind is str:
+            _check_text_id(point_id, position)  # type: ignore[arg-type]
+        else:
+            raise InvalidIdError(
+                f"the id at position {position} must be a string or an integer, not a {kind.__name__}{_hint(kind)}"
+            )
+
+
+def _check_text_id(point_id: str, position: int) -> None:
+    if not 1 <= len(point_id) <= MAX_ID_LENGTH:
+        raise InvalidIdError(
+            f"the id at position {position} must have 1 to {MAX_ID_LENGTH} characters, not {len(point_id)}"
+        )
+    if not point_id.isascii():
+        try:
+            point_id.encode()
+        except UnicodeEncodeError:
+            raise InvalidIdError(f"the id at position {position} holds a lone surrogate") from None
+
+
+def _hint(kind: type) -> str:
+    if issubclass(kind, np.integer):
+        return "; pass int(id)"
+    if kind.__name__ == "UUID":
+        return "; pass str(id)"
+    return ""
+
+
+# --- vectors ---------------------------------------------------------------------------------------------------------
+
+
+def validate_vector(vector: object, settings: CollectionSettings, *, name: str = "query_vector") -> FloatMatrix:
+    """One vector as float32 of shape ``(dimension,)``."""
+    matrix = _matrix([vector], settings, lambda _: name)
+    first: FloatMatrix = matrix[0]
+    return first
+
+
+def _matrix(vectors: Sequence[Any], settings: CollectionSettings, label: Any) -> FloatMatrix:
+    """Pack vectors to one matrix. ``struct`` packs lists faster than numpy, and takes no text for a number."""
+    dimension = settings.dimension
+    packed = np.empty((len(vectors), dimension), dtype=np.float32)
+    view: Any = packed.reshape(-1).view(np.uint8).data
+    pack = struct.Struct(f"{dimension}f").pack_into
+    stride = 4 * dimension
+    for row, vector in enumerate(vectors):
+        kind = type(vector)
+        try:
+            if kind is list or kind is tuple:
+                pack(view, row * stride, *vector)
+            else:
+                packed[row] = _array(vector, dimension)
+        except (struct.error, TypeError, ValueError, OverflowError):
+            raise _bad_vector(vector, dimension, label(row)) from None
+    _check_values(packed, settings.metric, label)
+    return packed
+
+
+def _array(vector: Any, dimension: int) -> Any:
+    if isinstance(vector, str | bytes | Mapping | set):
+        raise TypeError
+    array = np.asarray(vector)
+    if array.dtype.kind not in "fiu" or array.shape != (dimension,):
+        raise ValueError
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def _bad_vector(vector: Any, dimension: int, label: str) -> InvalidInputError:
+    try:
+        size = len(vector)
+    except TypeError:
+        return InvalidVectorError(f"{label} must be a sequence of {dimension} numbers, not a {type(vector).__name__}")
+    if size != dimension:
+        return InvalidDimensionError(f"{label} must have dimension {dimension}, not {size}")
+    return InvalidVectorError(f"{label} must hold numbers only")
+
+
+def _check_values(matrix: FloatMatrix, metric: DistanceMetric, label: Any) -> None:
+    finite = np.isfinite(matrix).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise InvalidVectorError(f"{label(row)} must hold finite float32 numbers only (no NaN, no infinity)")
+    if metric is DistanceMetric.COSINE:
+        nonzero = matrix.any(axis=1)
+        if not nonzero.all():
+            raise InvalidVectorError(f"{label(int(np.argmin(nonzero)))} must not be zero: it has no cosine")
+
+
+# --- payloads --------------------------------------------------------------------------------------------------------
+
+_JSON_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+_LEAF_TYPES: Final = frozenset((str, bool, type(None)))
+
+
+def encode_payload(payload: Mapping[str, Any] | None, limits: Limits) -> bytes:
+    """A payload as compact UTF-8 JSON, or ``InvalidPayloadError`` for what JSON cannot say exactly."""
+    if not payload:
+        if payload is None or isinstance(payload, Mapping):
+            return b"{}"
+        raise InvalidPayloadError(f"payload must be a dict or None, not a {type(payload).__name__}")
+    if type(payload) is not dict:
+        if not isinstance(payload, Mapping):
+            raise InvalidPayloadError(f"payload must be a dict or None, not a {type(payload).__name__}")
+        payload = dict(payload)
+    _check_object(payload, limits.max_payload_depth)
+    try:
+        document = orjson.dumps(payload, option=_JSON_OPTIONS)
+    except TypeError as error:
+        raise InvalidPayloadError(f"payload cannot be written as JSON: {error}") from None
+    if len(document) > limits.max_payload_bytes:
+        raise LimitExceededError(
+            f"payload has {len(document)} bytes of JSON; at most {limits.max_payload_bytes} are allowed",
+            limit="max_payload_bytes",
+        )
+    return document
+
+
+def decode_payload(document: bytes | str) -> Payload:
+    """The payload of a document that :func:`encode_payload` made."""
+    payload: Payload = orjson.loads(document)
+    return payload
+
+
+def _check_object(value: Mapping[Any, Any], depth: int) -> None:
+    for key, inner in value.items():
+        if type(key) is not str:
+            raise InvalidPayloadError(f"payload has a key of type {type(key).__name__}; keys must be strings")
+        if type(inner) not in _LEAF_TYPES:
+            _check_value(inner, depth, key)
+
+
+def _check_value(value: Any, depth: int, key: str) -> None:
+    kind = type(value)
+    if isinstance(value, Enum):
+        raise InvalidPayloadError(f"payload key {key!r} holds an Enum, which JSON cannot say; pass its value")
+    if kind is int or isinstance(value, int):
+        if not INT64_MIN <= value <= INT64_MAX:
+            raise InvalidPayloadError(f"payload key {key!r} holds an integer outside −2^63 … 2^63−1")
+    elif kind is float or isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidPayloadError(f"payload key {key!r} holds {value!r}, which JSON cannot say")
+    elif isinstance(value, dict | list | tuple):
+        if depth <= 1:
+            raise LimitExceededError(f"payload key {key!r} is nested too deeply", limit="max_payload_depth")
+        if isinstance(value, dict):
+            _check_object(value, depth - 1)
+        else:
+            for element in value:
+                if type(element) not in _LEAF_TYPES:
+                    _check_value(element, depth - 1, key)
+    elif not isinstance(value, str):
+        raise InvalidPayloadError(f"payload key {key!r} holds a {kind.__name__}, which JSON cannot say")
+
+
+def validate_with_payload(value: object) -> WithPayload:
+    """The option ``with_payload``: a bool or a list of top-level keys."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, list | tuple) and all(type(key) is str for key in value):
+        return tuple(value)
+    raise InvalidOptionError(f"with_payload must be a bool or a list of keys, not a {type(value).__name__}")
+
+
+def project(payload: Payload, with_payload: WithPayload) -> Payload:
+    """The part of a payload that was asked for."""
+    if with_payload is True:
+        return payload
+    if not with_payload:
+        return {}
+    return {key: payload[key] for key in with_payload if key in payload}
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+def validate_batch(points: object, settings: CollectionSettings, capabilities: BackendCapabilities) -> Batch:
+    """The points of ``upsert_vectors``. The whole batch is judged before a byte of it is sent."""
+    if isinstance(points, str | bytes | Mapping) or not isinstance(points, Iterable):
+        raise InvalidOptionError(f"vectors must be a list of VectorPoint, not a {type(points).__name__}")
+    given: list[VectorPoint] = list(points)
+    try:
+        ids = [point.id for point in given]
+        vectors = [point.vector for point in given]
+        payloads = [point.payload for point in given]
+        sparse = any(point.sparse_vector for point in given)
+    except AttributeError:
+        raise InvalidOptionError("vectors must hold VectorPoint objects only") from None
+    if sparse and not capabilities.supports_hybrid_search:
+        raise UnsupportedError("sparse vectors are not supported", capability="supports_hybrid_search")
+    _check_ids(ids)
+    kept = _last_of_each(ids)
+    matrix = _matrix(vectors, settings, lambda row: f"the vector of point {ids[row]!r}")
+    return _batch(ids, matrix, payloads, kept, capabilities.limits)
+
+
+def validate_columns(
+    ids: object,
+    vectors: object,
+    payloads: object,
+    settings: CollectionSettings,
+    capabilities: BackendCapabilities,
+) -> Batch:
+    """The columns of ``upsert_batch``."""
+    if isinstance(ids, str | bytes | Mapping) or not isinstance(ids, Iterable):
+        raise InvalidIdError(f"ids must be a sequence of ids, not a {type(ids).__name__}")
+    given = list(ids)
+    _check_ids(given)
+    matrix = _column_matrix(vectors, settings, given)
+    if payloads is None:
+        payloads = [None] * len(given)
+    elif isinstance(payloads, str | bytes | Mapping) or not isinstance(payloads, Sequence):
+        raise InvalidOptionError(f"payloads must be a sequence of dicts, not a {type(payloads).__name__}")
+    if len(payloads) != len(given):
+        raise InvalidOptionError(f"payloads must have one entry per id: {len(given)}, not {len(payloads)}")
+    return _batch(given, matrix, payloads, _last_of_each(given), capabilities.limits)
+
+
+def _column_matrix(vectors: object, settings: CollectionSettings, ids: list[PointId]) -> FloatMatrix:
+    if not isinstance(vectors, np.ndarray) or vectors.dtype.kind not in "fiu":
+        raise InvalidVectorError(f"vectors must be a numpy matrix of numbers, not a {type(vectors).__name__}")
+    if vectors.ndim != 2 or vectors.shape[0] != len(ids):
+        raise InvalidVectorError(f"vectors must have shape ({len(ids)}, {settings.dimension}), not {vectors.shape}")
+    if vectors.shape[1] != settings.dimension:
+        raise InvalidDimensionError(f"vectors must have dimension {settings.dimension}, not {vectors.shape[1]}")
+    with np.errstate(over="ignore"):
+        matrix = np.ascontiguousarray(vectors, dtype=np.float32)
+    _check_values(matrix, settings.metric, lambda row: f"the vector of point {ids[row]!r}")
+    return matrix
+
+
+def _last_of_each(ids: list[PointId]) -> list[int] | None:
+    """The positions to keep, or ``None`` for all."""
+    last = {point_id: position for position, point_id in enumerate(ids)}
+    return None if len(last) == len(ids) else sorted(last.values())
+
+
+def _batch(
+    ids: list[PointId],
+    matrix: FloatMatrix,
+    payloads: Sequence[Mapping[str, Any] | None],
+    kept: list[int] | None,
+    limits: Limits,
+) -> Batch:
+    documents = []
+    for position, payload in enumerate(payloads):
+        try:
+            documents.append(encode_payload(payload, limits))
+        except InvalidInputError as error:
+            error.args = (f"point {ids[position]!r}: {error.message}",)
+            error.message = error.args[0]
+            raise
+    contents = [payload or {} for payload in payloads]
+    if kept is not None:
+        ids = [ids[position] for position in kept]
+        matrix = matrix[kept]
+        contents = [contents[position] for position in kept]
+        documents = [documents[position] for position in kept]
+    return Batch(ids, matrix, contents, documents)
+
+
+# --- searches --------------------------------------------------------------------------------------------------------
+
+
+def validate_limit(limit: object, limits: Limits) -> int:
+    """``limit``: an integer of 0 to the declared maximum."""
+    checked = _index(limit, "limit")
+    if checked < 0:
+        raise InvalidInputError(f"limit must not be negative, it is {checked}")
+    if checked > limits.max_limit:
+        raise LimitExceededError(f"limit must be at most {limits.max_limit}, not {checked}", limit="max_limit")
+    return checked
+
+
+def validate_query(
+    query_vector: object,
+    limit: object,
+    search_filter: FilterLike | None,
+    score_threshold: object,
+    options: Mapping[str, Any],
+    settings: CollectionSettings,
+    capabilities: BackendCapabilities,
+) -> Query:
+    """The arguments of ``search_vectors``."""
+    validate_options(options, ("with_payload", "with_vectors"))
+    with_vectors = options.get("with_vectors", False)
+    if not isinstance(with_vectors, bool):
+        raise InvalidOptionError(f"with_vectors must be a bool, not a {type(with_vectors).__name__}")
+    return Query(
+        vector=validate_vector(query_vector, settings),
+        limit=validate_limit(limit, capabilities.limits),
+        node=normalise(search_filter, capabilities),
+        threshold=_threshold(score_threshold),
+        with_payload=validate_with_payload(options.get("with_payload", True)),
+        with_vectors=with_vectors,
+    )
+
+
+def validate_page(
+    cursor: object,
+    limit: object,
+    search_filter: FilterLike | None,
+    with_payload: object,
+    with_vectors: object,
+    capabilities: BackendCapabilities,
+) -> Page:
+    """The arguments of ``scroll_vectors``; a page holds at least one point."""
+    if cursor is not None and not (isinstance(cursor, str) and cursor):
+        raise InvalidOptionError("cursor must be None or what the last page gave")
+    if not isinstance(with_vectors, bool):
+        raise InvalidOptionError(f"with_vectors must be a bool, not a {type(with_vectors).__name__}")
+    size = validate_limit(limit, capabilities.limits)
+    if size < 1:
+        raise InvalidInputError("the limit of a page must be at least 1")
+    node = normalise(search_filter, capabilities)
+    return Page(cursor, size, node, validate_with_payload(with_payload), with_vectors)
+
+
+def _threshold(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | np.floating | np.integer):
+        raise InvalidOptionError(f"score_threshold must be a number, not a {type(value).__name__}")
+    threshold = float(value)
+    if not math.isfinite(threshold):
+        raise InvalidInputError(f"score_threshold must be finite, not {threshold!r}")
+    return threshold
