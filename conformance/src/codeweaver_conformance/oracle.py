@@ -299,12 +299,18 @@ def _key(point_id: object) -> tuple[type, object]:
     return type(point_id), point_id
 
 
+def _is_real(value: object) -> bool:
+    """Python's numbers and numpy's; a wrong backend may give anything."""
+    return isinstance(value, Real)
+
+
 def _wrong_hit(
     got: Sequence[SearchResult], expected: Mapping[tuple[type, object], _Expected], threshold: float | None
 ) -> str | None:
     seen: set[tuple[type, object]] = set()
     for place, hit in enumerate(got):
         hit_is = f"result {place + 1} is {hit.id!r}"
+        value = hit.score
         known = expected.get(_key(hit.id))
         if known is None:
             return f"{hit_is}, and no such point was stored"
@@ -312,14 +318,14 @@ def _wrong_hit(
             return f"{hit_is}, which came before"
         if not known.matches:
             return f"{hit_is}, which the filter does not select: its payload is {known.point.payload!r}"
-        if not isinstance(hit.score, Real):
-            return f"{hit_is} with the score {hit.score!r}, which is no number"
-        if not abs(hit.score - known.score) <= known.tolerance:  # so written, NaN is wrong too
-            return f"{hit_is} with the score {hit.score!r}; expected {known.score:.9g} ± {known.tolerance:.1g}"
-        if threshold is not None and hit.score < threshold:
-            return f"{hit_is} with the score {hit.score!r}, below the threshold of {threshold!r}"
-        if place and hit.score > got[place - 1].score:
-            return f"{hit_is} with the score {hit.score!r}, after one with {got[place - 1].score!r}: not best first"
+        if not _is_real(value):
+            return f"{hit_is} with the score {value!r}, which is no number"
+        if not abs(value - known.score) <= known.tolerance:  # so written, NaN is wrong too
+            return f"{hit_is} with the score {value!r}; expected {known.score:.9g} ± {known.tolerance:.1g}"
+        if threshold is not None and value < threshold:
+            return f"{hit_is} with the score {value!r}, below the threshold of {threshold!r}"
+        if place and value > got[place - 1].score:
+            return f"{hit_is} with the score {value!r}, after one with {got[place - 1].score!r}: not best first"
         seen.add(_key(hit.id))
     return None
 
