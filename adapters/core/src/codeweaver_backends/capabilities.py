@@ -71,6 +71,8 @@ class BackendCapabilities(BaseCapabilities):
     """The operator ``regex`` (RE2 syntax)."""
     supports_payload_indexes: bool = False
     """``create_collection(payload_indexes={field: type})`` makes filters on that field indexed."""
+    supports_multiple_instances: bool = True
+    """Several backends, also of several processes, may have the same store open at once."""
     replace_is_atomic: bool = True
     """A reader never sees a point half replaced, or missing while it is replaced."""
     max_vector_dimension: PositiveInt = 4_096

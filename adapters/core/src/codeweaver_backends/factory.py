@@ -58,6 +58,11 @@ class CodeWeaverFactory:
                 found[name] = error
         return found
 
+    def discover_plugin(self, name: str) -> type[BackendPlugin] | None:
+        """Load the installed plugin of this name, if there is one. Raises ``PluginError`` if it is broken."""
+        entry = find_plugins().get(name)
+        return entry.load() if entry else None
+
     def list_backends(self) -> list[str]:
         """Every name that :meth:`create_backend` may know, without loading anything."""
         return sorted({*self._registered, *find_plugins()})

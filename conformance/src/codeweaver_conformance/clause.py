@@ -1,0 +1,42 @@
+"""How a test cites its clauses, and runs: a plain function to pytest, a coroutine to its author."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from codeweaver_backends.contract import CLAUSES
+
+__all__ = ["clause", "clauses_of_test"]
+
+
+def clause(*ids: str) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]:
+    """Cite clauses of the contract. The test is an ``async def`` whose first argument is ``cw``.
+
+    It becomes a plain function, run on the kit's own event loop, so that it behaves the same whichever asyncio or
+    anyio plugin the user has, and in whichever mode.
+    """
+    unknown = [one for one in ids if one not in CLAUSES]
+    if unknown or not ids:
+        raise ValueError(f"no such clause: {unknown}")
+
+    def decorate(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def run(**arguments: Any) -> None:
+            arguments["cw"].run_test(ids, test, arguments)
+
+        del run.__dict__["__wrapped__"]
+        run.__signature__ = inspect.signature(test)  # type: ignore[attr-defined]
+        return pytest.mark.cw_clause(*ids)(run)
+
+    return decorate
+
+
+def clauses_of_test(item: pytest.Item) -> tuple[str, ...]:
+    """The clauses that a collected test cites; none for a test that is not the kit's."""
+    marker = item.get_closest_marker("cw_clause")
+    return marker.args if marker else ()

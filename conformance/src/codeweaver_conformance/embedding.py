@@ -1,0 +1,32 @@
+"""The third plug-in form: the suite's tests inside a test module of the user's own."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any
+
+import pytest
+
+from codeweaver_conformance import suite
+
+__all__ = ["conformance_tests"]
+
+
+def conformance_tests(backend: str, **settings: Any) -> dict[str, Any]:
+    """Every test of the suite, bound to one backend: ``globals().update(conformance_tests("mypkg.plugin:MyPlugin"))``.
+
+    ``backend`` is a target's or plugin's name, or ``package.module:Plugin``; ``settings`` configure it.
+    """
+    from codeweaver_conformance.plugin import open_session
+
+    @pytest.fixture(scope="session")
+    def cw_session(request: pytest.FixtureRequest) -> Any:
+        yield from open_session(request.config, backend, settings)
+
+    names: dict[str, Any] = {"cw_session": cw_session}
+    for module in pkgutil.iter_modules(suite.__path__):
+        if module.name.startswith("test_"):
+            tests = vars(importlib.import_module(f"{suite.__name__}.{module.name}"))
+            names.update({name: test for name, test in tests.items() if name.startswith("test_")})
+    return names

@@ -1,0 +1,322 @@
+"""What a test is given: ``cw``, the backend under test and the ways to ask of it what the contract promises."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+import pytest
+
+from codeweaver_backends.capabilities import BackendCapabilities, Limits
+from codeweaver_backends.contract import CLAUSES, Clause
+from codeweaver_backends.errors import BackendError
+from codeweaver_backends.types import DistanceMetric, FilterLike, Payload, PointId, SearchResult, VectorPoint
+from codeweaver_conformance import oracle
+from codeweaver_conformance.recorder import Recorder, Transcript
+from codeweaver_conformance.subject import Subject
+
+__all__ = ["DENIED", "NOT_VERIFIED", "ClauseViolation", "Conformance", "Raised", "point"]
+
+T = TypeVar("T")
+
+DENIED = "denied as declared: "
+NOT_VERIFIED = "not verified: "
+TEST_TIMEOUT = 120.0
+"""Seconds after which a test counts as hanging."""
+
+
+class ClauseViolation(AssertionError):
+    """The backend did not keep a clause."""
+
+
+@dataclass(slots=True)
+class Raised:
+    """What a call raised, for a closer look."""
+
+    error: Exception | None = None
+
+
+def point(point_id: PointId, vector: Sequence[float], payload: Payload | None = None) -> VectorPoint:
+    """A point, shortly."""
+    return VectorPoint(point_id, vector, payload)
+
+
+class Conformance:
+    """One run against one subject. Tests share its backend and its event loop; collections are each test's own."""
+
+    def __init__(self, subject: Subject, *, prefix: str, seed: int, cases: int) -> None:
+        self.subject = subject
+        self.prefix = prefix
+        self.seed = seed
+        self.cases = cases
+        self.transcript = Transcript()
+        self._runner = asyncio.Runner()
+        self._numbers = itertools.count(1)
+        self._shared: Any = None
+        self._fixtures: dict[str, str] = {}
+        self._extra: list[Any] = []
+        self._settings: dict[str, tuple[int, DistanceMetric]] = {}
+        self._clauses: tuple[Clause, ...] = ()
+
+    # --- running ---
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run to completion on the run's event loop."""
+        return self._runner.run(coroutine)
+
+    def run_test(self, ids: Sequence[str], test: Callable[..., Awaitable[None]], arguments: Mapping[str, Any]) -> None:
+        """Run one test of these clauses, and leave nothing behind."""
+        self._clauses = tuple(CLAUSES[one] for one in ids)
+        for one in self._clauses:
+            if not self.claims(one.capability):
+                pytest.skip(f"{DENIED}{one.capability}")
+        self.transcript = Transcript()
+        self.run(self._guarded(test, arguments))
+
+    async def _guarded(self, test: Callable[..., Awaitable[None]], arguments: Mapping[str, Any]) -> None:
+        before = set(self._settings)
+        try:
+            async with asyncio.timeout(TEST_TIMEOUT):
+                await test(**arguments)
+        except TimeoutError:
+            self.violated(f"an end within {TEST_TIMEOUT:.0f} s", "none")
+        except (ClauseViolation, pytest.fail.Exception, pytest.skip.Exception):
+            raise
+        except Exception as error:
+            raise ClauseViolation(self._story("no error", f"{type(error).__name__}: {error}", "")) from error
+        finally:
+            await self._tidy(set(self._settings) - before - set(self._fixtures.values()))
+
+    async def _tidy(self, collections: Iterable[str]) -> None:
+        for backend in self._extra:
+            await _close(backend)
+        self._extra.clear()
+        for name in collections:
+            del self._settings[name]
+            try:
+                await (self._shared or self._open()).delete_collection(name)
+            except Exception:  # noqa: BLE001, S110, PERF203 - a broken backend is judged by its tests, not by our broom
+                pass
+
+    def close(self) -> None:
+        """Sweep every collection of this run, and close."""
+
+        async def sweep() -> None:
+            await self._tidy([])
+            backend = self._shared or self._open()
+            try:
+                for name in await backend.list_collections():
+                    if name.startswith(self.prefix):
+                        await backend.delete_collection(name)
+                await _close(backend)
+            except Exception:  # noqa: BLE001, S110 - as above
+                pass
+
+        self.run(sweep())
+        self._runner.close()
+
+    # --- the backend ---
+
+    @property
+    def backend(self) -> Any:
+        """The backend under test: every call is noted for the story of a failure, and passed on unchanged."""
+        return Recorder(self._shared or self._open(), self.transcript)
+
+    def _open(self) -> Any:
+        self._shared = self.subject.create()
+        return self._shared
+
+    def fresh(self, **overrides: Any) -> Any:
+        """Another backend with the same settings, closed after the test. See ``supports_multiple_instances``."""
+        return self._track(self.subject.create(**overrides))
+
+    def at_port(self, port: int, **overrides: Any) -> Any:
+        """A backend that looks for its engine at another port, closed after the test."""
+        return self._track(self.subject.create_at(port, **overrides))
+
+    def _track(self, backend: Any) -> Any:
+        self._extra.append(backend)
+        return Recorder(backend, self.transcript)
+
+    async def reopen(self) -> Any:
+        """Close the backend and open another on the same store, as a restart of the application does."""
+        if self._shared is not None:
+            await _close(self._shared)
+            self._shared = None
+        self._fixtures.clear()
+        return self.backend
+
+    async def another(self) -> Any:
+        """A second backend on the same store: beside the first where that is claimed, else after a restart."""
+        return self.fresh() if self.capabilities.supports_multiple_instances else await self.reopen()
+
+    # --- claims ---
+
+    @property
+    def capabilities(self) -> BackendCapabilities:
+        """What is enforced now: the connected instance's word, or the plugin's where the instance has none."""
+        stated = getattr(self._shared or self._open(), "capabilities", None)
+        if not isinstance(stated, BackendCapabilities):
+            stated = self.subject.registration.capabilities
+        return stated if isinstance(stated, BackendCapabilities) else BackendCapabilities()
+
+    @property
+    def limits(self) -> Limits:
+        """The declared limits."""
+        return self.capabilities.limits
+
+    @property
+    def metrics(self) -> list[DistanceMetric]:
+        """The claimed metrics."""
+        return list(self.capabilities.supported_distance_metrics)
+
+    def claims(self, capability: str | None) -> bool:
+        """Whether a capability, as a clause spells it, is claimed."""
+        if capability is None:
+            return True
+        if capability == "server":
+            return self.subject.has_server
+        name, _, member = capability.partition(":")
+        value = getattr(self.capabilities, name)
+        return DistanceMetric[member] in value if member else bool(value)
+
+    # --- collections and reading back ---
+
+    def new_name(self, hint: str = "") -> str:
+        """A collection name of this run that was not used before; it is deleted after the test if it exists."""
+        name = f"{self.prefix}{next(self._numbers)}{hint}"
+        self._settings[name] = (2, DistanceMetric.COSINE)
+        return name
+
+    async def collection(
+        self,
+        points: Sequence[VectorPoint] = (),
+        *,
+        dimension: int = 2,
+        metric: DistanceMetric = DistanceMetric.COSINE,
+        name: str | None = None,
+        **options: Any,
+    ) -> str:
+        """A new collection that holds these points."""
+        name = name or self.new_name()
+        self._settings[name] = (dimension, metric)
+        await self.backend.create_collection(name, dimension, metric, **options)
+        if points:
+            await self.backend.upsert_vectors(name, list(points))
+        return name
+
+    async def fixture(self, key: str, make: Callable[[], Awaitable[str]]) -> str:
+        """A collection that tests only read, made once in a run."""
+        if key not in self._fixtures:
+            self._fixtures[key] = await make()
+        return self._fixtures[key]
+
+    def query(self, name: str) -> list[float]:
+        """A query vector that any collection of ours takes."""
+        return [1.0] * self._settings[name][0]
+
+    async def everything(
+        self, name: str, search_filter: FilterLike | None = None, backend: Any = None
+    ) -> list[SearchResult]:
+        """Every point that matches, by searching with a limit above the count: all that the base profile offers."""
+        backend = backend or self.backend
+        results: list[SearchResult] = await backend.search_vectors(
+            name, self.query(name), limit=self.limits.exact_size, search_filter=search_filter
+        )
+        return results
+
+    async def ids(self, name: str, search_filter: FilterLike | None = None, backend: Any = None) -> set[PointId]:
+        """The ids of :meth:`everything`. Ids are told apart by type, as Python does for ``1`` and ``"1"``."""
+        found = [result.id for result in await self.everything(name, search_filter, backend)]
+        if len(set(found)) != len(found):
+            self.violated("each point once", found)
+        return set(found)
+
+    async def payloads(self, name: str, backend: Any = None) -> dict[PointId, Payload]:
+        """Payload by id."""
+        return {result.id: result.payload or {} for result in await self.everything(name, backend=backend)}
+
+    async def count(self, name: str, backend: Any = None) -> int:
+        """``vector_count``."""
+        info = await (backend or self.backend).get_collection_info(name)
+        return int(info.vector_count)
+
+    # --- judging ---
+
+    def violated(self, expected: object, got: object, why: str = "") -> NoReturn:
+        """Fail the test, telling the story."""
+        raise ClauseViolation(self._story(expected, got, why))
+
+    def equal(self, got: object, expected: object, why: str = "") -> None:
+        """``got`` is ``expected``, types included."""
+        if not oracle.json_equal(_plain(got), _plain(expected)):
+            self.violated(expected, got, why)
+
+    def true(self, condition: object, expected: str, got: object) -> None:
+        """The condition holds."""
+        if not condition:
+            self.violated(expected, got)
+
+    @contextmanager
+    def raises(self, *allowed: type[Exception], why: str = "") -> Any:
+        """The block raises one of these errors of the contract."""
+        names = " or ".join(one.__name__ for one in allowed)
+        raised = Raised()
+        try:
+            yield raised
+        except allowed as error:
+            raised.error = error
+        except (ClauseViolation, pytest.fail.Exception, pytest.skip.Exception):
+            raise
+        except Exception as error:
+            raise ClauseViolation(self._story(names, f"{type(error).__name__}: {error}", why)) from error
+        else:
+            self.violated(names, "no error", why)
+
+    async def unchanged(self, name: str, before: Mapping[PointId, Payload]) -> None:
+        """The collection holds exactly these payloads: a refused call wrote nothing."""
+        self.equal(await self.payloads(name), dict(before), "the refused call must leave the collection as it was")
+        self.equal(await self.count(name), len(before), "vector_count after the refused call")
+
+    def not_verified(self, reason: str) -> NoReturn:
+        """End the test without a verdict. It counts as a pass nowhere."""
+        pytest.skip(NOT_VERIFIED + reason)
+
+    def reproduction(self) -> str:
+        """A program that makes the test's calls again."""
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.subject.settings.items())
+        arguments = ", ".join(part for part in (repr(self.subject.registration.name), settings) if part)
+        return self.transcript.script(f"CodeWeaverFactory().create_backend({arguments})")
+
+    def _story(self, expected: object, got: object, why: str) -> str:
+        lines = [f"clause {one.id}: {one.sentence}" for one in self._clauses]
+        lines += [f"why:      {why}"] if why else []
+        lines += [f"call:     {self.transcript.last()}", f"expected: {_cut(expected)}", f"got:      {_cut(got)}"]
+        return "\n".join(lines)
+
+
+async def _close(backend: Any) -> None:
+    close = getattr(backend, "aclose", None)
+    if close is not None:
+        try:
+            await close()
+        except BackendError:
+            pass
+
+
+def _plain(value: object) -> Any:
+    """Sets and mappings keyed by ids of two types, as something with a plain equality."""
+    if isinstance(value, set | frozenset):
+        return sorted(([type(one).__name__, one] for one in value), key=repr)
+    if isinstance(value, Mapping) and not all(isinstance(key, str) for key in value):
+        return sorted(([type(key).__name__, key, one] for key, one in value.items()), key=lambda row: repr(row[:2]))
+    return value
+
+
+def _cut(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 1_500 else f"{text[:700]} … {text[-700:]}"
