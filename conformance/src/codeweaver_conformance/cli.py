@@ -1,0 +1,211 @@
+"""The console command ``codeweaver-backends``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from codeweaver_backends import (
+    BackendCapabilities,
+    CodeWeaverFactory,
+    ColumnarBackend,
+    HybridSearchBackend,
+    PluginError,
+    ScannableBackend,
+    StreamingBackend,
+    TransactionalBackend,
+    VectorBackend,
+    find_plugins,
+    implements,
+)
+from codeweaver_backends.testing import find_targets
+from codeweaver_conformance.compare.corpus import Corpus, python_files, read_corpus, stdlib_folder
+from codeweaver_conformance.compare.embed import ModelMissingError, StaticModel
+from codeweaver_conformance.compare.engines import UnknownEngineError, default_engines, parse_settings, resolve_engines
+from codeweaver_conformance.compare.measure import measure
+from codeweaver_conformance.compare.report import Report
+from codeweaver_conformance.compare.workload import QUERIES, Workload
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Vector databases behind one protocol: compare them, and see which are installed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # locals may hold secrets
+)
+
+_PROFILES = (
+    ("search", VectorBackend),
+    ("scan", ScannableBackend),
+    ("columnar", ColumnarBackend),
+    ("hybrid", HybridSearchBackend),
+    ("streaming", StreamingBackend),
+    ("transactions", TransactionalBackend),
+)
+
+
+@app.callback()
+def main() -> None:
+    """Vector databases behind one protocol: compare them, and see which are installed."""
+
+
+@app.command()
+def compare(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(help="Targets or plugins; default: every installed engine that needs no server."),
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="A folder of Python code; default: the running interpreter's standard library.")
+    ] = None,
+    limit_chunks: Annotated[int | None, typer.Option(min=1, help="At most so many definitions, evenly chosen.")] = None,
+    query: Annotated[list[str] | None, typer.Option("--query", "-q", help="Search for this; may be repeated.")] = None,
+    queries: Annotated[Path | None, typer.Option(help="A text file with one query per line.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME.KEY=VALUE", help="A setting of an engine; may be repeated."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Keep the data of embedded engines in this folder; default: a temporary one.")
+    ] = None,
+    certificates: Annotated[Path, typer.Option(help="Where the kit's certificates are.")] = Path(
+        "reports/certificates"
+    ),
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")] = None,
+    svg_file: Annotated[Path | None, typer.Option("--svg", metavar="FILE", hidden=True)] = None,
+) -> None:
+    """Search real source code on every engine, and hold their answers, speed and size side by side.
+
+    Exit status 1 if an engine failed or its answers are not the exact ones; 2 for a mistake in what was asked for.
+    """
+    # A picture has a width of its own; a terminal and a pipe have theirs.
+    console = Console(record=True, width=116) if svg_file else Console()
+    try:
+        named, left_out = (targets, {}) if targets else default_engines()
+        engines = resolve_engines(named, parse_settings(settings or []))
+        texts = _queries(query, queries)
+        model = StaticModel.load()
+        with _progress() as progress:
+            corpus = _corpus(source, limit_chunks, progress)
+            progress.begin("embedding", len(corpus.chunks))
+            vectors = model.embed([chunk.text for chunk in corpus.chunks], progress.advance)
+            workload = Workload(corpus.chunks, vectors, texts, model.embed(texts))
+            measurements = [measure(engine, workload, data, progress) for engine in engines]
+    except (UnknownEngineError, ModelMissingError, _MistakeError) as error:
+        Console(stderr=True).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+        raise typer.Exit(2) from None
+    report = Report(corpus, workload, measurements, certificates)
+    for name, reason in left_out.items():
+        console.print(Text(f"{name} is left out: {reason}", "dim"))
+    report.show(console)
+    if json_file:
+        _parent(json_file).write_text(
+            json.dumps(report.as_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+    if svg_file:
+        console.save_svg(str(_parent(svg_file)), title="codeweaver-backends compare")
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def backends() -> None:
+    """List the installed plugins: what they claim, and the targets they can be tested on."""
+    table = Table()
+    for heading in ("backend", "from", "profiles", "metrics", "dimension", "targets"):
+        table.add_column(heading)
+    targets = find_targets().values()
+    factory = CodeWeaverFactory()
+    for name, entry in sorted(find_plugins().items()):
+        own = ", ".join(target.name for target in targets if target.backend == name)
+        try:
+            registration = factory.get_registration(name)
+        except PluginError as error:
+            table.add_row(name, entry.distribution, Text(error.message, "red"), "", "", own)
+            continue
+        profiles = ", ".join(label for label, protocol in _PROFILES if implements(registration.backend_class, protocol))
+        metrics, dimension = _claims(registration.capabilities)
+        table.add_row(name, entry.distribution, profiles, metrics, dimension, own)
+    Console().print(table)
+
+
+class _MistakeError(Exception):
+    """What was asked for cannot be done."""
+
+
+class _Progress:
+    """A progress bar per stretch of work, the finished ones kept in sight until all is done."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._task: Any = None
+
+    def begin(self, what: str, total: int) -> None:
+        """Open the next bar."""
+        self.finish()
+        self._task = self._bars.add_task(what, total=total)
+
+    def advance(self, steps: int = 1) -> None:
+        """Move it on."""
+        self._bars.advance(self._task, steps)
+
+    def finish(self) -> None:
+        """Take the bar away: what is done needs no room."""
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+
+
+@contextmanager
+def _progress() -> Iterator[_Progress]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        yield _Progress(bars)
+
+
+def _corpus(source: Path | None, limit: int | None, progress: _Progress) -> Corpus:
+    folder = source or stdlib_folder()
+    if not folder.is_dir():
+        raise _MistakeError(f"there is no folder {str(folder)!r}")
+    # The standard library's own tests would be most of it; a folder that somebody names is taken as it is.
+    files = python_files(folder, with_tests=source is not None)
+    progress.begin("reading source code", len(files))
+    corpus = read_corpus(folder, files, progress.advance)
+    if not corpus.chunks:
+        raise _MistakeError(f"no function or class is defined in the Python files of {str(folder)!r}")
+    return corpus.sample(limit)
+
+
+def _queries(given: list[str] | None, file: Path | None) -> list[str]:
+    texts = list(given or [])
+    if file is not None:
+        try:
+            texts += file.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise _MistakeError(f"the queries cannot be read: {error}") from None
+    chosen = list(dict.fromkeys(text.strip() for text in texts if text.strip()))
+    if not chosen and (given or file):
+        raise _MistakeError("the queries are empty")
+    return chosen or list(QUERIES)
+
+
+def _claims(capabilities: object) -> tuple[str, str]:
+    if not isinstance(capabilities, BackendCapabilities):
+        return "", ""
+    metrics = ", ".join(metric.value for metric in capabilities.supported_distance_metrics)
+    return metrics, f"≤ {capabilities.max_vector_dimension:,}"
+
+
+def _parent(file: Path) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file

@@ -1,0 +1,450 @@
+"""The comparison, on a folder small enough to know by heart and the backend that is always there."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from codeweaver_backends import DistanceMetric, MemoryBackend, SearchFilter, SearchResult
+from codeweaver_backends.testing import Target, find_targets
+from codeweaver_conformance.cli import app
+from codeweaver_conformance.compare import engines
+from codeweaver_conformance.compare.corpus import Chunk, python_files, read_corpus, stdlib_folder
+from codeweaver_conformance.compare.embed import ModelMissingError, StaticModel
+from codeweaver_conformance.compare.engines import UnknownEngineError, parse_settings
+from codeweaver_conformance.compare.workload import LIMIT, QUERIES, TOLERANCE, Workload, same_answer
+
+SHAPES = '''
+"""Shapes."""
+
+
+class Circle(Shape):
+    """A round shape.
+
+    More about it.
+    """
+
+    @property
+    def area(self):
+        """The size of the surface [in square metres]."""
+        return 3
+
+    def __repr__(self): return "Circle"
+
+    @functools.lru_cache(maxsize=None)
+    async def _load(self):
+        def helper(): ...
+        return helper
+
+
+if True:
+    try:
+        def draw_httpThing(canvas):
+            """Paint it."""
+    except ImportError:
+        def draw_httpThing(canvas):
+            pass
+    finally:
+        match 1:
+            case 1:
+                class Last: "\\ud800 is half a character"
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    source = tmp_path / "source"
+    (source / "geometry").mkdir(parents=True)
+    (source / "geometry" / "__init__.py").write_text("def open_window(): 'Open a window.'\n")
+    (source / "geometry" / "shapes.py").write_text(SHAPES)
+    (source / "broken.py").write_text("def f(:\n")
+    (source / "null.py").write_bytes(b"def f(): '\x00'\n")
+    (source / "coded.py").write_bytes(b"# coding: no-such-code\n")
+    for skipped in (".hidden", "__pycache__", "site-packages", "env"):
+        (source / skipped).mkdir()
+        (source / skipped / "skipped.py").write_text("def skipped(): ...\n")
+    (source / "env" / "pyvenv.cfg").touch()
+    (source / "tests").mkdir()
+    (source / "tests" / "test_it.py").write_text("def test_it():\n    warned = '\\d'\n    assert warned is 'x'\n")
+    return source
+
+
+def chunks_of(folder: Path) -> dict[str, Chunk]:
+    return {chunk.name: chunk for chunk in read_corpus(folder, python_files(folder)).chunks}
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "120"})
+
+
+# --- the corpus ------------------------------------------------------------------------------------------------------
+
+
+def test_every_definition_is_a_chunk(folder: Path) -> None:
+    corpus = read_corpus(folder, python_files(folder))
+    assert [chunk.name for chunk in corpus.chunks] == [
+        "open_window",
+        "Circle",
+        "Circle.area",
+        "Circle.__repr__",
+        "Circle._load",
+        "Circle._load.helper",
+        "draw_httpThing",
+        "draw_httpThing",
+        "Last",
+        "test_it",
+    ]
+    assert (corpus.files, corpus.unreadable) == (3, 3)
+    assert len({chunk.id for chunk in corpus.chunks}) == len(corpus.chunks)
+
+
+def test_a_chunk_says_what_it_is(folder: Path) -> None:
+    chunks = chunks_of(folder)
+    assert chunks["Circle"].payload == {
+        "path": "geometry/shapes.py",
+        "module": "geometry.shapes",
+        "name": "Circle",
+        "kind": "class",
+        "line": 5,
+        "lines": 17,
+        "has_doc": True,
+        "tags": [],
+    }
+    assert chunks["Circle"].summary == "A round shape."
+    assert chunks["Circle"].id == "geometry/shapes.py:5"
+    assert chunks["open_window"].module == "geometry"
+    assert {name: (chunk.kind, chunk.tags) for name, chunk in chunks.items() if name.startswith("Circle.")} == {
+        "Circle.area": ("method", ("property",)),
+        "Circle.__repr__": ("method", ("dunder",)),
+        "Circle._load": ("method", ("async", "private", "lru_cache")),
+        "Circle._load.helper": ("function", ()),
+    }
+
+
+def test_names_are_read_as_words(folder: Path) -> None:
+    assert chunks_of(folder)["draw_httpThing"].text.split() == ["geometry", "shapes", "draw", "http", "Thing"]
+
+
+def test_text_is_always_encodable(folder: Path) -> None:
+    assert chunks_of(folder)["Last"].text.encode().endswith(b"? is half a character")
+
+
+def test_tests_are_left_out_where_asked(folder: Path) -> None:
+    names = [file.name for file in python_files(folder, with_tests=False)]
+    assert names == ["broken.py", "coded.py", "null.py", "__init__.py", "shapes.py"]
+
+
+def test_a_sample_is_spread_and_repeatable(folder: Path) -> None:
+    corpus = read_corpus(folder, python_files(folder))
+    sample = corpus.sample(4).chunks
+    assert [chunk.name for chunk in sample] == ["open_window", "Circle.area", "Circle._load.helper", "draw_httpThing"]
+    assert corpus.sample(1_000) is corpus
+
+
+def test_the_standard_library_is_a_corpus() -> None:
+    folder = stdlib_folder() / "json"
+    assert "JSONDecoder.raw_decode" in {chunk.name for chunk in read_corpus(folder, python_files(folder)).chunks}
+
+
+# --- the embedding ---------------------------------------------------------------------------------------------------
+
+
+def load_model() -> StaticModel:
+    try:
+        return StaticModel.load()
+    except ModelMissingError as error:
+        pytest.skip(f"THE EMBEDDING IS NOT TESTED, AND NEITHER IS THE COMPARISON: {error}")
+
+
+def test_the_model_is_real() -> None:
+    model = load_model()
+    texts = ["a young dog", "a puppy", "compress data with gzip", "rent a house"]
+    vectors = model.embed(texts)
+    assert vectors.shape == (4, 256)
+    assert vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1.0, abs=1e-6)
+    likeness = vectors @ vectors.T
+    assert likeness[0, 1] > 0.4 > max(likeness[0, 2], likeness[0, 3])
+
+
+def test_the_model_gives_the_same_bits_whatever_the_batch() -> None:
+    model = load_model()
+    texts = [f"{query} {number}" for number in range(40) for query in QUERIES]
+    done: list[int] = []
+    vectors = model.embed(texts, done.append)
+    assert sum(done) == len(texts)
+    assert len(done) > 1
+    assert np.array_equal(vectors[700:703], model.embed(texts[700:703]))
+
+
+def test_a_text_without_a_token_is_refused() -> None:
+    with pytest.raises(ValueError, match="no token"):
+        load_model().embed(["a text", ""])
+
+
+@pytest.mark.parametrize("module", ["safetensors.numpy", "tokenizers", "wordllama"])
+def test_a_missing_module_is_named(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    load_model()
+    monkeypatch.setitem(__import__("sys").modules, module, None)
+    with pytest.raises(ModelMissingError, match=rf"{module}.*codeweaver-conformance\[compare\]"):
+        StaticModel.load()
+
+
+# --- the judge -------------------------------------------------------------------------------------------------------
+
+
+def chunk_at(line: int, **fields: Any) -> Chunk:
+    return replace(Chunk("a.py", "a", "f", "function", line, 3, False, (), ""), **fields)
+
+
+def a_workload(size: int = 30) -> Workload:
+    """Points on a circle, the nearest to the query first; 9 and 10 tie at the border of the answer."""
+    angles = np.linspace(0, 1.5, size)
+    angles[10] = angles[9]
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    chunks = [chunk_at(row, kind="class" if row % 2 else "function") for row in range(size)]
+    return Workload(chunks, vectors, ["the first"], np.array([[1.0, 0.0]], dtype=np.float32))
+
+
+def right_answer(workload: Workload) -> list[tuple[Any, float]]:
+    scores = np.cos(np.linspace(0, 1.5, 30))
+    return [(workload.ids[row], float(scores[row])) for row in range(LIMIT)]
+
+
+def test_the_exact_answer_is_exact() -> None:
+    workload = a_workload()
+    (search,) = workload.unfiltered
+    answer = right_answer(workload)
+    assert workload.is_exact(search, answer)
+    assert workload.recall(search, answer) == 1.0
+    tied = [*answer[:9], (workload.ids[10], answer[9][1])]
+    assert workload.is_exact(search, tied)
+    assert same_answer(answer, tied)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda answer: answer[:-1],
+        lambda answer: [answer[0], *answer[:-1]],
+        lambda answer: [answer[1], answer[0], *answer[2:]],
+        lambda answer: [(answer[0][0], answer[0][1] - 3 * TOLERANCE), *answer[1:]],
+        lambda answer: [*answer[:-1], ("a.py:20", answer[-1][1])],
+        lambda answer: [*answer[:-1], ("nobody", answer[-1][1])],
+        lambda answer: [*answer[:-1], (9, answer[-1][1])],
+    ],
+    ids=["missing", "doubled", "order", "score", "another", "unknown", "type"],
+)
+def test_another_answer_is_not_exact(spoil: Any) -> None:
+    workload = a_workload()
+    (search,) = workload.unfiltered
+    assert not workload.is_exact(search, spoil(right_answer(workload)))
+
+
+def test_a_filter_counts() -> None:
+    workload = a_workload()
+    search = workload.filtered[0]
+    assert search.filter is not None
+    assert search.filter.label == "kind is class"
+    assert not workload.is_exact(search, right_answer(workload))
+    assert workload.recall(search, right_answer(workload)) == 0.5
+
+
+def test_answers_of_other_ids_or_scores_differ() -> None:
+    one = [("a", 0.9), ("b", 0.8), ("c", 0.7)]
+    assert same_answer(one, [("a", 0.9 + TOLERANCE / 2), ("b", 0.8), ("c", 0.7)])
+    assert same_answer(one, [("a", 0.9), ("b", 0.8), ("d", 0.7)])
+    assert same_answer([], [])
+    assert not same_answer(one, [("b", 0.9), ("a", 0.8), ("c", 0.7)])
+    assert not same_answer(one, [("a", 0.9), ("d", 0.8), ("c", 0.7)])
+    assert not same_answer(one, [("a", 0.9), ("b", 0.8001), ("c", 0.7)])
+    assert not same_answer(one, one[:2])
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_compare_shows_the_outcome(folder: Path) -> None:
+    load_model()
+    done = run("compare", "memory", "--source", folder, "-q", "surface size")
+    assert done.exit_code == 0, done.output
+    assert "memory" in done.stdout
+    assert "not verified" in done.stdout
+    assert "exact" in done.stdout
+    assert "Circle.area" in done.stdout
+    assert "[in square metres]" in done.stdout
+
+
+def test_compare_writes_it_all(folder: Path, tmp_path: Path) -> None:
+    load_model()
+    certificates = tmp_path / "certificates"
+    certificates.mkdir()
+    certificate = {"verdict": "certified", "created": "2024-05-01T12:00:00Z"}
+    (certificates / "memory.json").write_text(json.dumps(certificate))
+    queries = tmp_path / "queries.txt"
+    queries.write_text("surface size\n\npaint\nsurface size\n")
+    outcome, picture = tmp_path / "new" / "outcome.json", tmp_path / "picture.svg"
+    options = ("--source", folder, "--queries", queries, "--certificates", certificates)
+    done = run("compare", "memory", *options, "--json", outcome, "--svg", picture)
+    assert done.exit_code == 0, done.output
+    assert "certified" in done.stdout
+    assert "2024-05-01" in done.stdout
+    assert "<svg" in picture.read_text()
+    told = json.loads(outcome.read_text())
+    assert told["ok"] is True
+    assert told["queries"] == ["surface size", "paint"]
+    assert told["corpus"] == {"folder": str(folder), "chunks": 10, "files": 3, "unreadable": 3}
+    assert {one["label"]: one["matching"] for one in told["filters"]}["kind is class"] == 2
+    assert told["pairs"] == []
+    assert told["example"]["answers"][0]["name"] == "Circle.area"
+    (engine,) = told["engines"]
+    assert engine["name"] == engine["backend"] == "memory"
+    assert (engine["verdict"], engine["verified"]) == ("certified", "2024-05-01T12:00:00Z")
+    assert engine["error"] is None
+    assert engine["points"] == 10
+    assert engine["ingest"]["points_per_second"] > 0
+    assert engine["indexes"] == {"kind": "keyword", "has_doc": "bool", "lines": "integer", "tags": "keyword"}
+    assert engine["unfiltered"]["recall"] == engine["filtered"]["recall"] == 1.0
+    assert engine["unfiltered"]["searches"] == 6
+    assert 0 < engine["unfiltered"]["p50"] <= engine["unfiltered"]["p95"]
+    assert (engine["inexact"], engine["altered"], engine["disk_bytes"]) == (0, 0, None)
+
+
+def test_a_sample_is_enough(folder: Path, tmp_path: Path) -> None:
+    load_model()
+    outcome = tmp_path / "outcome.json"
+    assert run("compare", "memory", "--source", folder, "--limit-chunks", 3, "--json", outcome).exit_code == 0
+    told = json.loads(outcome.read_text())
+    assert told["corpus"]["chunks"] == told["engines"][0]["points"] == 3
+    assert len(told["queries"]) == len(QUERIES) >= 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nonesuch"], "no target or plugin is named 'nonesuch'; installed are:"),
+        (["memory", "--source", "no/such/folder"], "there is no folder 'no/such/folder'"),
+        (["memory", "--set", "timeout=5"], "a setting is spelt name.key=value"),
+        (["memory", "--set", "nonesuch.timeout=5"], "no target or plugin is named 'nonesuch'"),
+        (["memory", "--queries", "no-such-file"], "the queries cannot be read"),
+        (["memory", "-q", "  "], "the queries are empty"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(arguments: list[str], told: str) -> None:
+    done = run("compare", *arguments)
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_a_folder_without_code_is_a_mistake(tmp_path: Path) -> None:
+    load_model()
+    done = run("compare", "memory", "--source", tmp_path)
+    assert done.exit_code == 2
+    assert "no function or class" in done.stderr
+
+
+def test_a_secret_in_a_malformed_setting_is_not_shown() -> None:
+    with pytest.raises(UnknownEngineError) as caught:
+        parse_settings(["api_key=very-secret"])
+    assert "very-secret" not in str(caught.value)
+    assert parse_settings(["a.key=x=y", "a.other=1"]) == {"a": {"key": "x=y", "other": "1"}}
+
+
+# --- engines that go wrong -------------------------------------------------------------------------------------------
+
+
+def broken_engine() -> AbstractContextManager[dict[str, Any]]:
+    raise OSError("nobody is at home")
+
+
+def test_a_failing_engine_stops_no_other(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_model()
+    found = {"broken": Target("broken", "memory", broken_engine), **find_targets()}
+    monkeypatch.setattr(engines, "find_targets", lambda: found)
+    outcome = tmp_path / "outcome.json"
+    done = run("compare", "broken", "memory", "--source", folder, "--json", outcome)
+    assert done.exit_code == 1
+    assert "broken failed: nobody is at home" in done.stdout
+    told = json.loads(outcome.read_text())
+    assert [one["error"] for one in told["engines"]] == ["nobody is at home", None]
+    assert told["ok"] is False
+
+
+def test_settings_that_are_refused_are_the_engines_failure(folder: Path) -> None:
+    load_model()
+    done = run("compare", "memory", "--source", folder, "--set", "memory.timeout=-1")
+    assert done.exit_code == 1
+    assert "memory failed: the settings of 'memory' are invalid: timeout" in done.stdout
+
+
+async def _without_the_best(backend: Any, *arguments: Any, **options: Any) -> list[SearchResult]:
+    return (await _search(backend, *arguments, **options))[1:]
+
+
+async def _without_the_filter(
+    backend: Any, collection: str, vector: Any, limit: int = 10, search_filter: SearchFilter | None = None
+) -> list[SearchResult]:
+    return await _search(backend, collection, vector, limit)
+
+
+async def _with_another_payload(backend: Any, *arguments: Any, **options: Any) -> list[SearchResult]:
+    found = await _search(backend, *arguments, **options)
+    for hit in found:
+        hit.payload = {**(hit.payload or {}), "line": "1"}
+    return found
+
+
+async def _create_euclidean(backend: Any, name: str, dimension: int, *_: Any, **options: Any) -> None:
+    # The vectors have length 1, so ids and order are those of the cosine; only the scores are others.
+    await _create(backend, name, dimension, DistanceMetric.EUCLIDEAN, **options)
+
+
+_search, _create = MemoryBackend.search_vectors, MemoryBackend.create_collection
+
+
+@pytest.mark.parametrize(
+    ("method", "fault", "told"),
+    [
+        ("search_vectors", _without_the_best, "not exact"),
+        ("search_vectors", _without_the_filter, "not exact"),
+        ("search_vectors", _with_another_payload, "payloads altered"),
+        ("create_collection", _create_euclidean, "not exact"),
+    ],
+)
+def test_wrong_answers_are_told(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, fault: Any, told: str
+) -> None:
+    load_model()
+    monkeypatch.setattr(MemoryBackend, method, fault)
+    done = run("compare", "memory", "--source", folder)
+    assert done.exit_code == 1
+    assert told in " ".join(done.stdout.split())
+
+
+def test_an_interrupted_comparison_is_interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_model()
+
+    async def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MemoryBackend, "upsert_batch", interrupt)
+    done = run("compare", "memory", "--source", folder)
+    assert done.exit_code == 130
+
+
+# --- what is installed -----------------------------------------------------------------------------------------------
+
+
+def test_backends_lists_what_is_installed() -> None:
+    done = run("backends")
+    assert done.exit_code == 0
+    assert "memory" in done.stdout
+    assert "columnar" in done.stdout
