@@ -398,7 +398,8 @@ async def _without_the_filter(
 async def _with_another_payload(backend: Any, *arguments: Any, **options: Any) -> list[SearchResult]:
     found = await _search(backend, *arguments, **options)
     for hit in found:
-        hit.payload = {**(hit.payload or {}), "line": "1"}
+        payload = hit.payload or {}
+        hit.payload = {**payload, "lines": float(payload["lines"])}
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -217,7 +218,12 @@ class _Run:
 
     def _is_intact(self, hit: SearchResult) -> bool:
         row = self.workload.row_of.get(hit.id) if isinstance(hit.id, str) else None
-        return row is not None and hit.payload == self.workload.payloads[row]
+        return row is not None and _spelt(hit.payload) == _spelt(self.workload.payloads[row])
+
+
+def _spelt(payload: object) -> str:
+    """As text, in which 1, 1.0 and true are three things. To Python they are one."""
+    return json.dumps(payload, sort_keys=True)
 
 
 def _disk_used(path: object) -> int | None:

@@ -239,7 +239,7 @@ class Report:
         table.add_column("score", justify="right")
         table.add_column("definition", style="bold", overflow="ellipsis", no_wrap=True, max_width=32)
         table.add_column("where", style="dim", overflow="ellipsis", no_wrap=True, max_width=28)
-        table.add_column("what it says of itself", overflow="ellipsis", no_wrap=True, ratio=1)
+        table.add_column("summary", overflow="ellipsis", no_wrap=True, ratio=1)
         for answer in self._example():
             place = f"{answer['module']}:{answer['line']}"
             # As Text, so that brackets in somebody's docstring are not read as markup.
