@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from codeweaver_backends import DistanceMetric, MemoryBackend, SearchFilter, SearchResult
+from codeweaver_backends import ColumnarBackend, DistanceMetric, MemoryBackend, SearchFilter, SearchResult
 from codeweaver_backends.testing import Target, find_targets
 from codeweaver_conformance.cli import app
 from codeweaver_conformance.compare import engines
@@ -271,9 +271,9 @@ def test_answers_of_other_ids_or_scores_differ() -> None:
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
-def test_compare_shows_the_outcome(folder: Path) -> None:
+def test_compare_shows_the_outcome(folder: Path, tmp_path: Path) -> None:
     load_model()
-    done = run("compare", "memory", "--source", folder, "-q", "surface size")
+    done = run("compare", "memory", "--source", folder, "--certificates", tmp_path, "-q", "surface size")
     assert done.exit_code == 0, done.output
     assert "memory" in done.stdout
     assert "not verified" in done.stdout
@@ -356,6 +356,53 @@ def test_a_secret_in_a_malformed_setting_is_not_shown() -> None:
         parse_settings(["api_key=very-secret"])
     assert "very-secret" not in str(caught.value)
     assert parse_settings(["a.key=x=y", "a.other=1"]) == {"a": {"key": "x=y", "other": "1"}}
+
+
+# --- engines ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_backend_without_columns_is_written_by_points(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_model()
+    monkeypatch.setattr(MemoryBackend, "upsert_batch", ColumnarBackend.upsert_batch)
+    outcome = tmp_path / "outcome.json"
+    assert run("compare", "memory", "--source", folder, "--json", outcome).exit_code == 0
+    (engine,) = json.loads(outcome.read_text())["engines"]
+    assert engine["ingest"]["columnar"] is False
+    assert engine["points"] == 10
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [({"path": "/somewhere"}, {"path": Path("data/it")}), ({"path": "s3://bucket"}, {}), ({"host": "here"}, {})],
+    ids=["folder", "object store", "server"],
+)
+def test_only_data_of_this_machine_is_kept_in_a_folder(given: dict[str, Any], kept: dict[str, Any]) -> None:
+    engine = engines.Engine("it", "memory", Target("it", "memory", lambda: nullcontext(given)), {"timeout": "5"})
+    with engine.provide(Path("data")) as settings:
+        assert settings == {**given, **kept, "timeout": "5"}
+    with engine.provide(None) as settings:
+        assert settings == {**given, "timeout": "5"}
+
+
+def test_settings_make_a_target_the_plugin_of_its_name() -> None:
+    (plain,) = engines.resolve_engines(["memory"], {})
+    assert plain.target is not None
+    (own,) = engines.resolve_engines(["memory", "memory"], {"memory": {"timeout": "5"}})
+    assert own.target is None
+    assert own.distribution.startswith("codeweaver-backends ")
+    with own.provide(None) as settings:
+        assert settings == {"timeout": "5"}
+
+
+def test_a_broken_plugin_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"broken": Target("broken", "no-such-plugin", broken_engine), **find_targets()}
+    monkeypatch.setattr(engines, "find_targets", lambda: found)
+    chosen, left_out = engines.default_engines()
+    assert chosen[0] == "memory"
+    assert "broken" not in chosen
+    assert "no-such-plugin" in left_out["broken"]
 
 
 # --- engines that go wrong -------------------------------------------------------------------------------------------

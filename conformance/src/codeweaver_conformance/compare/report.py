@@ -180,8 +180,8 @@ class Report:
     def _table(self) -> Table:
         corpus = self.corpus
         table = Table(
-            title=f"{len(corpus.chunks):,} definitions of {corpus.files:,} files, {self.workload.vectors.shape[1]}-d, "
-            f"{len(self.workload.queries)} queries, {len(self.workload.filters)} filters",
+            title=f"{len(corpus.chunks):,} definitions of {corpus.files:,} files, {self.workload.vectors.shape[1]}-d; "
+            f"queries: {len(self.workload.queries)}, filters: {len(self.workload.filters)}",
             title_justify="left",
             box=box.SIMPLE_HEAD,
             pad_edge=False,
