@@ -14,8 +14,8 @@ from codeweaver_backends.contract import CLAUSES
 __all__ = ["clause", "clauses_of_test"]
 
 
-def clause(*ids: str) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]:
-    """Cite clauses of the contract. The test is an ``async def`` whose first argument is ``cw``.
+def clause(*ids: str) -> Callable[[Callable[..., Awaitable[None] | None]], Callable[..., None]]:
+    """Cite clauses of the contract. The test is an ``async def``, or for a property a ``def``, and takes ``cw``.
 
     It becomes a plain function, run on the kit's own event loop, so that it behaves the same whichever asyncio or
     anyio plugin the user has, and in whichever mode.
@@ -24,14 +24,15 @@ def clause(*ids: str) -> Callable[[Callable[..., Awaitable[None]]], Callable[...
     if unknown or not ids:
         raise ValueError(f"no such clause: {unknown}")
 
-    def decorate(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    def decorate(test: Callable[..., Awaitable[None] | None]) -> Callable[..., None]:
         @functools.wraps(test)
         def run(**arguments: Any) -> None:
             arguments["cw"].run_test(ids, test, arguments)
 
         del run.__dict__["__wrapped__"]
         run.__signature__ = inspect.signature(test)  # type: ignore[attr-defined]
-        return pytest.mark.cw_clause(*ids)(run)
+        marked: Callable[..., None] = pytest.mark.cw_clause(*ids)(run)
+        return marked
 
     return decorate
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,9 +32,10 @@ from codeweaver_conformance.clause import clauses_of_test
 from codeweaver_conformance.session import DENIED, NOT_VERIFIED, Conformance
 from codeweaver_conformance.subject import Subject, provisioned, settings_from
 
+_SHOWN = 3_000
 DEFAULT_SEED = 20_250_101
 _RUNS = pytest.StashKey["_Runs"]()
-_WAIVERS = pytest.StashKey[list[Waiver]]()
+_WAIVERS = pytest.StashKey[Sequence[Waiver]]()
 _SESSION = pytest.StashKey[Conformance]()
 
 
@@ -143,7 +145,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.failed and report.when == "call" and session is not None:
         if call.excinfo is not None and isinstance(call.excinfo.value, AssertionError):
             report.longrepr = str(call.excinfo.value)
-        report.sections.append(("reproduction", session.reproduction()))
+        report.sections.append(("reproduction", _reproduction(item, session)))
     if report.when == "call" or not report.passed:
         result = _outcome(report)
         report.user_properties.append(("cw_outcome", json.dumps([list(clauses), item.name, *result])))
@@ -151,6 +153,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.failed and waived.keys() >= set(clauses):
         report.outcome = "skipped"
         report.wasxfail = waived[clauses[0]]
+
+
+def _reproduction(item: pytest.Item, session: Conformance) -> str:
+    """The program that fails again: in a file, and on the screen where it is short."""
+    script = session.reproduction()
+    folder = Path(item.config.getoption("--cw-report")).parent / "reproductions" / session.subject.name
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / (re.sub(r"[^A-Za-z0-9_-]+", "_", item.name)[:100] + ".py")
+    file.write_text(script, encoding="utf-8", errors="backslashreplace")
+    return f"python {file}\n" + (script if len(script) < _SHOWN else f"({len(script):,} characters)")
 
 
 def _outcome(report: pytest.TestReport) -> tuple[str, str]:

@@ -7,13 +7,15 @@ import dataclasses
 import inspect
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Recorder", "Transcript", "literal"]
+__all__ = ["Call", "Recorder", "Transcript", "literal"]
 
-_LONGEST = 2_000
+Call: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any]]
+"""Method, arguments, keyword arguments."""
 
 
 def literal(value: Any) -> str:
@@ -34,6 +36,8 @@ def literal(value: Any) -> str:
         return f"np.array({value.tolist()!r}, dtype=np.{value.dtype})"
     if isinstance(value, np.generic):
         return f"np.{type(value).__name__}({value.item()!r})"
+    if isinstance(value, Path):
+        return f"pathlib.Path({str(value)!r})"
     if isinstance(value, array.array):
         return f"array.array({value.typecode!r}, {value.tolist()!r})"
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
@@ -45,7 +49,7 @@ class Transcript:
     """The calls of one test, newest last."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.calls: list[Call] = []
 
     def last(self) -> str:
         """The newest call in one line, cut where it is long."""
@@ -54,27 +58,26 @@ class Transcript:
         text = _call(*self.calls[-1])
         return text if len(text) <= 500 else f"{text[:240]} … {text[-240:]}"
 
-    def script(self, create: str) -> str:
-        """A program that makes the calls again; ``create`` is the expression that makes the backend."""
-        body = []
-        for method, arguments, options in self.calls:
-            text = _call(method, arguments, options)
-            if len(text) > _LONGEST:
-                text = f"{text[:200]} …"
-                body.append(f"    # too long to show: {text}")
-            else:
-                body.append(f"    print(await backend.{text})")
+    def script(self, create: str, *preamble: str) -> str:
+        """A program that makes the calls again; ``create`` is the expression that makes the backend.
+
+        A repeated setting-up of what tests share is made once. A call that may raise is the last one.
+        """
+        calls = list(dict.fromkeys(_call(*one) for one in self.calls[:-1])) + [_call(*one) for one in self.calls[-1:]]
+        lines = [f"    print(await backend.{one})" for one in calls]
         return "\n".join(
             (
-                "import array, asyncio",
+                "import array, asyncio, datetime, pathlib",
                 "import numpy as np",
                 "from codeweaver_backends import *",
+                *preamble,
                 "",
                 "async def main():",
                 f"    backend = {create}",
-                *body,
+                *lines,
                 "",
                 "asyncio.run(main())",
+                "",
             )
         )
 

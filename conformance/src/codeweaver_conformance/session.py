@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
+import hypothesis
 import pytest
 
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
@@ -16,10 +18,10 @@ from codeweaver_backends.contract import CLAUSES, Clause
 from codeweaver_backends.errors import BackendError
 from codeweaver_backends.types import DistanceMetric, FilterLike, Payload, PointId, SearchResult, VectorPoint
 from codeweaver_conformance import oracle
-from codeweaver_conformance.recorder import Recorder, Transcript
+from codeweaver_conformance.recorder import Call, Recorder, Transcript, literal
 from codeweaver_conformance.subject import Subject
 
-__all__ = ["DENIED", "NOT_VERIFIED", "ClauseViolation", "Conformance", "Raised", "point"]
+__all__ = ["DENIED", "NOT_VERIFIED", "ClauseViolation", "Conformance", "Raised", "generated", "point"]
 
 T = TypeVar("T")
 
@@ -29,7 +31,7 @@ TEST_TIMEOUT = 120.0
 """Seconds after which a test counts as hanging."""
 
 
-class ClauseViolation(AssertionError):
+class ClauseViolation(AssertionError):  # noqa: N818 - the name says what happened
     """The backend did not keep a clause."""
 
 
@@ -40,9 +42,25 @@ class Raised:
     error: Exception | None = None
 
 
-def point(point_id: PointId, vector: Sequence[float], payload: Payload | None = None) -> VectorPoint:
-    """A point, shortly."""
+def point(point_id: Any, vector: Any, payload: Any = None) -> VectorPoint:
+    """A point, shortly; of anything, since tests also give what is refused."""
     return VectorPoint(point_id, vector, payload)
+
+
+def generated(cw: Conformance) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Settings of a property: derandomised by the run's seed, as many examples as the run asks for, shrunk."""
+
+    def decorate(test: Callable[[], None]) -> Callable[[], None]:
+        settings = hypothesis.settings(
+            max_examples=cw.cases,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+            phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+        )
+        return hypothesis.seed(cw.seed)(settings(test))
+
+    return decorate
 
 
 class Conformance:
@@ -58,6 +76,7 @@ class Conformance:
         self._numbers = itertools.count(1)
         self._shared: Any = None
         self._fixtures: dict[str, str] = {}
+        self._fixture_calls: dict[str, list[Call]] = {}
         self._extra: list[Any] = []
         self._settings: dict[str, tuple[int, DistanceMetric]] = {}
         self._clauses: tuple[Clause, ...] = ()
@@ -75,21 +94,27 @@ class Conformance:
             if not self.claims(one.capability):
                 pytest.skip(f"{DENIED}{one.capability}")
         self.transcript = Transcript()
-        self.run(self._guarded(test, arguments))
-
-    async def _guarded(self, test: Callable[..., Awaitable[None]], arguments: Mapping[str, Any]) -> None:
         before = set(self._settings)
         try:
-            async with asyncio.timeout(TEST_TIMEOUT):
-                await test(**arguments)
-        except TimeoutError:
-            self.violated(f"an end within {TEST_TIMEOUT:.0f} s", "none")
+            if inspect.iscoroutinefunction(test):
+                self.run(self._bounded(test, arguments))
+            else:
+                test(**arguments)
         except (ClauseViolation, pytest.fail.Exception, pytest.skip.Exception):
             raise
         except Exception as error:
             raise ClauseViolation(self._story("no error", f"{type(error).__name__}: {error}", "")) from error
         finally:
-            await self._tidy(set(self._settings) - before - set(self._fixtures.values()))
+            self.run(self._tidy(set(self._settings) - before - set(self._fixtures.values())))
+
+    async def _bounded(self, test: Callable[..., Awaitable[None]], arguments: Mapping[str, Any]) -> None:
+        try:
+            async with asyncio.timeout(TEST_TIMEOUT):
+                await test(**arguments)
+        except TimeoutError as error:
+            if isinstance(error, BackendError):
+                raise
+            self.violated(f"an end within {TEST_TIMEOUT:.0f} s", "none")
 
     async def _tidy(self, collections: Iterable[str]) -> None:
         for backend in self._extra:
@@ -97,10 +122,8 @@ class Conformance:
         self._extra.clear()
         for name in collections:
             del self._settings[name]
-            try:
+            with suppress(Exception):  # a broken backend is judged by its tests, not by our broom
                 await (self._shared or self._open()).delete_collection(name)
-            except Exception:  # noqa: BLE001, S110, PERF203 - a broken backend is judged by its tests, not by our broom
-                pass
 
     def close(self) -> None:
         """Sweep every collection of this run, and close."""
@@ -211,8 +234,12 @@ class Conformance:
 
     async def fixture(self, key: str, make: Callable[[], Awaitable[str]]) -> str:
         """A collection that tests only read, made once in a run."""
-        if key not in self._fixtures:
+        if key in self._fixtures:
+            self.transcript.calls += self._fixture_calls[key]
+        else:
+            start = len(self.transcript.calls)
             self._fixtures[key] = await make()
+            self._fixture_calls[key] = self.transcript.calls[start:]
         return self._fixtures[key]
 
     def query(self, name: str) -> list[float]:
@@ -288,9 +315,20 @@ class Conformance:
 
     def reproduction(self) -> str:
         """A program that makes the test's calls again."""
-        settings = ", ".join(f"{name}={value!r}" for name, value in self.subject.settings.items())
-        arguments = ", ".join(part for part in (repr(self.subject.registration.name), settings) if part)
-        return self.transcript.script(f"CodeWeaverFactory().create_backend({arguments})")
+        sayable = {name: literal(value) for name, value in self.subject.settings.items()}
+        settings = "".join(f", {name}={text}" for name, text in sayable.items() if "<" not in text)
+        name = repr(self.subject.registration.name)
+        if ":" not in self.subject.reference:
+            return self.transcript.script(f"CodeWeaverFactory().create_backend({name}{settings})")
+        module, _, plugin = self.subject.reference.partition(":")
+        return self.transcript.script(
+            f"factory.create_backend({name}{settings})",
+            "from codeweaver_backends import compat",
+            "compat.install()",
+            f"from {module} import {plugin}",
+            "factory = CodeWeaverFactory()",
+            f"factory.register_plugin({plugin})",
+        )
 
     def _story(self, expected: object, got: object, why: str) -> str:
         lines = [f"clause {one.id}: {one.sentence}" for one in self._clauses]
@@ -302,10 +340,8 @@ class Conformance:
 async def _close(backend: Any) -> None:
     close = getattr(backend, "aclose", None)
     if close is not None:
-        try:
+        with suppress(BackendError):
             await close()
-        except BackendError:
-            pass
 
 
 def _plain(value: object) -> Any:

@@ -21,7 +21,21 @@ from codeweaver_conformance.session import Conformance, point
 
 THREE = [point("a", [1, 0], {"v": 1}), point("b", [0, 1], {"v": 2}), point(3, [1, 1], {"v": 3})]
 
-NAMES = ["a", "Code-Index_2", "with space", "dots.and/slash", "ключ", "日本語", "ümlaut", "%41", "a'b\"c", "a\\b", "cw_x", "*", "😀"]
+NAMES = [
+    "a",
+    "Code-Index_2",
+    "with space",
+    "dots.and/slash",
+    "ключ",
+    "日本語",
+    "ümlaut",
+    "%41",
+    "a'b\"c",
+    "a\\b",
+    "cw_x",
+    "*",
+    "😀",
+]
 
 BAD_NAMES = ["", ".", "..", "a\nb", "a\x00b", "tab\t", "\x7f", "x" * 81, "é" * 41, "\ud800"]
 
@@ -243,9 +257,7 @@ async def test_of_concurrent_creations_one_succeeds(cw: Conformance) -> None:
     """Check for check-then-create, on the first use of a fresh backend too."""
     backend = await cw.another()
     name = cw.new_name()
-    outcomes = await asyncio.gather(
-        *(backend.create_collection(name, 2) for _ in range(20)), return_exceptions=True
-    )
+    outcomes = await asyncio.gather(*(backend.create_collection(name, 2) for _ in range(20)), return_exceptions=True)
     foreign = [one for one in outcomes if one is not None and not isinstance(one, BackendError)]
     cw.true(not foreign, "only CollectionExistsError", foreign)
     kinds = sorted("created" if one is None else type(one).__name__ for one in outcomes)

@@ -12,7 +12,25 @@ from codeweaver_backends.errors import InvalidIdError
 from codeweaver_conformance.clause import clause
 from codeweaver_conformance.session import Conformance, point
 
-PLAIN = [0, 1, 42, 2**31, 2**53 + 1, 2**63 - 1, "0", "1", "a", "A", "id-1", "id_1", "x" * 512, "日本", "\u00e9", "e\u0301", "😀" * 512]
+PLAIN = [
+    0,
+    1,
+    42,
+    2**31,
+    2**53 + 1,
+    2**63 - 1,
+    "0",
+    "1",
+    "a",
+    "A",
+    "id-1",
+    "id_1",
+    "x" * 512,
+    "日本",
+    "\u00e9",
+    "e\u0301",
+    "😀" * 512,
+]
 
 UUIDS = [
     "f47ac10b-58cc-4372-a567-0e02b2c3d479",

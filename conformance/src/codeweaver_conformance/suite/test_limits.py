@@ -107,7 +107,9 @@ async def test_one_bad_point_stops_the_batch(cw: Conformance, position: int) -> 
 
 
 @clause("batches.wrong-argument")
-@pytest.mark.parametrize("wrong", [None, 5, "abc", {"id": 1}, [{"id": 1, "vector": [1, 0]}], [None], [("a", [1, 0])]], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [None, 5, "abc", {"id": 1}, [{"id": 1, "vector": [1, 0]}], [None], [("a", [1, 0])]], ids=str
+)
 async def test_anything_but_points_is_refused(cw: Conformance, wrong: Any) -> None:
     """Check that the error is the contract's, and not an AttributeError."""
     name = await cw.collection([point("a", [1, 0], {"v": 1})])

@@ -28,7 +28,9 @@ SHAPES = [
 ]
 
 
-async def _check(cw: Conformance, name: str, points: list[VectorPoint], query: list[float], metric: DistanceMetric, **how: Any) -> None:
+async def _check(
+    cw: Conformance, name: str, points: list[VectorPoint], query: list[float], metric: DistanceMetric, **how: Any
+) -> None:
     results = await cw.backend.search_vectors(name, query, **how)
     problem = oracle.check_ranking(
         results, points, query, metric, how.get("limit", 10), how.get("search_filter"), how.get("score_threshold")
@@ -41,7 +43,7 @@ async def _check(cw: Conformance, name: str, points: list[VectorPoint], query: l
 @clause("scores.order", "scores.values")
 async def test_results_are_the_exact_ranking(cw: Conformance) -> None:
     """Check each metric's direction and formula against plain arithmetic; a limit of 1 must give the nearest."""
-    rng = random.Random(cw.seed)
+    rng = random.Random(cw.seed)  # noqa: S311
     points = SHAPES + [point(n, [rng.gauss(0, 3), rng.gauss(0, 3)]) for n in range(60)]
     for metric in cw.metrics:
         name = await cw.collection(points, metric=metric)
@@ -53,7 +55,7 @@ async def test_results_are_the_exact_ranking(cw: Conformance) -> None:
 @clause("scores.values")
 async def test_scores_are_right_in_many_dimensions(cw: Conformance) -> None:
     """Check precision: large norms, small differences, and a dot product that nearly cancels."""
-    rng = random.Random(cw.seed + 1)
+    rng = random.Random(cw.seed + 1)  # noqa: S311
     points = [point(n, [rng.gauss(0, 1) * 10 ** (n % 4 - 1) for _ in range(96)]) for n in range(80)]
     query = [rng.gauss(0, 1) for _ in range(96)]
     for metric in cw.metrics:
@@ -81,7 +83,9 @@ async def test_the_same_search_gives_the_same_scores(cw: Conformance) -> None:
     await cw.backend.search_vectors(name, [-1, 1], limit=2)
     again = [(hit.id, hit.score) for hit in await cw.backend.search_vectors(name, [2, 1])]
     cw.true(
-        dict(first).keys() == dict(again).keys() and all(abs(dict(first)[k] - s) < 1e-6 for k, s in again), str(first), again
+        dict(first).keys() == dict(again).keys() and all(abs(dict(first)[k] - s) < 1e-6 for k, s in again),
+        str(first),
+        again,
     )
 
 
@@ -191,9 +195,15 @@ async def test_a_threshold_keeps_what_reaches_it(cw: Conformance) -> None:
 @clause("thresholds.inclusive")
 async def test_an_exact_score_is_kept(cw: Conformance) -> None:
     """Check the boundary with scores that float arithmetic hits exactly."""
-    for metric, expected in ((DistanceMetric.DOT_PRODUCT, 2.0), (DistanceMetric.EUCLIDEAN, 0.5), (DistanceMetric.MANHATTAN, 0.5)):
+    for metric, expected in (
+        (DistanceMetric.DOT_PRODUCT, 2.0),
+        (DistanceMetric.EUCLIDEAN, 0.5),
+        (DistanceMetric.MANHATTAN, 0.5),
+    ):
         if metric in cw.metrics:
-            name = await cw.collection([point("at", [2, 0]), point("under", [-2, 0]), point("over", [4, 0])], metric=metric)
+            name = await cw.collection(
+                [point("at", [2, 0]), point("under", [-2, 0]), point("over", [4, 0])], metric=metric
+            )
             query = [1.0, 0.0] if metric is DistanceMetric.DOT_PRODUCT else [3.0, 0.0]
             kept = await cw.backend.search_vectors(name, query, score_threshold=expected)
             cw.equal({one.id for one in kept}, {"at", "over"}, f"score_threshold={expected} under {metric.name}")

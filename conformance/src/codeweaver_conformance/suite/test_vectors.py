@@ -29,14 +29,17 @@ def _close(got: Any, expected: list[float]) -> bool:
     return (
         isinstance(got, list)
         and len(got) == len(expected)
-        and all(type(a) is float and math.isclose(a, float(np.float32(b)), rel_tol=1e-6, abs_tol=1e-30) for a, b in zip(got, expected, strict=True))
+        and all(
+            type(a) is float and math.isclose(a, float(np.float32(b)), rel_tol=1e-6, abs_tol=1e-30)
+            for a, b in zip(got, expected, strict=True)
+        )
     )
 
 
 @clause("vectors.round-trip")
 async def test_vectors_come_back_as_given(cw: Conformance) -> None:
     """Check for unit vectors under cosine, and for halved precision."""
-    rng = random.Random(cw.seed)
+    rng = random.Random(cw.seed)  # noqa: S311
     samples = SAMPLES + [[rng.gauss(0, 10 ** rng.randint(-3, 3)) for _ in range(3)] for _ in range(20)]
     for metric in cw.metrics:
         name = await cw.collection([point(n, one) for n, one in enumerate(samples)], dimension=3, metric=metric)
