@@ -347,7 +347,7 @@ def _wrong_omission(
     best = max(missing, key=lambda point: point.at_least)
     if len(got) < limit:
         return f"{best} is missing, while {len(got)} results came back for a limit of {limit}"
-    worst = min((expected[key] for key in returned), key=lambda point: point.at_most)
+    worst = min((expected[_key(hit.id)] for hit in got), key=lambda point: point.at_most)
     if best.at_least > worst.at_most:
         return f"{best} is missing, while the worse {worst} came back"
     return None

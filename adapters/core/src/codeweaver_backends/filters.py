@@ -435,12 +435,13 @@ def _merged(parts: list[Node], *, negated: bool) -> list[Node]:
     A hundred alternatives are one look-up for an engine this way, instead of a hundred.
     """
     gathered: dict[Path, list[Scalar]] = {}
-    rest: dict[Node, None] = {}
+    rest: dict[str, Node] = {}
     for part in parts:
         leaf = part.leaf if negated and isinstance(part, Not) else part
         if isinstance(leaf, AnyOf) and isinstance(part, Not) == negated:
             gathered.setdefault(leaf.path, []).extend(leaf.values)
         else:
-            rest[part] = None
+            # By its text, because to Python AnyOf(path, (1,)) == AnyOf(path, (True,)).
+            rest.setdefault(repr(part), part)
     equalities = [AnyOf(path, _distinct(values)) for path, values in gathered.items()]
-    return [*(Not(leaf) if negated else leaf for leaf in equalities), *rest]
+    return [*(Not(leaf) if negated else leaf for leaf in equalities), *rest.values()]
