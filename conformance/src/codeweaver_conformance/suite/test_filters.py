@@ -501,7 +501,7 @@ async def test_filters_bind_before_the_cut(cw: Conformance) -> None:
     """Check for a filter after the top-k: the points that match are the farthest, at every selectivity."""
 
     async def make() -> str:
-        near = [point(n, [1, n / 10_000], {"near": True, "share": n % 200}) for n in range(580)]
+        near = [point(n, [1, n / 100], {"near": True, "share": n % 200}) for n in range(580)]
         far = [point(1_000 + n, [-1, n / 1_000], {"near": False, "rare": n < 3}) for n in range(20)]
         return await cw.collection(near + far)
 
