@@ -1,0 +1,300 @@
+"""Points on their way in and out: what the engine stores of a payload, a vector and an id.
+
+A point's engine payload is flat. No filter touches ``d``, the payload's JSON, which alone is the truth: the engine's own
+JSON loses the last bit of some floats, and its filters know neither mixed types nor null. Filters ask the other fields:
+
+==============  =======================================================================================
+``d``           the payload as JSON text
+``i``           the id, if it is a string
+``f``           one token per fact, ``<path>!<kind>`` and ``<path>=<value>``; a text index looks them up whole
+``s<path>``     a string, for substrings
+``n<path>``     numbers and ``t<path>`` instants, as integers that keep their order and that a double can hold
+``m<path>_…``   what such an integer could not hold of a number, ``u<path>_…`` of an instant
+``l``           the length of a vector that was normalised
+``r``           a vector that its normalised form cannot give back
+==============  =======================================================================================
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+
+from codeweaver_backends.facts import Kind, Path, canonical_number, leaves, number_key, parse_instant
+from codeweaver_backends.metrics import clamp_cosine, score_of_distance
+from codeweaver_backends.names import encode_name
+from codeweaver_backends.types import DistanceMetric, FloatMatrix, Payload, PointId, Scalar, SearchResult, VectorPoint
+from codeweaver_backends.validate import WithPayload, decode_payload, project
+
+__all__ = [
+    "DOCUMENT",
+    "ORIGINAL_ID",
+    "TOKENS",
+    "Field",
+    "Parts",
+    "element_tokens",
+    "engine_id",
+    "engine_payload",
+    "field_of",
+    "instant_parts",
+    "number_parts",
+    "point_of",
+    "query_vector",
+    "result_of",
+    "stored_vectors",
+    "value_tokens",
+    "wanted_fields",
+]
+
+DOCUMENT: Final = "d"
+ORIGINAL_ID: Final = "i"
+TOKENS: Final = "f"
+_LENGTH: Final = "l"
+_RAW: Final = "r"
+
+_LONGEST: Final = 64
+"""Longer values and paths are spelt by their digest."""
+_SMALLEST_NORMAL: Final = float(np.finfo(np.float32).smallest_normal)
+
+
+# --- fields ----------------------------------------------------------------------------------------------------------
+
+
+class Field(NamedTuple):
+    """How one path of a payload is spelt."""
+
+    kinds: tuple[str, ...]
+    """The token of each :class:`Kind`, in their order."""
+    equals: str
+    """What the tokens of its values start with."""
+    text: str
+    number: str
+    finer_number: str
+    instant: str
+    finer_instant: str
+
+    def finer(self, key: str, high: int) -> str:
+        """The field that tells apart what shares the integer ``high`` in the field ``key``."""
+        return f"{self.finer_number if key == self.number else self.finer_instant}{high:x}"
+
+
+@lru_cache(maxsize=4096)
+def field_of(path: Path) -> Field:
+    """The spelling of a path. Paths that differ are spelt differently, whatever characters they hold."""
+    name = ".".join(quote(segment, safe="").replace(".", "%2E") for segment in path)
+    if len(name) > _LONGEST:
+        name = "#" + _digest(name)
+        key = "h" + name[1:]
+    else:
+        # Every engine and every version addresses such a key bare: quotes and backslashes in keys have no escape.
+        key = encode_name(name, "k")
+    return Field(
+        tuple(f"{name}!{kind.value}" for kind in Kind),
+        f"{name}=",
+        "s" + key,
+        "n" + key,
+        f"m{key}_",
+        "t" + key,
+        f"u{key}_",
+    )
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _spelt(text: str) -> str:
+    """A string as printable ASCII without a space, so that a tokenizer leaves it whole."""
+    if len(text) > _LONGEST:
+        return "s#" + _digest(text)
+    if text.isascii() and text.isprintable() and " " not in text and "%" not in text:
+        return "s" + text
+    return "s" + quote(text, safe="")
+
+
+def _value(value: Scalar) -> str:
+    if isinstance(value, str):
+        return _spelt(value)
+    if isinstance(value, bool):
+        return "b1" if value else "b0"
+    return "z" if value is None else _number(value)
+
+
+@lru_cache(maxsize=4096)
+def _number(value: float) -> str:
+    return "n" + canonical_number(value)
+
+
+def value_tokens(path: Path, value: Scalar) -> list[str]:
+    """The tokens of which a point has one, if the value or an element of the list at ``path`` equals ``value``."""
+    field = field_of(path)
+    tokens = [field.equals + _value(value)]
+    return [*tokens, field.kinds[Kind.NULL]] if value is None else tokens
+
+
+def element_tokens(path: Path, value: Scalar) -> list[str]:
+    """The tokens that a point has, all of them, if an element of the list at ``path`` equals ``value``."""
+    field = field_of(path)
+    return [field.equals + _value(value), field.kinds[Kind.LIST]]
+
+
+# --- order -----------------------------------------------------------------------------------------------------------
+
+
+class Parts(NamedTuple):
+    """An order-preserving key, cut in two: of equal ``high`` the larger ``low`` is the larger."""
+
+    high: int
+    low: int
+
+    @property
+    def stored(self) -> int:
+        """What the field holds: below 2^53, and odd where the low part is not zero."""
+        return 2 * self.high + (self.low > 0)
+
+
+@lru_cache(maxsize=4096)
+def number_parts(value: float) -> Parts:
+    """The parts of a number. The low one is zero for doubles of 40 significant bits: most that people write."""
+    key = int(number_key(value), 16) - 2048
+    if value < 0:
+        key += 4096  # a complement ends in ones where the number ends in zeros: with this it ends in zeros too
+    return Parts(key >> 24, key & 0xFFFFFF)
+
+
+def instant_parts(microseconds: int) -> Parts:
+    """The parts of an instant: milliseconds, and microseconds."""
+    return Parts(*divmod(microseconds, 1000))
+
+
+# --- payload ---------------------------------------------------------------------------------------------------------
+
+
+def engine_payload(
+    point_id: PointId, document: bytes, payload: Mapping[str, Any], join: Callable[[list[str]], Any]
+) -> dict[str, Any]:
+    """What the engine stores beside the vector. ``join`` makes one value of the tokens."""
+    stored: dict[str, Any] = {DOCUMENT: document.decode()}
+    if type(point_id) is str:
+        stored[ORIGINAL_ID] = point_id
+    tokens: list[str] = []
+    for path, kind, value, element in leaves(payload):
+        field = field_of(path)
+        if not element:
+            tokens.append(field.kinds[kind])
+        if kind is Kind.STRING:
+            tokens.append(field.equals + _spelt(value))  # type: ignore[arg-type]
+            if not element:
+                stored[field.text] = value
+            instant = parse_instant(value)  # type: ignore[arg-type]
+            if instant is not None:
+                _store(stored, field, field.instant, instant_parts(instant), element)
+        elif kind is Kind.NUMBER:
+            tokens.append(field.equals + _number(value))  # type: ignore[arg-type]
+            _store(stored, field, field.number, number_parts(value), element)  # type: ignore[arg-type]
+        elif kind is Kind.BOOL or (kind is Kind.NULL and element):
+            tokens.append(field.equals + _value(value))
+    stored[TOKENS] = join(tokens)
+    return stored
+
+
+def _store(stored: dict[str, Any], field: Field, key: str, parts: Parts, element: bool) -> None:
+    if element:
+        stored.setdefault(key, []).append(parts.stored)
+    else:
+        stored[key] = parts.stored
+    if parts.low:
+        stored.setdefault(field.finer(key, parts.high), []).append(parts.low)
+
+
+def engine_id(point_id: PointId) -> int | str:
+    """An integer as it is; for a string, which Qdrant does not take, the UUID of its 128-bit digest."""
+    return point_id if type(point_id) is int else _digest(point_id)  # type: ignore[arg-type]
+
+
+# --- vectors ---------------------------------------------------------------------------------------------------------
+
+
+def query_vector(vector: FloatMatrix, metric: DistanceMetric) -> list[float]:
+    """The query as it is sent."""
+    if metric is DistanceMetric.COSINE:
+        vector = stored_vectors(vector[np.newaxis], metric)[0][0]
+    values: list[float] = vector.tolist()
+    return values
+
+
+def stored_vectors(matrix: FloatMatrix, metric: DistanceMetric) -> tuple[FloatMatrix, list[dict[str, Any]]]:
+    """The vectors as they are stored, and what each needs beside it to be given back as it came.
+
+    Cosine is the dot product of vectors that are normalised here, once: the engine's own cosine forgets the length.
+    """
+    beside: list[dict[str, Any]] = [{} for _ in range(len(matrix))]
+    if metric is not DistanceMetric.COSINE:
+        return matrix, beside
+    exact = matrix.astype(np.float64)
+    lengths = np.sqrt(np.einsum("ij,ij->i", exact, exact))
+    lengths[np.abs(lengths - 1.0) < 1e-7] = 1.0
+    stored = (exact / lengths[:, np.newaxis]).astype(np.float32)
+    for row in np.flatnonzero(lengths != 1.0):
+        beside[row] = {_LENGTH: float(lengths[row])}
+    lost = (np.abs(stored) < _SMALLEST_NORMAL) & (matrix != 0)
+    for row in np.flatnonzero(lost.any(axis=1)):
+        beside[row] = {_RAW: base64.b64encode(matrix[row].tobytes()).decode()}
+    return stored, beside
+
+
+def _given_vector(vectors: Any, payload: Mapping[str, Any]) -> list[float]:
+    if _RAW in payload:
+        raw: list[float] = np.frombuffer(base64.b64decode(payload[_RAW]), dtype=np.float32).tolist()
+        return raw
+    [vector] = vectors.values()
+    if _LENGTH not in payload:
+        return list(vector)
+    given: list[float] = (np.asarray(vector, dtype=np.float64) * payload[_LENGTH]).astype(np.float32).tolist()
+    return given
+
+
+# --- results ---------------------------------------------------------------------------------------------------------
+
+_SCORES: Final[dict[DistanceMetric, Callable[[float], float]]] = {
+    DistanceMetric.COSINE: clamp_cosine,
+    DistanceMetric.DOT_PRODUCT: float,
+    DistanceMetric.EUCLIDEAN: score_of_distance,
+    DistanceMetric.MANHATTAN: score_of_distance,
+}
+
+
+def wanted_fields(with_payload: WithPayload, with_vectors: bool) -> list[str]:
+    """The fields to read."""
+    fields = [ORIGINAL_ID]
+    if with_payload:
+        fields.append(DOCUMENT)
+    return [*fields, _LENGTH, _RAW] if with_vectors else fields
+
+
+def result_of(hit: Any, metric: DistanceMetric, with_payload: WithPayload, with_vectors: bool) -> SearchResult:
+    """One hit, of any of the engine's clients."""
+    stored = hit.payload or {}
+    return SearchResult(
+        id=stored.get(ORIGINAL_ID, hit.id),
+        score=_SCORES[metric](hit.score),
+        payload=_payload(stored, with_payload),
+        vector=_given_vector(hit.vector, stored) if with_vectors else None,
+    )
+
+
+def point_of(record: Any, with_payload: WithPayload, with_vectors: bool) -> VectorPoint:
+    """One record, of any of the engine's clients."""
+    stored = record.payload or {}
+    vector: Sequence[float] = _given_vector(record.vector, stored) if with_vectors else []
+    return VectorPoint(stored.get(ORIGINAL_ID, record.id), vector, _payload(stored, with_payload))
+
+
+def _payload(stored: Mapping[str, Any], with_payload: WithPayload) -> Payload:
+    return project(decode_payload(stored[DOCUMENT]), with_payload) if with_payload else {}
