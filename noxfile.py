@@ -1,0 +1,186 @@
+"""The sessions of this repository. ``nox`` runs the default ones: everything that needs no server of yours.
+
+One table of engines; everything else follows from it. Each engine has an environment of its own, because clients clash,
+and is installed newest and unlocked; ``nox -t matrix`` adds Pythons and the oldest clients allowed. Options after
+``--`` go to pytest, or to the session's own command.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_missing_interpreters = True
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "types", "tests", "conformance", "differential", "defects", "docs"]
+
+PYTHONS = ("3.11", "3.12", "3.13")
+CORE = ("-e", "adapters/core")
+KIT = ("-e", "adapters/core", "-e", "conformance")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One distribution under adapters/ and the ways to run it."""
+
+    name: str
+    targets: tuple[str, ...]
+    """Targets of its ``testing.py``."""
+    install: tuple[str, ...]
+    """Requirements beyond the core and the kit."""
+    server: frozenset[str] = frozenset()
+    """Targets that need a server which no package brings: not verified, loudly, where none is found."""
+
+
+ENGINES = {
+    engine.name: engine
+    for engine in (
+        Engine("core", ("memory",), ()),
+        Engine("lancedb", ("lancedb",), ("-e", "adapters/lancedb")),
+        Engine(
+            "qdrant",
+            ("qdrant-edge", "qdrant-local", "qdrant-grpc", "qdrant-rest"),
+            ("-e", "adapters/qdrant[edge]"),
+            frozenset({"qdrant-grpc", "qdrant-rest"}),
+        ),
+        Engine("milvus", ("milvus-lite", "milvus-server"), ("-e", "adapters/milvus[test]")),
+        Engine("pgvector", ("pgvector",), ("-e", "adapters/pgvector[test]")),
+        Engine("weaviate", ("weaviate",), ("-e", "adapters/weaviate"), frozenset({"weaviate"})),
+    )
+    if Path("adapters", engine.name, "pyproject.toml").is_file()
+}
+TARGETS = {target: engine for engine in ENGINES.values() for target in engine.targets}
+EMBEDDED = tuple(target for target, engine in TARGETS.items() if target not in engine.server)
+SUITE = ("pytest", "-p", "no:cacheprovider", "--pyargs", "codeweaver_conformance.suite", "-q", "--durations=5")
+SOURCES = [f"adapters/{name}/src" for name in ENGINES] + ["conformance/src"]
+
+
+def prepare(session: nox.Session, engine: Engine | None, *extra: str) -> None:
+    """Install the core and the kit, and an engine's adapter if asked for, all editable."""
+    session.install("-q", *KIT, *(engine.install if engine else ()), "pytest-xdist", *extra)
+
+
+# --- the code --------------------------------------------------------------------------------------------------------
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, formatting, and the compose file against its schema."""
+    session.install("-q", "ruff>=0.14", "check-jsonschema>=0.33")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose/compose.yaml")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict, over every distribution."""
+    engines = [part for engine in ENGINES.values() for part in engine.install]
+    session.install("-q", *KIT, *engines, "mypy>=1.18", "nox")
+    for source in SOURCES:
+        session.run("mypy", source)
+    session.run("mypy", "noxfile.py")
+
+
+# --- tests -----------------------------------------------------------------------------------------------------------
+
+
+@nox.session
+@nox.parametrize("engine", [nox.param(name, id=name) for name in (*ENGINES, "repository")])
+def tests(session: nox.Session, engine: str) -> None:
+    """Unit tests: of an adapter without its engine, of the core, and of the repository with its kit."""
+    if engine == "repository":
+        embedded = [ENGINES[name].install for name in ("lancedb", "qdrant")]
+        prepare(
+            session, None, "-e", "conformance[compare]", *(part for one in embedded for part in one), "pytest-asyncio"
+        )
+        session.run("pytest", "-q", "-n", "2", "conformance/tests", "tests", *session.posargs)
+    else:
+        prepare(session, ENGINES[engine])
+        folder = f"adapters/{engine}/tests"
+        session.run("pytest", "-q", folder, "--deselect", f"{folder}/test_conformance.py", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("target", [nox.param(target, id=target) for target in TARGETS])
+def conformance(session: nox.Session, target: str) -> None:
+    """The whole suite against one engine, and its certificate in reports/certificates/."""
+    prepare(session, TARGETS[target])
+    certify(session, target)
+
+
+@nox.session(python=PYTHONS, tags=["matrix"])
+@nox.parametrize("resolution", [nox.param("highest", id="newest"), nox.param("lowest-direct", id="oldest")])
+@nox.parametrize("target", [nox.param(target, id=target) for target in TARGETS])
+def matrix(session: nox.Session, target: str, resolution: str) -> None:
+    """Engine x Python x newest/oldest client."""
+    prepare(session, TARGETS[target], "--resolution", resolution)
+    certify(session, target, "--cw-report", f"reports/matrix/{session.name}")
+
+
+def certify(session: nox.Session, target: str, *options: str) -> None:
+    """Run the suite with the adapter's waivers, if it has any."""
+    waivers = Path("adapters", TARGETS[target].name, "conformance.toml")
+    waived = ("--cw-waivers", str(waivers)) if waivers.is_file() else ()
+    session.run(*SUITE, f"--cw-backend={target}", *waived, *options, *session.posargs)
+
+
+@nox.session
+def differential(session: nox.Session) -> None:
+    """The same generated searches on every engine, each in its environment; then all answers beside each other."""
+    seed, cases = "20250101", "5000"
+    for name, engine in ENGINES.items():
+        prepare(session, engine)
+        for target in engine.targets:
+            options = ("--target", target, "--seed", seed, "--cases", cases)
+            session.run("python", "-m", "codeweaver_conformance.differential", "record", *options, *session.posargs)
+        session.debug(name)
+    session.run("python", "-m", "codeweaver_conformance.differential", "judge")
+
+
+@nox.session
+def defects(session: nox.Session) -> None:
+    """Planted defects: each must be killed by a clause, and the correct backends must not be."""
+    prepare(session, None)
+    session.run("python", "-m", "codeweaver_conformance.defects", *session.posargs)
+
+
+# --- measuring -------------------------------------------------------------------------------------------------------
+
+
+@nox.session
+@nox.parametrize("target", [nox.param(target, id=target) for target in TARGETS])
+def bench(session: nox.Session, target: str) -> None:
+    """An adapter beside its engine's bare client, in one run; rows are merged into reports/bench.json."""
+    engine = TARGETS[target]
+    prepare(session, engine)
+    bare = f"adapters/{engine.name}/tests/bare.py"
+    session.run("python", "-m", "codeweaver_conformance.bench", "--target", target, "--bare", bare, *session.posargs)
+
+
+@nox.session
+def compare(session: nox.Session) -> None:
+    """The main job, on the embedded engines."""
+    extras = [part for name in ("lancedb", "qdrant") for part in ENGINES[name].install]
+    session.install("-q", *CORE, "-e", "conformance[compare]", *extras)
+    session.run("codeweaver-backends", "compare", *session.posargs)
+
+
+# --- documents -------------------------------------------------------------------------------------------------------
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Generate the pages that come from the code, and build the site; a broken link is an error."""
+    prepare(session, None, "mkdocs-material>=9.5")
+    session.run("python", "-m", "codeweaver_conformance.pages", "--check")
+    session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+if __name__ == "__main__":
+    sys.exit("run me with nox")

@@ -1,0 +1,135 @@
+"""The arrows of the house, and that the adapters are alike."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ADAPTERS = sorted(path.parent for path in ROOT.glob("adapters/*/pyproject.toml") if path.parent.name != "core")
+FILES = {
+    "__init__.py",
+    "plugin.py",
+    "config.py",
+    "backend.py",
+    "filters.py",
+    "convert.py",
+    "errors.py",
+    "testing.py",
+    "version.py",
+    "py.typed",
+}
+STANDARD = set(sys.stdlib_module_names)
+
+
+def package(folder: Path) -> Path:
+    [found] = [path for path in (folder / "src").iterdir() if path.is_dir() and path.name.startswith("codeweaver_")]
+    return found
+
+
+def imports(file: Path, *, top_level_only: bool = False) -> Iterator[str]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+def tops(folder: Path) -> set[str]:
+    return {name.partition(".")[0] for file in folder.rglob("*.py") for name in imports(file)} - STANDARD
+
+
+def test_the_core_knows_no_adapter_no_engine_and_no_pytest() -> None:
+    allowed = {"codeweaver_backends", "numpy", "orjson", "pydantic", "pydantic_settings"}
+    assert tops(ROOT / "adapters/core/src") <= allowed
+
+
+def test_the_kit_knows_no_adapter_and_no_engine() -> None:
+    kit = tops(ROOT / "conformance/src")
+    assert not {name for name in kit if name.startswith("codeweaver_")} - {
+        "codeweaver_backends",
+        "codeweaver_conformance",
+    }
+    engines = {
+        "lancedb",
+        "qdrant_client",
+        "qdrant_edge",
+        "pymilvus",
+        "weaviate",
+        "asyncpg",
+        "psycopg",
+        "chromadb",
+        "pyarrow",
+    }
+    assert not kit & engines
+
+
+def test_the_suite_names_no_engine() -> None:
+    names = re.compile("|".join(folder.name for folder in ADAPTERS), re.IGNORECASE)
+    for file in (ROOT / "conformance/src/codeweaver_conformance/suite").glob("*.py"):
+        assert not names.search(file.read_text(encoding="utf-8")), file.name
+
+
+def test_the_oracle_uses_types_and_nothing_else_of_the_core() -> None:
+    oracle = ROOT / "conformance/src/codeweaver_conformance/oracle.py"
+    assert {name for name in imports(oracle) if name.startswith("codeweaver")} == {"codeweaver_backends.types"}
+
+
+@pytest.mark.parametrize("folder", ADAPTERS, ids=lambda path: path.name)
+def test_an_adapter_knows_the_core_and_no_other(folder: Path) -> None:
+    own = package(folder).name
+    ours = {name for name in tops(folder / "src") if name.startswith("codeweaver")}
+    assert ours <= {own, "codeweaver_backends"}
+
+
+@pytest.mark.parametrize("folder", ADAPTERS, ids=lambda path: path.name)
+def test_adapters_have_the_same_files(folder: Path) -> None:
+    assert {path.name for path in package(folder).iterdir()} >= FILES
+    tests = {path.name for path in (folder / "tests").iterdir()}
+    assert tests >= {"test_conformance.py", "test_filters.py", "test_convert.py", "bare.py"}
+    assert (folder / "conformance.toml").is_file()
+    assert (folder / "README.md").is_file()
+
+
+@pytest.mark.parametrize("folder", ADAPTERS, ids=lambda path: path.name)
+def test_adapters_export_alike(folder: Path) -> None:
+    tree = ast.parse((package(folder) / "__init__.py").read_text(encoding="utf-8"))
+    [names] = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+    ]
+    for kind in ("Backend", "Config", "Plugin"):
+        assert any(name.endswith(kind) for name in names), kind
+    assert "__version__" in names
+
+
+@pytest.mark.parametrize("folder", ADAPTERS, ids=lambda path: path.name)
+def test_listing_a_plugin_imports_no_client(folder: Path) -> None:
+    light = {"numpy", "orjson", "pydantic", "pydantic_settings", "codeweaver_backends", package(folder).name}
+    for name in ("plugin.py", "config.py"):
+        heavy = (
+            {one.partition(".")[0] for one in imports(package(folder) / name, top_level_only=True)} - STANDARD - light
+        )
+        assert not heavy, name
+
+
+@pytest.mark.parametrize(
+    "folder", [*ADAPTERS, ROOT / "adapters/core", ROOT / "conformance"], ids=lambda path: path.name
+)
+def test_distributions_are_described_alike(folder: Path) -> None:
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["requires-python"] == ">=3.11"
+    assert project["license"] == "Apache-2.0"
+    if folder.name != "core":
+        assert any(re.match(r"codeweaver-backends>=[\d.]+,<", one) for one in project["dependencies"]), "bounds by hand"
+    for requirement in project["dependencies"]:
+        assert re.search(r">=|==", requirement), f"{requirement} has no lower bound"
