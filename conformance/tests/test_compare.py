@@ -314,6 +314,7 @@ def test_compare_writes_it_all(folder: Path, tmp_path: Path) -> None:
     assert engine["unfiltered"]["recall"] == engine["filtered"]["recall"] == 1.0
     assert engine["unfiltered"]["searches"] == 6
     assert 0 < engine["unfiltered"]["p50"] <= engine["unfiltered"]["p95"]
+    assert set(engine["filters"]) == {one["label"] for one in told["filters"]}
     assert (engine["inexact"], engine["altered"], engine["disk_bytes"]) == (0, 0, None)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
@@ -122,22 +123,27 @@ def compare(
 @app.command()
 def backends() -> None:
     """List the installed plugins: what they claim, and the targets they can be tested on."""
-    table = Table()
-    for heading in ("backend", "from", "profiles", "metrics", "dimension", "targets"):
-        table.add_column(heading)
+    console = Console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for heading in ("backend", "targets"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("profiles", "metrics", "dimension", "from"):
+        table.add_column(heading, overflow="fold")
     targets = find_targets().values()
     factory = CodeWeaverFactory()
+    broken: list[str] = []
     for name, entry in sorted(find_plugins().items()):
-        own = ", ".join(target.name for target in targets if target.backend == name)
         try:
             registration = factory.get_registration(name)
         except PluginError as error:
-            table.add_row(name, entry.distribution, Text(error.message, "red"), "", "", own)
+            broken.append(error.message)
             continue
+        own = "\n".join(target.name for target in targets if target.backend == name)
         profiles = ", ".join(label for label, protocol in _PROFILES if implements(registration.backend_class, protocol))
-        metrics, dimension = _claims(registration.capabilities)
-        table.add_row(name, entry.distribution, profiles, metrics, dimension, own)
-    Console().print(table)
+        table.add_row(name, own, profiles, *_claims(registration.capabilities), entry.distribution)
+    console.print(table)
+    for message in broken:
+        console.print(Text(message, "red"))
 
 
 class _MistakeError(Exception):

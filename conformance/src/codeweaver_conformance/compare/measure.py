@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing, nullcontext, suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final, Protocol
 from uuid import uuid4
@@ -33,7 +34,7 @@ __all__ = ["Latency", "Measurement", "Progress", "measure"]
 _BATCH: Final = 2_000
 _ROUNDS: Final = 3
 _BUDGET: Final = 6.0
-"""Seconds after which searches are not repeated; each is asked once whatever it takes."""
+"""Seconds after which no further round of searches begins; each is asked once whatever it takes."""
 
 
 class Progress(Protocol):
@@ -75,6 +76,8 @@ class Measurement:
     exact_size: int | None = None
     unfiltered: Latency | None = None
     filtered: Latency | None = None
+    by_filter: dict[str, float] = field(default_factory=dict)
+    """Per filter, the median of its searches' seconds."""
     answers: list[Answer] = field(default_factory=list)
     """In the order of the workload's searches."""
     recall: float | None = None
@@ -186,8 +189,13 @@ class _Run:
         workload, result = self.workload, self.result
         for search in workload.unfiltered:  # what is timed is a warm engine
             await self._search(backend, search)
-        result.unfiltered, plain = await self._ask(backend, "searches", workload.unfiltered)
-        result.filtered, restricted = await self._ask(backend, "filtered searches", workload.filtered)
+        seconds, plain = await self._ask(backend, "searches", workload.unfiltered)
+        result.unfiltered = Latency.of(seconds)
+        seconds, restricted = await self._ask(backend, "filtered searches", workload.filtered)
+        result.filtered = Latency.of(seconds)
+        for named in workload.filters:
+            own = [took for took, search in zip(seconds, cycle(workload.filtered)) if search.filter is named]
+            result.by_filter[named.label] = float(np.median(own))
         result.answers = [[(hit.id, hit.score) for hit in found] for found in (*plain, *restricted)]
         result.altered = sum(not self._is_intact(hit) for found in (*plain, *restricted) for hit in found)
         judged = list(zip(workload.searches, result.answers, strict=True))
@@ -198,23 +206,21 @@ class _Run:
 
     async def _ask(
         self, backend: Any, what: str, searches: Sequence[Search]
-    ) -> tuple[Latency, list[list[SearchResult]]]:
-        """Time the searches, a few times over unless that is long, and keep the first round's answers."""
+    ) -> tuple[list[float], list[list[SearchResult]]]:
+        """Time the searches, in a few rounds unless that is long, and keep the first round's answers."""
         seconds: list[float] = []
         answers: list[list[SearchResult]] = []
         self.progress.begin(f"{self.engine.name}: {what}", len(searches) * _ROUNDS)
         deadline = time.perf_counter() + _BUDGET
-        while len(seconds) < len(searches) * _ROUNDS and (
-            len(answers) < len(searches) or time.perf_counter() < deadline
-        ):
-            search = searches[len(seconds) % len(searches)]
-            begun = time.perf_counter()
-            found = await self._search(backend, search)
-            seconds.append(time.perf_counter() - begun)
-            if len(answers) < len(searches):
-                answers.append(found)
-            self.progress.advance()
-        return Latency.of(seconds), answers
+        while len(seconds) < len(searches) * _ROUNDS and (not seconds or time.perf_counter() < deadline):
+            for search in searches:
+                begun = time.perf_counter()
+                found = await self._search(backend, search)
+                seconds.append(time.perf_counter() - begun)
+                if len(answers) < len(searches):
+                    answers.append(found)
+                self.progress.advance()
+        return seconds, answers
 
     def _is_intact(self, hit: SearchResult) -> bool:
         row = self.workload.row_of.get(hit.id) if isinstance(hit.id, str) else None

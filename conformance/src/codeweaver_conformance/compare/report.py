@@ -12,8 +12,8 @@ The JSON object (``format`` names its version) holds
     per engine ``name``, ``backend``, ``distribution``, ``error`` (or null), ``verdict`` and ``verified`` (its
     certificate's, and the date of that), ``points``, ``ingest`` (``seconds``, ``points_per_second``, ``columnar``),
     ``indexes``, ``exact_size``, ``unfiltered`` and ``filtered`` (``p50`` and ``p95`` in seconds, the number of timed
-    ``searches``, mean ``recall``), ``inexact`` (searches whose answer is not the exact one), ``altered`` (results whose
-    payload is not what was written), ``disk_bytes``;
+    ``searches``, mean ``recall``), ``filters`` (per label the median in seconds), ``inexact`` (searches whose answer is
+    not the exact one), ``altered`` (results whose payload is not what was written), ``disk_bytes``;
 ``pairs``
     per two engines that finished ``a``, ``b``, ``searches`` and how many are ``differing``;
 ``example``
@@ -150,6 +150,7 @@ class Report:
             "exact_size": one.exact_size,
             "unfiltered": _searches(one.unfiltered, one.recall),
             "filtered": _searches(one.filtered, one.filtered_recall),
+            "filters": one.by_filter,
             "inexact": one.inexact,
             "altered": one.altered,
             "disk_bytes": one.disk_bytes,
