@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from codeweaver_backends.errors import InvalidOptionError
 from codeweaver_backends.types import ValidationResult
 
 __all__ = ["BackendConfig", "EmbeddedConfig", "ServerConfig", "check_config", "describe_validation_error"]
@@ -55,8 +56,14 @@ class BackendConfig(BaseSettings):
         file = Path(named or "codeweaver.toml")
         if not cls.backend or not (named or file.is_file()):
             return {}
-        with file.open("rb") as stream:
-            table: dict[str, Any] = tomllib.load(stream).get("backends", {}).get(cls.backend, {})
+        try:
+            with file.open("rb") as stream:
+                tables = tomllib.load(stream).get("backends", {})
+        except (OSError, ValueError) as error:  # not there, no TOML, no UTF-8
+            raise InvalidOptionError(f"the configuration file {str(file)!r} cannot be read: {error}") from None
+        table = tables.get(cls.backend, {}) if isinstance(tables, dict) else None
+        if not isinstance(table, dict):
+            raise InvalidOptionError(f"backends.{cls.backend} of {str(file)!r} must be a table")
         return table
 
 
@@ -96,4 +103,6 @@ def check_config(
             config = config_class(**(config.model_dump() if isinstance(config, BaseModel) else config))
         except ValidationError as error:
             return ValidationResult(is_valid=False, errors=describe_validation_error(error))
+        except InvalidOptionError as error:  # of the configuration file
+            return ValidationResult(is_valid=False, errors=[error.message])
     return ValidationResult(is_valid=True, warnings=[warning for rule in rules for warning in rule(config)])

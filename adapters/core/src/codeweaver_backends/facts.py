@@ -202,8 +202,8 @@ class StringCode:
     def __init__(self, reserved: str, *, alphabet: str) -> None:
         characters = list(dict.fromkeys(reserved + alphabet))
         digits = len(alphabet) - 1
-        if digits < 2:
-            raise ValueError("alphabet needs an escape character and at least two digits")
+        if digits < 2 or len(set(alphabet)) != len(alphabet):
+            raise ValueError("alphabet needs an escape character and at least two digits, all of them different")
         width = 1
         while digits**width < len(characters):
             width += 1

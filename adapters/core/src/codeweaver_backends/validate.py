@@ -277,7 +277,7 @@ def _matrix(vectors: Sequence[Any], settings: CollectionSettings, label: Any) ->
 
 
 def _array(vector: Any, dimension: int) -> Any:
-    if isinstance(vector, str | bytes | Mapping | set):
+    if isinstance(vector, str | bytes | bytearray | Mapping | set):
         raise TypeError
     array = np.asarray(vector)
     if array.dtype.kind not in "fiu" or array.shape != (dimension,):
@@ -315,10 +315,8 @@ _LEAF_TYPES: Final = frozenset((str, bool, type(None)))
 
 def encode_payload(payload: Mapping[str, Any] | None, limits: Limits) -> bytes:
     """A payload as compact UTF-8 JSON, or ``InvalidPayloadError`` for what JSON cannot say exactly."""
-    if not payload:
-        if payload is None or isinstance(payload, Mapping):
-            return b"{}"
-        raise InvalidPayloadError(f"payload must be a dict or None, not a {type(payload).__name__}")
+    if payload is None:
+        return b"{}"
     if type(payload) is not dict:
         if not isinstance(payload, Mapping):
             raise InvalidPayloadError(f"payload must be a dict or None, not a {type(payload).__name__}")
@@ -541,7 +539,10 @@ def _threshold(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | np.floating | np.integer):
         raise InvalidOptionError(f"score_threshold must be a number, not a {type(value).__name__}")
-    threshold = float(value)
+    try:
+        threshold = float(value)
+    except OverflowError:
+        threshold = math.inf
     if not math.isfinite(threshold):
-        raise InvalidInputError(f"score_threshold must be finite, not {threshold!r}")
+        raise InvalidInputError("score_threshold must be finite")
     return threshold
