@@ -345,11 +345,13 @@ async def _close(backend: Any) -> None:
 
 
 def _plain(value: object) -> Any:
-    """Sets and mappings keyed by ids of two types, as something with a plain equality."""
+    """Sets, and mappings keyed by ids of two types, as something with a plain equality."""
     if isinstance(value, set | frozenset):
         return sorted(([type(one).__name__, one] for one in value), key=repr)
     if isinstance(value, Mapping) and not all(isinstance(key, str) for key in value):
         return sorted(([type(key).__name__, key, one] for key, one in value.items()), key=lambda row: repr(row[:2]))
+    if isinstance(value, list) and any(isinstance(one, set) for one in value):
+        return [_plain(one) for one in value]
     return value
 
 

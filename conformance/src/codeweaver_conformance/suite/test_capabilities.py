@@ -29,6 +29,9 @@ from codeweaver_backends.types import (
 from codeweaver_conformance.clause import clause
 from codeweaver_conformance.session import Conformance, point
 
+# Ids are integers wherever ids are not the matter, so that a fault of string ids fails its own tests and no others.
+A, B = range(2)
+
 PROTOCOLS: dict[str, type] = {
     "supports_hybrid_search": HybridSearchBackend,
     "supports_streaming": StreamingBackend,
@@ -64,8 +67,8 @@ async def test_claims_have_methods(cw: Conformance) -> None:
     metrics = cw.metrics
     cw.true(metrics and all(isinstance(one, DistanceMetric) for one in metrics), "a list of DistanceMetric", metrics)
     for metric in metrics:
-        name = await cw.collection([point("a", [1, 0])], metric=metric)
-        cw.equal(await cw.ids(name), {"a"}, f"{metric.name} is claimed")
+        name = await cw.collection([point(A, [1, 0])], metric=metric)
+        cw.equal(await cw.ids(name), {A}, f"{metric.name} is claimed")
 
 
 @clause("capabilities.honest")
@@ -75,9 +78,9 @@ async def test_the_largest_dimension_is_taken(cw: Conformance) -> None:
     name = await cw.collection(dimension=size)
     vector = np.ones(size, dtype=np.float32)
     vector[-1] = 2
-    await cw.backend.upsert_vectors(name, [VectorPoint("a", vector)])
+    await cw.backend.upsert_vectors(name, [VectorPoint(A, vector)])
     [hit] = await cw.backend.search_vectors(name, vector.tolist())
-    cw.true(hit.id == "a" and abs(hit.score - 1) < 1e-5, "the point, with score 1", hit)
+    cw.true(hit.id == A and abs(hit.score - 1) < 1e-5, "the point, with score 1", hit)
 
 
 @clause("capabilities.honest")
@@ -128,7 +131,7 @@ async def test_payload_indexes_do_not_change_answers(cw: Conformance) -> None:
 async def test_what_is_not_claimed_is_refused_or_absent(cw: Conformance) -> None:
     """Check operators, metrics, options and sparse vectors; and methods that work but are not claimed."""
     capabilities = cw.capabilities
-    name = await cw.collection([point("a", [1, 0], {"t": "text"})])
+    name = await cw.collection([point(A, [1, 0], {"t": "text"})])
     refused: list[tuple[str, Any]] = []
     if not capabilities.supports_regex:
         refused.append(
@@ -153,12 +156,12 @@ async def test_what_is_not_claimed_is_refused_or_absent(cw: Conformance) -> None
             )
         )
     if not capabilities.supports_hybrid_search:
-        sparse = VectorPoint("b", [1, 0], {}, {"term": 1.0})
+        sparse = VectorPoint(B, [1, 0], {}, {"term": 1.0})
         refused.append(("supports_hybrid_search", lambda: cw.backend.upsert_vectors(name, [sparse])))
     for claim, call in refused:
         with cw.raises(UnsupportedError, InvalidInputError, why=f"{claim} is not claimed"):
             await call()
-    await cw.unchanged(name, {"a": {"t": "text"}})
+    await cw.unchanged(name, {A: {"t": "text"}})
     for claim, protocol in PROTOCOLS.items():
         if not getattr(capabilities, claim):
             cw.true(

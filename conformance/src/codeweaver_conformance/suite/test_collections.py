@@ -19,7 +19,10 @@ from codeweaver_backends.types import DistanceMetric, FilterCondition, SearchFil
 from codeweaver_conformance.clause import clause
 from codeweaver_conformance.session import Conformance, point
 
-THREE = [point("a", [1, 0], {"v": 1}), point("b", [0, 1], {"v": 2}), point(3, [1, 1], {"v": 3})]
+# Ids are integers wherever ids are not the matter, so that a fault of string ids fails its own tests and no others.
+A, B, X, N, M, Z = range(10, 16)
+
+THREE = [point(A, [1, 0], {"v": 1}), point(B, [0, 1], {"v": 2}), point(30, [1, 1], {"v": 3})]
 
 NAMES = [
     "a",
@@ -72,17 +75,17 @@ def calls_on(name: str, cw: Conformance) -> dict[str, Any]:
     backend = cw.backend
     calls = {
         "get_collection_info": lambda: backend.get_collection_info(name),
-        "upsert_vectors": lambda: backend.upsert_vectors(name, [point("a", [1, 0])]),
+        "upsert_vectors": lambda: backend.upsert_vectors(name, [point(A, [1, 0])]),
         "upsert_vectors of nothing": lambda: backend.upsert_vectors(name, []),
         "search_vectors": lambda: backend.search_vectors(name, [1, 0]),
         "search_vectors with limit 0": lambda: backend.search_vectors(name, [1, 0], limit=0),
-        "delete_vectors": lambda: backend.delete_vectors(name, ["a"]),
+        "delete_vectors": lambda: backend.delete_vectors(name, [A]),
         "delete_vectors of nothing": lambda: backend.delete_vectors(name, []),
         "delete_collection": lambda: backend.delete_collection(name),
     }
     if cw.capabilities.supports_scan:
         calls |= {
-            "get_vectors": lambda: backend.get_vectors(name, ["a"]),
+            "get_vectors": lambda: backend.get_vectors(name, [A]),
             "scroll_vectors": lambda: backend.scroll_vectors(name),
             "count_vectors": lambda: backend.count_vectors(name),
             "delete_by_filter": lambda: backend.delete_by_filter(name, SearchFilter()),
@@ -128,8 +131,8 @@ async def test_a_recreated_collection_starts_empty(cw: Conformance) -> None:
     cw.equal(await cw.ids(name), set())
     cw.equal(await cw.ids(name, SearchFilter(must=[FilterCondition("v", "eq", 1)])), set())
     with cw.raises(InvalidDimensionError, why="the old dimension must be refused"):
-        await cw.backend.upsert_vectors(name, [point("a", [1, 0])])
-    await cw.backend.upsert_vectors(name, [point("a", [3, 0, 4], {"v": 9})])
+        await cw.backend.upsert_vectors(name, [point(A, [1, 0])])
+    await cw.backend.upsert_vectors(name, [point(A, [3, 0, 4], {"v": 9})])
     [hit] = await cw.backend.search_vectors(name, [3, 0, 4])
     expected = {"COSINE": 1.0, "DOT_PRODUCT": 25.0}.get(metric.name, 1.0)
     cw.true(abs(hit.score - expected) < 1e-4, f"score {expected} under {metric.name}", hit.score)
@@ -146,15 +149,15 @@ async def test_a_recreation_by_another_instance_is_seen(cw: Conformance) -> None
     metric = next((one for one in cw.metrics if one is not DistanceMetric.COSINE), DistanceMetric.COSINE)
     await other.delete_collection(name)
     await other.create_collection(name, 2, metric)
-    await other.upsert_vectors(name, [point("n", [3, 4], {"v": 9})])
+    await other.upsert_vectors(name, [point(N, [3, 4], {"v": 9})])
     [hit] = await cw.backend.search_vectors(name, [3, 4])
     expected = {"COSINE": 1.0, "DOT_PRODUCT": 25.0}.get(metric.name, 1.0)
     cw.true(abs(hit.score - expected) < 1e-4, f"score {expected} under {metric.name}", hit.score)
-    await cw.backend.upsert_vectors(name, [point("m", [6, 8], {"v": 1})])
-    cw.equal(await cw.ids(name, backend=other), {"n", "m"}, "the other instance sees what the first one writes")
+    await cw.backend.upsert_vectors(name, [point(M, [6, 8], {"v": 1})])
+    cw.equal(await cw.ids(name, backend=other), {N, M}, "the other instance sees what the first one writes")
     await other.delete_collection(name)
     with cw.raises(CollectionNotFoundError):
-        await cw.backend.upsert_vectors(name, [point("z", [1, 1])])
+        await cw.backend.upsert_vectors(name, [point(Z, [1, 1])])
 
 
 @clause("collections.names")
@@ -229,14 +232,14 @@ async def test_a_fresh_instance_reads_the_stored_settings(cw: Conformance) -> No
 @clause("collections.isolation")
 async def test_collections_do_not_share_points(cw: Conformance) -> None:
     """Check for one physical table without a scope in search, filter, delete or count."""
-    first = await cw.collection([point("x", [1, 0], {"in": 1}), point(1, [0, 1], {"in": 1})])
-    second = await cw.collection([point("x", [0, 1], {"in": 2}), point(2, [1, 0], {"in": 2})])
-    cw.equal(await cw.payloads(first), {"x": {"in": 1}, 1: {"in": 1}})
+    first = await cw.collection([point(X, [1, 0], {"in": 1}), point(1, [0, 1], {"in": 1})])
+    second = await cw.collection([point(X, [0, 1], {"in": 2}), point(2, [1, 0], {"in": 2})])
+    cw.equal(await cw.payloads(first), {X: {"in": 1}, 1: {"in": 1}})
     cw.equal(await cw.ids(first, SearchFilter(must=[FilterCondition("in", "eq", 2)])), set())
-    await cw.backend.delete_vectors(first, ["x", 2])
-    cw.equal(await cw.payloads(second), {"x": {"in": 2}, 2: {"in": 2}}, "deleting in one leaves the other")
-    await cw.backend.upsert_vectors(first, [point("x", [1, 1], {"in": 3})])
-    cw.equal(await cw.payloads(second), {"x": {"in": 2}, 2: {"in": 2}}, "overwriting in one leaves the other")
+    await cw.backend.delete_vectors(first, [X, 2])
+    cw.equal(await cw.payloads(second), {X: {"in": 2}, 2: {"in": 2}}, "deleting in one leaves the other")
+    await cw.backend.upsert_vectors(first, [point(X, [1, 1], {"in": 3})])
+    cw.equal(await cw.payloads(second), {X: {"in": 2}, 2: {"in": 2}}, "overwriting in one leaves the other")
     cw.equal([await cw.count(first), await cw.count(second)], [2, 2])
 
 

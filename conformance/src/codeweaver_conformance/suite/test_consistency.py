@@ -9,6 +9,9 @@ from codeweaver_backends.types import FilterCondition, SearchFilter
 from codeweaver_conformance.clause import clause
 from codeweaver_conformance.session import Conformance, point
 
+# Ids are integers wherever ids are not the matter, so that a fault of string ids fails its own tests and no others.
+BASE, X, Y, SAME = range(4)
+
 VERSION_1, VERSION_2 = FilterCondition("v", "eq", 1), FilterCondition("v", "eq", 2)
 
 
@@ -21,37 +24,41 @@ async def _settle(cw: Conformance) -> None:
 @clause("consistency.read-your-writes")
 async def test_a_write_is_seen_by_the_next_call(cw: Conformance) -> None:
     """Check many times without sleeping: writes that wait for a flush, and deletes that wait for the next write."""
-    name = await cw.collection([point("base", [1, 1])])
+    name = await cw.collection([point(BASE, [1, 1])])
     for turn in range(15):
-        await cw.backend.upsert_vectors(name, [point(turn, [1, turn + 2], {"v": 1, "turn": turn})])
+        await cw.backend.upsert_vectors(name, [point(10 + turn, [1, turn + 2], {"v": 1, "turn": turn})])
         await _settle(cw)
         found = await cw.backend.search_vectors(name, [1, turn + 2], limit=100)
-        cw.true(turn in {hit.id for hit in found}, f"point {turn} found by search at once", [hit.id for hit in found])
-        cw.equal(await cw.ids(name, SearchFilter(must=[FilterCondition("turn", "eq", turn)])), {turn}, "and by filter")
+        cw.true(
+            10 + turn in {hit.id for hit in found}, f"point {turn} found by search at once", [hit.id for hit in found]
+        )
+        cw.equal(
+            await cw.ids(name, SearchFilter(must=[FilterCondition("turn", "eq", turn)])), {10 + turn}, "and by filter"
+        )
         cw.equal(await cw.count(name), 2, "and counted")
-        await cw.backend.delete_vectors(name, [turn])
+        await cw.backend.delete_vectors(name, [new])
         await _settle(cw)
-        cw.equal(await cw.ids(name), {"base"}, "a deleted point is gone at once")
+        cw.equal(await cw.ids(name), {BASE}, "a deleted point is gone at once")
         cw.equal(await cw.count(name), 1)
 
 
 @clause("consistency.overwrite")
 async def test_an_overwrite_is_never_served_stale(cw: Conformance) -> None:
     """Check the same search before and after: caches of results, and filters on old values."""
-    name = await cw.collection([point("x", [1, 0], {"v": 1}), point("y", [0, 1], {"v": 0})])
+    name = await cw.collection([point(X, [1, 0], {"v": 1}), point(Y, [0, 1], {"v": 0})])
     [first, _] = await cw.backend.search_vectors(name, [1, 0], limit=2)
-    cw.equal([first.id, first.payload], ["x", {"v": 1}])
-    await cw.backend.upsert_vectors(name, [point("x", [-1, 0], {"v": 2})])
+    cw.equal([first.id, first.payload], [X, {"v": 1}])
+    await cw.backend.upsert_vectors(name, [point(X, [-1, 0], {"v": 2})])
     await _settle(cw)
     hits = {hit.id: hit for hit in await cw.backend.search_vectors(name, [1, 0], limit=2)}
-    cw.equal(hits["x"].payload, {"v": 2})
-    cw.true(abs(hits["x"].score + 1) < 1e-5, "score -1: the new vector", hits["x"].score)
+    cw.equal(hits[X].payload, {"v": 2})
+    cw.true(abs(hits[X].score + 1) < 1e-5, "score -1: the new vector", hits[X].score)
     cw.equal(await cw.ids(name, SearchFilter(must=[VERSION_1])), set(), "the old value is filtered no more")
-    cw.equal(await cw.ids(name, SearchFilter(must=[VERSION_2])), {"x"})
-    await cw.backend.delete_vectors(name, ["x"])
-    await cw.backend.upsert_vectors(name, [point("x", [1, 0], {"v": 3})])
+    cw.equal(await cw.ids(name, SearchFilter(must=[VERSION_2])), {X})
+    await cw.backend.delete_vectors(name, [X])
+    await cw.backend.upsert_vectors(name, [point(X, [1, 0], {"v": 3})])
     await _settle(cw)
-    cw.equal(await cw.payloads(name), {"x": {"v": 3}, "y": {"v": 0}}, "deleted and written again")
+    cw.equal(await cw.payloads(name), {X: {"v": 3}, Y: {"v": 0}}, "deleted and written again")
 
 
 @clause("consistency.durable")
@@ -77,17 +84,15 @@ async def test_concurrent_writers_leave_each_id_once(cw: Conformance) -> None:
     """Check two inserts of one new id, and lost writes of different ids."""
     name = await cw.collection()
     for turn in range(3):
-        same = [cw.backend.upsert_vectors(name, [point("same", [1, n + 1], {"v": n})]) for n in range(6)]
-        other = [cw.backend.upsert_vectors(name, [point(100 * turn + n, [1, n], {"v": n})]) for n in range(6)]
+        same = [cw.backend.upsert_vectors(name, [point(SAME, [1, n + 1], {"v": n})]) for n in range(6)]
+        other = [cw.backend.upsert_vectors(name, [point(100 + 10 * turn + n, [1, n], {"v": n})]) for n in range(6)]
         await asyncio.gather(*same, *other)
     await _settle(cw)
     payloads = await cw.payloads(name)
-    cw.equal(payloads.keys() - {"same"}, {100 * turn + n for turn in range(3) for n in range(6)})
-    cw.true(
-        payloads.get("same") in [{"v": n} for n in range(6)], "the payload of one of the writers", payloads.get("same")
-    )
+    cw.equal(payloads.keys() - {SAME}, {100 + 10 * turn + n for turn in range(3) for n in range(6)})
+    cw.true(payloads.get(SAME) in [{"v": n} for n in range(6)], "the payload of one of the writers", payloads.get(SAME))
     cw.equal(await cw.count(name), 19)
-    version = (payloads["same"])["v"]
+    version = (payloads[SAME])["v"]
     [hit] = await cw.backend.search_vectors(
         name,
         [1, version + 1],
@@ -101,7 +106,7 @@ async def test_concurrent_writers_leave_each_id_once(cw: Conformance) -> None:
 @clause("consistency.search-beside-writes")
 async def test_searches_beside_writes_see_whole_points(cw: Conformance) -> None:
     """Check for "changed size during iteration", half-replaced points, and points that vanish while replaced."""
-    steady = [point(f"steady{n}", [1, n], {"v": "steady"}) for n in range(5)]
+    steady = [point(1_000 + n, [1, n], {"v": "steady"}) for n in range(5)]
     name = await cw.collection([*steady, *(point(n, [1, n], {"v": 0, "w": 0}) for n in range(20))])
     end = time.monotonic() + 1.0
     stop = asyncio.Event()

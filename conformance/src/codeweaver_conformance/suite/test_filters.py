@@ -46,16 +46,19 @@ KEYS = [
     "id", "vector", "text", "new\nline", "%", "*",
 ]  # fmt: skip
 
+KEYED = 3_000
+"""The first id of the points that carry KEYS."""
+
 POINTS: list[VectorPoint] = [
-    *(point(f"v{n}", [1, n / 100], {"f": value, "n": n}) for n, value in enumerate(VALUES)),
-    *(point(f"t{n}", [1, n / 100], {"s": text}) for n, text in enumerate(TEXTS)),
-    *(point(f"m{n}", [1, n / 100], {"d": moment}) for n, moment in enumerate(MOMENTS)),
-    *(point(f"k{n}", [1, n / 100], {key: "here"}) for n, key in enumerate(KEYS)),
-    point("deep", [1, 0.5], {"o": {"a": {"b": 1, "0": "zero"}, "l": [{"b": 1}]}, "o.a.b": "dotted", "": {"": "empty"}}),
-    point("deeper", [1, 0.6], {"o": {"a": {"b": 2}}, "list": [{"a": 1}, {"a": 2}]}),
-    point("scalar", [1, 0.7], {"o": 1, "list": ["a"]}),
-    point("nothing", [0, 1], None),
-    point("empty", [0, 1], {}),
+    *(point(n, [1, n / 100], {"f": value, "n": n}) for n, value in enumerate(VALUES)),
+    *(point(1_000 + n, [1, n / 100], {"s": text}) for n, text in enumerate(TEXTS)),
+    *(point(2_000 + n, [1, n / 100], {"d": moment}) for n, moment in enumerate(MOMENTS)),
+    *(point(KEYED + n, [1, n / 100], {key: "here"}) for n, key in enumerate(KEYS)),
+    point(4001, [1, 0.5], {"o": {"a": {"b": 1, "0": "zero"}, "l": [{"b": 1}]}, "o.a.b": "dotted", "": {"": "empty"}}),
+    point(4002, [1, 0.6], {"o": {"a": {"b": 2}}, "list": [{"a": 1}, {"a": 2}]}),
+    point(4003, [1, 0.7], {"o": 1, "list": ["a"]}),
+    point(4004, [0, 1], None),
+    point(4005, [0, 1], {}),
 ]
 
 
@@ -258,7 +261,7 @@ async def test_fields_of_any_name_can_be_filtered(cw: Conformance) -> None:
     """Check keys that need quoting in the engine's language, and those the adapter uses for itself."""
     for number, key in enumerate(KEYS):
         found = await cw.ids(await _library(cw), SearchFilter(must=[FilterCondition((key,), "eq", "here")]))
-        cw.equal(found, {f"k{number}"}, f"field {key!r}")
+        cw.equal(found, {KEYED + number}, f"field {key!r}")
     await _check_all(cw, [((key,), "contains", "her") for key in KEYS[:8] if cw.claims("supports_contains")])
     await _check_all(cw, [((key,), "exists", True) for key in KEYS[8:]])
 
@@ -534,7 +537,7 @@ def test_generated_filters(cw: Conformance) -> None:
         strategies.WORLD, contains=cw.claims("supports_contains"), datetimes=cw.claims("supports_datetime_ranges")
     )
     maker = Maker(random.Random(cw.seed), world)  # noqa: S311 - reproducible, not secret
-    points = [point(f"g{n}", [1, n / 10], maker.payload() if n % 20 else None) for n in range(60)]
+    points = [point(n, [1, n / 10], maker.payload() if n % 20 else None) for n in range(60)]
     name = cw.run(cw.fixture("generated", lambda: cw.collection(points)))
 
     @generated(cw)

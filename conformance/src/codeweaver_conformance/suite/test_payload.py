@@ -18,6 +18,9 @@ from codeweaver_backends.types import FilterCondition, SearchFilter, VectorPoint
 from codeweaver_conformance.clause import clause
 from codeweaver_conformance.session import Conformance, point
 
+# Ids are integers wherever ids are not the matter, so that a fault of string ids fails its own tests and no others.
+NONE, EMPTY, LEFT, A, B, C, FITS, WIDE, X, Y = range(10)
+
 EXACT: list[dict[str, Any]] = [
     {"a": None, "b": {"c": None}, "d": [None]},
     {"deep": {"er": {"still": [{"x": [1, [2, [3]]]}, [], {}]}}},
@@ -134,7 +137,7 @@ async def _round_trip(cw: Conformance, payloads: list[dict[str, Any]]) -> str:
 @clause("payload.none")
 async def test_no_payload_comes_back_empty(cw: Conformance) -> None:
     """Check that None and {} are no error, and are told as {}."""
-    name = await cw.collection([point("none", [1, 0], None), point("empty", [0, 1], {}), VectorPoint("left", [1, 1])])
+    name = await cw.collection([point(NONE, [1, 0], None), point(EMPTY, [0, 1], {}), VectorPoint(LEFT, [1, 1])])
     for result in await cw.everything(name):
         cw.equal(result.payload, {}, f"point {result.id!r}")
 
@@ -153,29 +156,29 @@ async def test_points_of_a_batch_do_not_shape_each_other(cw: Conformance) -> Non
 @pytest.mark.parametrize("kind", REFUSED)
 async def test_what_json_cannot_say_is_refused(cw: Conformance, kind: str) -> None:
     """Check for values that a JSON writer turns to null or text without a word."""
-    name = await cw.collection([point("a", [1, 0], {"v": 1})])
+    name = await cw.collection([point(A, [1, 0], {"v": 1})])
     with cw.raises(InvalidPayloadError):
-        await cw.backend.upsert_vectors(name, [point("b", [1, 0], {"v": 2}), point("c", [1, 0], REFUSED[kind])])
-    await cw.unchanged(name, {"a": {"v": 1}})
+        await cw.backend.upsert_vectors(name, [point(B, [1, 0], {"v": 2}), point(C, [1, 0], REFUSED[kind])])
+    await cw.unchanged(name, {A: {"v": 1}})
 
 
 @clause("payload.copied")
 async def test_stored_payloads_share_nothing_with_the_callers(cw: Conformance) -> None:
     """Check for a store, or a cache, that keeps or hands out its own objects."""
     payload: dict[str, Any] = {"v": 1, "deep": {"list": [1]}}
-    name = await cw.collection([point("a", [1, 0], payload)])
+    name = await cw.collection([point(A, [1, 0], payload)])
     payload["v"] = 2
     payload["deep"]["list"].append(2)
-    cw.equal(await cw.payloads(name), {"a": {"v": 1, "deep": {"list": [1]}}}, "after changing what was given")
+    cw.equal(await cw.payloads(name), {A: {"v": 1, "deep": {"list": [1]}}}, "after changing what was given")
     [result] = await cw.everything(name)
     (result.payload or {})["deep"]["list"].append(3)
-    cw.equal(await cw.payloads(name), {"a": {"v": 1, "deep": {"list": [1]}}}, "after changing what was returned")
+    cw.equal(await cw.payloads(name), {A: {"v": 1, "deep": {"list": [1]}}}, "after changing what was returned")
 
 
 @clause("payload.untouched")
 async def test_the_callers_points_are_not_changed(cw: Conformance) -> None:
     """Check for ids, vectors or payloads that are rewritten in place."""
-    points = [point("a", [3.0, 4.0], {"id": 1, "deep": {"x": [1]}}), VectorPoint(2, [1.0, 1.0], None)]
+    points = [point(A, [3.0, 4.0], {"id": 1, "deep": {"x": [1]}}), VectorPoint(2, [1.0, 1.0], None)]
     before = copy.deepcopy(points)
     await cw.collection(points)
     cw.equal(
@@ -189,18 +192,18 @@ async def test_payloads_up_to_the_declared_size_are_stored(cw: Conformance) -> N
     declared = cw.limits.max_payload_bytes
     size = min(declared, 1_000_000)
     fits = {"t": "x" * (size - len(json.dumps({"t": ""}, separators=(",", ":"))))}
-    name = await cw.collection([point("fits", [1, 0], fits), point("wide", [0, 1], {"t": "é" * ((size - 8) // 2)})])
-    cw.true((await cw.payloads(name))["fits"] == fits, f"{size} bytes come back", "another payload")
+    name = await cw.collection([point(FITS, [1, 0], fits), point(WIDE, [0, 1], {"t": "é" * ((size - 8) // 2)})])
+    cw.true((await cw.payloads(name))[FITS] == fits, f"{size} bytes come back", "another payload")
     with cw.raises(LimitExceededError, InvalidInputError):
-        await cw.backend.upsert_vectors(name, [point("b", [1, 0]), point("c", [1, 0], {"t": "x" * declared})])
-    cw.equal(await cw.ids(name), {"fits", "wide"})
+        await cw.backend.upsert_vectors(name, [point(B, [1, 0]), point(C, [1, 0], {"t": "x" * declared})])
+    cw.equal(await cw.ids(name), {FITS, WIDE})
 
 
 @clause("payload.with-payload")
 async def test_the_payload_is_returned_as_asked(cw: Conformance) -> None:
     """Check the option's three forms, and that it does not change what is found."""
     payload = {"a": 1, "b": {"c": 2}, "a.b": 3, "": 4}
-    name = await cw.collection([point("x", [1, 0], payload), point("y", [0, 1], {"other": 1})])
+    name = await cw.collection([point(X, [1, 0], payload), point(Y, [0, 1], {"other": 1})])
     expected: list[tuple[Any, Any]] = [
         (True, payload),
         (False, {}),
@@ -210,8 +213,8 @@ async def test_the_payload_is_returned_as_asked(cw: Conformance) -> None:
     ]
     for asked, wanted in expected:
         results = await cw.backend.search_vectors(name, [1, 0], limit=2, with_payload=asked)
-        cw.equal({result.id for result in results}, {"x", "y"}, f"with_payload={asked!r}")
-        [first] = [result for result in results if result.id == "x"]
+        cw.equal({result.id for result in results}, {X, Y}, f"with_payload={asked!r}")
+        [first] = [result for result in results if result.id == X]
         cw.equal(first.payload or {}, wanted, f"with_payload={asked!r}")
     for wrong in ("a", 1, None, [1]):
         with cw.raises(InvalidInputError, why=f"with_payload={wrong!r}"):

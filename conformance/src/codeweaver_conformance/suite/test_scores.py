@@ -16,15 +16,18 @@ from codeweaver_conformance import oracle
 from codeweaver_conformance.clause import clause
 from codeweaver_conformance.session import Conformance, point
 
+# Ids are integers wherever ids are not the matter, so that a fault of string ids fails its own tests and no others.
+LONG, SHORT, NEAR, SIDE, OPPOSITE, FAR, SAME, A, B, OTHER, AT, UNDER, OVER, RIGHT = range(100, 114)
+
 # Long and short, near and far, opposite: each metric orders these differently.
 SHAPES = [
-    point("long", [10, 1]),
-    point("short", [0.1, 0.005]),
-    point("near", [1.2, 0.3]),
-    point("side", [0, 2]),
-    point("opposite", [-1, 0]),
-    point("far", [-60, 80]),
-    point("same", [1, 0]),
+    point(LONG, [10, 1]),
+    point(SHORT, [0.1, 0.005]),
+    point(NEAR, [1.2, 0.3]),
+    point(SIDE, [0, 2]),
+    point(OPPOSITE, [-1, 0]),
+    point(FAR, [-60, 80]),
+    point(SAME, [1, 0]),
 ]
 
 
@@ -69,7 +72,7 @@ async def test_scores_are_right_in_many_dimensions(cw: Conformance) -> None:
 async def test_scores_are_plain_floats(cw: Conformance) -> None:
     """Check for numpy scalars, texts and integers, in the vector and the payload too."""
     for metric in cw.metrics:
-        name = await cw.collection([point("a", [1, 0], {"v": 1}), point("b", [0, 2], {"v": [1.5]})], metric=metric)
+        name = await cw.collection([point(A, [1, 0], {"v": 1}), point(B, [0, 2], {"v": [1.5]})], metric=metric)
         for hit in await cw.backend.search_vectors(name, [1, 0], with_payload=True):
             cw.true(type(hit.score) is float and math.isfinite(hit.score), "a finite float", repr(hit.score))
             json.dumps([hit.id, hit.score, hit.payload, hit.vector], allow_nan=False)
@@ -92,7 +95,7 @@ async def test_the_same_search_gives_the_same_scores(cw: Conformance) -> None:
 @clause("scores.ties")
 async def test_ties_are_all_returned(cw: Conformance) -> None:
     """Check that points of one score do not hide each other, at the cut either."""
-    points = [point(n, [1, 0], {"n": n}) for n in range(12)] + [point("other", [0, 1])]
+    points = [point(n, [1, 0], {"n": n}) for n in range(12)] + [point(OTHER, [0, 1])]
     for metric in cw.metrics:
         name = await cw.collection(points, metric=metric)
         for limit in (5, 12, 13):
@@ -201,36 +204,34 @@ async def test_an_exact_score_is_kept(cw: Conformance) -> None:
         (DistanceMetric.MANHATTAN, 0.5),
     ):
         if metric in cw.metrics:
-            name = await cw.collection(
-                [point("at", [2, 0]), point("under", [-2, 0]), point("over", [4, 0])], metric=metric
-            )
+            name = await cw.collection([point(AT, [2, 0]), point(UNDER, [-2, 0]), point(OVER, [4, 0])], metric=metric)
             query = [1.0, 0.0] if metric is DistanceMetric.DOT_PRODUCT else [3.0, 0.0]
             kept = await cw.backend.search_vectors(name, query, score_threshold=expected)
-            cw.equal({one.id for one in kept}, {"at", "over"}, f"score_threshold={expected} under {metric.name}")
+            cw.equal({one.id for one in kept}, {AT, OVER}, f"score_threshold={expected} under {metric.name}")
 
 
 @clause("thresholds.zero")
 async def test_zero_and_negative_numbers_are_thresholds(cw: Conformance) -> None:
     """Check for `if score_threshold:`."""
-    name = await cw.collection([point("same", [1, 0]), point("right", [0, 1]), point("opposite", [-1, 0])])
+    name = await cw.collection([point(SAME, [1, 0]), point(RIGHT, [0, 1]), point(OPPOSITE, [-1, 0])])
 
     async def kept(threshold: Any) -> set[Any]:
         return {hit.id for hit in await cw.backend.search_vectors(name, [1, 0], score_threshold=threshold)}
 
-    cw.equal(await kept(None), {"same", "right", "opposite"})
+    cw.equal(await kept(None), {SAME, RIGHT, OPPOSITE})
     for zero in (0.0, 0, -0.0):
         found = await kept(zero)
-        cw.true("same" in found and "opposite" not in found, "the opposite point left out at 0", found)
-    cw.equal(await kept(-0.5), {"same", "right"})
-    cw.equal(await kept(-1.0), {"same", "right", "opposite"})
-    cw.equal(await kept(np.float32(0.5)), {"same"})
+        cw.true(SAME in found and OPPOSITE not in found, "the opposite point left out at 0", found)
+    cw.equal(await kept(-0.5), {SAME, RIGHT})
+    cw.equal(await kept(-1.0), {SAME, RIGHT, OPPOSITE})
+    cw.equal(await kept(np.float32(0.5)), {SAME})
 
 
 @clause("thresholds.refused")
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, "0.5", True, [0.5]], ids=str)
 async def test_other_thresholds_are_refused(cw: Conformance, bad: Any) -> None:
     """Check that NaN, which compares with nothing, does not keep or drop everything."""
-    name = await cw.collection([point("a", [1, 0])])
+    name = await cw.collection([point(A, [1, 0])])
     with cw.raises(InvalidInputError) as raised:
         await cw.backend.search_vectors(name, [1, 0], score_threshold=bad)
     cw.true(isinstance(raised.error, BackendError), "an error of the tree", raised.error)

@@ -15,6 +15,9 @@ from codeweaver_backends.types import DistanceMetric
 from codeweaver_conformance.clause import clause
 from codeweaver_conformance.session import Conformance, point
 
+# Ids are integers wherever ids are not the matter, so that a fault of string ids fails its own tests and no others.
+A, B, C, ZERO, ONE = range(5)
+
 SAMPLES = [
     [3.0, 4.0, 0.0],
     [0.1, 0.2, 0.3],
@@ -51,13 +54,13 @@ async def test_vectors_come_back_as_given(cw: Conformance) -> None:
 @clause("vectors.with-vectors")
 async def test_vectors_are_returned_when_asked_for(cw: Conformance) -> None:
     """Check the option of a search, and that it is off by default."""
-    name = await cw.collection([point("a", [3, 4], {"v": 1}), point("b", [-3, 4])])
+    name = await cw.collection([point(A, [3, 4], {"v": 1}), point(B, [-3, 4])])
     for result in await cw.backend.search_vectors(name, [3, 4]):
         cw.equal(result.vector, None, "not asked for")
     results = await cw.backend.search_vectors(name, [3, 4], with_vectors=True)
     found = {result.id: result.vector for result in results}
-    cw.true(_close(found.get("a"), [3, 4]) and _close(found.get("b"), [-3, 4]), "[3.0, 4.0] and [-3.0, 4.0]", found)
-    [got] = await cw.backend.get_vectors(name, ["a"], with_vectors=False)
+    cw.true(_close(found.get(A), [3, 4]) and _close(found.get(B), [-3, 4]), "[3.0, 4.0] and [-3.0, 4.0]", found)
+    [got] = await cw.backend.get_vectors(name, [A], with_vectors=False)
     cw.true(not len(got.vector), "an empty vector where none is asked for", got.vector)
 
 
@@ -65,14 +68,14 @@ async def test_vectors_are_returned_when_asked_for(cw: Conformance) -> None:
 @pytest.mark.parametrize("size", [0, 1, 2, 4, 6])
 async def test_another_dimension_is_refused(cw: Conformance, size: int) -> None:
     """Check for padding, cutting, and for a batch whose good part is written."""
-    name = await cw.collection([point("a", [1, 0, 0], {"v": 1})], dimension=3)
+    name = await cw.collection([point(A, [1, 0, 0], {"v": 1})], dimension=3)
     with cw.raises(InvalidDimensionError):
-        await cw.backend.upsert_vectors(name, [point("b", [1, 0, 0]), point("c", [1.0] * size)])
+        await cw.backend.upsert_vectors(name, [point(B, [1, 0, 0]), point(C, [1.0] * size)])
     with cw.raises(InvalidDimensionError):
         await cw.backend.search_vectors(name, [1.0] * size)
     with cw.raises(InvalidDimensionError):
         await cw.backend.search_vectors(name, [1.0] * size, limit=0)
-    await cw.unchanged(name, {"a": {"v": 1}})
+    await cw.unchanged(name, {A: {"v": 1}})
 
 
 @clause("vectors.finite")
@@ -82,26 +85,26 @@ async def test_what_is_not_finite_is_refused(cw: Conformance, metric: DistanceMe
     """Check that one such vector cannot poison every later search; 1e39 is infinite in float32."""
     if metric not in cw.metrics:
         metric = DistanceMetric.COSINE
-    name = await cw.collection([point("a", [1, 0], {"v": 1})], metric=metric)
+    name = await cw.collection([point(A, [1, 0], {"v": 1})], metric=metric)
     with cw.raises(InvalidVectorError):
-        await cw.backend.upsert_vectors(name, [point("b", [1, 0]), point("c", [1.0, bad])])
+        await cw.backend.upsert_vectors(name, [point(B, [1, 0]), point(C, [1.0, bad])])
     with cw.raises(InvalidVectorError):
-        await cw.backend.upsert_vectors(name, [point("c", np.array([bad, 1.0]))])
+        await cw.backend.upsert_vectors(name, [point(C, np.array([bad, 1.0]))])
     with cw.raises(InvalidVectorError):
         await cw.backend.search_vectors(name, [bad, 1.0])
-    await cw.unchanged(name, {"a": {"v": 1}})
+    await cw.unchanged(name, {A: {"v": 1}})
 
 
 @clause("vectors.zero-cosine")
 async def test_the_zero_vector_has_no_cosine(cw: Conformance) -> None:
     """Check for NaN scores, for rows that no search finds, and for what rounds to zero in float32."""
-    name = await cw.collection([point("a", [1, 0], {"v": 1})])
+    name = await cw.collection([point(A, [1, 0], {"v": 1})])
     for zero in ([0.0, 0.0], [0, 0], [-0.0, 0.0], [1e-60, 0.0], np.zeros(2)):
         with cw.raises(InvalidVectorError):
-            await cw.backend.upsert_vectors(name, [point("b", [1, 1]), point("c", zero)])
+            await cw.backend.upsert_vectors(name, [point(B, [1, 1]), point(C, zero)])
         with cw.raises(InvalidVectorError):
             await cw.backend.search_vectors(name, zero)
-    await cw.unchanged(name, {"a": {"v": 1}})
+    await cw.unchanged(name, {A: {"v": 1}})
 
 
 @clause("vectors.zero")
@@ -110,11 +113,11 @@ async def test_elsewhere_zero_is_a_vector(cw: Conformance) -> None:
     for metric in cw.metrics:
         if metric is DistanceMetric.COSINE:
             continue
-        name = await cw.collection([point("zero", [0, 0]), point("one", [1, 0])], metric=metric)
-        cw.equal({hit.id for hit in await cw.backend.search_vectors(name, [0, 0])}, {"zero", "one"})
+        name = await cw.collection([point(ZERO, [0, 0]), point(ONE, [1, 0])], metric=metric)
+        cw.equal({hit.id for hit in await cw.backend.search_vectors(name, [0, 0])}, {ZERO, ONE})
         scores = {hit.id: hit.score for hit in await cw.backend.search_vectors(name, [1, 0])}
         expected = 0.0 if metric is DistanceMetric.DOT_PRODUCT else 0.5
-        cw.true(abs(scores.get("zero", -9) - expected) < 1e-5, f"{expected} under {metric.name}", scores)
+        cw.true(abs(scores.get(ZERO, -9) - expected) < 1e-5, f"{expected} under {metric.name}", scores)
 
 
 @clause("vectors.kinds")
@@ -148,9 +151,9 @@ async def test_sequences_of_numbers_are_vectors_alike(cw: Conformance) -> None:
 )
 async def test_anything_but_numbers_is_refused(cw: Conformance, bad: Any) -> None:
     """Check for a numpy cast that reads text as numbers."""
-    name = await cw.collection([point("a", [1, 0], {"v": 1})])
+    name = await cw.collection([point(A, [1, 0], {"v": 1})])
     with cw.raises(InvalidInputError):
-        await cw.backend.upsert_vectors(name, [point("b", [1, 0]), point("c", bad)])
+        await cw.backend.upsert_vectors(name, [point(B, [1, 0]), point(C, bad)])
     with cw.raises(InvalidInputError):
         await cw.backend.search_vectors(name, bad)
-    await cw.unchanged(name, {"a": {"v": 1}})
+    await cw.unchanged(name, {A: {"v": 1}})
