@@ -421,6 +421,7 @@ def test_a_failing_engine_stops_no_other(folder: Path, tmp_path: Path, monkeypat
     done = run("compare", "broken", "memory", "--source", folder, "--json", outcome)
     assert done.exit_code == 1
     assert "broken failed: nobody is at home" in done.stdout
+    assert "memory gave the same answers" in done.stdout
     told = json.loads(outcome.read_text())
     assert [one["error"] for one in told["engines"]] == ["nobody is at home", None]
     assert told["ok"] is False

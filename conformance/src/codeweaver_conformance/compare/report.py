@@ -96,13 +96,16 @@ class Report:
         ]
 
     @property
-    def ok(self) -> bool:
-        """Whether every engine finished and gave the exact answers, with the payloads as written."""
-        return (
-            len(self.finished) == len(self.measurements)
-            and not any(one.inexact or one.altered for one in self.finished)
-            and not any(pair.differing for pair in self.pairs)
+    def agreed(self) -> bool:
+        """Whether those that finished gave the same answers: the exact ones, with the payloads as written."""
+        return not any(one.inexact or one.altered for one in self.finished) and not any(
+            pair.differing for pair in self.pairs
         )
+
+    @property
+    def ok(self) -> bool:
+        """Whether every engine finished, and all agreed."""
+        return len(self.finished) == len(self.measurements) and self.agreed
 
     # --- for programs ---
 
@@ -228,7 +231,7 @@ class Report:
                 yield f"{one.engine.name} promises exact answers up to {one.exact_size:,} points only.", "yellow"
         searches = len(self.workload.searches)
         what = "ids, scores within 1e-5, payloads"
-        if self.finished and self.ok:
+        if self.finished and self.agreed:
             names = [one.engine.name for one in self.finished]
             who = f"{', '.join(names[:-1])} and {names[-1]} gave" if len(names) > 1 else f"{names[0]} gave"
             yield f"{who} the same answers to all {searches} searches as exact search in numpy: {what}.", "green"
