@@ -55,6 +55,7 @@ def generated(cw: Conformance) -> Callable[[Callable[[], None]], Callable[[], No
             max_examples=cw.cases,
             deadline=None,
             database=None,
+            report_multiple_bugs=False,
             suppress_health_check=list(hypothesis.HealthCheck),
             phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
         )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import BackendError, InvalidInputError, UnsupportedError
 from codeweaver_backends.protocols import (
@@ -76,10 +74,9 @@ async def test_the_largest_dimension_is_taken(cw: Conformance) -> None:
     """Check max_vector_dimension against the engine, with a vector of that size."""
     size = cw.capabilities.max_vector_dimension
     name = await cw.collection(dimension=size)
-    vector = np.ones(size, dtype=np.float32)
-    vector[-1] = 2
-    await cw.backend.upsert_vectors(name, [VectorPoint(A, vector)])
-    [hit] = await cw.backend.search_vectors(name, vector.tolist())
+    vector = [1.0] * (size - 1) + [2.0]
+    await cw.backend.upsert_vectors(name, [point(A, vector)])
+    [hit] = await cw.backend.search_vectors(name, vector)
     cw.true(hit.id == A and abs(hit.score - 1) < 1e-5, "the point, with score 1", hit)
 
 

@@ -26,15 +26,12 @@ async def test_a_write_is_seen_by_the_next_call(cw: Conformance) -> None:
     """Check many times without sleeping: writes that wait for a flush, and deletes that wait for the next write."""
     name = await cw.collection([point(BASE, [1, 1])])
     for turn in range(15):
-        await cw.backend.upsert_vectors(name, [point(10 + turn, [1, turn + 2], {"v": 1, "turn": turn})])
+        new = 10 + turn
+        await cw.backend.upsert_vectors(name, [point(new, [1, turn + 2], {"v": 1, "turn": turn})])
         await _settle(cw)
-        found = await cw.backend.search_vectors(name, [1, turn + 2], limit=100)
-        cw.true(
-            10 + turn in {hit.id for hit in found}, f"point {turn} found by search at once", [hit.id for hit in found]
-        )
-        cw.equal(
-            await cw.ids(name, SearchFilter(must=[FilterCondition("turn", "eq", turn)])), {10 + turn}, "and by filter"
-        )
+        found = {hit.id for hit in await cw.backend.search_vectors(name, [1, turn + 2], limit=100)}
+        cw.true(new in found, f"point {new} found by search at once", found)
+        cw.equal(await cw.ids(name, SearchFilter(must=[FilterCondition("turn", "eq", turn)])), {new}, "and by filter")
         cw.equal(await cw.count(name), 2, "and counted")
         await cw.backend.delete_vectors(name, [new])
         await _settle(cw)
