@@ -28,8 +28,8 @@ def contract_page() -> str:
     lines = [
         f"{_MADE}# The contract, version {CONTRACT_VERSION}\n",
         "What every call of the protocol means, as clauses that the conformance kit proves. *Core* clauses count for",
-        "the verdict of their profile, *extended* ones are listed. A clause with a capability may be denied by a backend",
-        "that does not claim it; the others cannot be denied.\n",
+        "the verdict of their profile, *extended* ones are listed. A clause with a capability may be denied by a",
+        "backend that does not claim it; the others cannot be denied.\n",
     ]
     for area, clauses in groupby(CLAUSES.values(), key=lambda clause: clause.area):
         lines += [
