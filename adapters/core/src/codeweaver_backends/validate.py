@@ -268,6 +268,8 @@ def _matrix(vectors: Sequence[Any], settings: CollectionSettings, label: Any) ->
         try:
             if kind is list or kind is tuple:
                 pack(view, row * stride, *vector)
+            elif kind is np.ndarray and vector.dtype == np.float32 and vector.shape == (dimension,):
+                packed[row] = vector
             else:
                 packed[row] = _array(vector, dimension)
         except (struct.error, TypeError, ValueError, OverflowError):
@@ -344,21 +346,23 @@ def _check_object(value: Mapping[Any, Any], depth: int) -> None:
     for key, inner in value.items():
         if type(key) is not str:
             raise InvalidPayloadError(f"payload has a key of type {type(key).__name__}; keys must be strings")
-        if type(inner) not in _LEAF_TYPES:
+        kind = type(inner)
+        if kind is int:  # most of what is no text: the others are judged where there is time
+            if not INT64_MIN <= inner <= INT64_MAX:
+                raise _bad_integer(key)
+        elif kind not in _LEAF_TYPES:
             _check_value(inner, depth, key)
+
+
+def _bad_integer(key: str) -> InvalidPayloadError:
+    return InvalidPayloadError(f"payload key {key!r} holds an integer outside −2^63 … 2^63−1")
 
 
 def _check_value(value: Any, depth: int, key: str) -> None:
     kind = type(value)
-    if isinstance(value, Enum):
+    if kind is not list and isinstance(value, Enum):
         raise InvalidPayloadError(f"payload key {key!r} holds an Enum, which JSON cannot say; pass its value")
-    if kind is int or isinstance(value, int):
-        if not INT64_MIN <= value <= INT64_MAX:
-            raise InvalidPayloadError(f"payload key {key!r} holds an integer outside −2^63 … 2^63−1")
-    elif kind is float or isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidPayloadError(f"payload key {key!r} holds {value!r}, which JSON cannot say")
-    elif isinstance(value, dict | list | tuple):
+    if isinstance(value, dict | list | tuple):
         if depth <= 1:
             raise LimitExceededError(f"payload key {key!r} is nested too deeply", limit="max_payload_depth")
         if isinstance(value, dict):
@@ -367,6 +371,12 @@ def _check_value(value: Any, depth: int, key: str) -> None:
             for element in value:
                 if type(element) not in _LEAF_TYPES:
                     _check_value(element, depth - 1, key)
+    elif isinstance(value, int):
+        if not INT64_MIN <= value <= INT64_MAX:
+            raise _bad_integer(key)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidPayloadError(f"payload key {key!r} holds {value!r}, which JSON cannot say")
     elif not isinstance(value, str):
         raise InvalidPayloadError(f"payload key {key!r} holds a {kind.__name__}, which JSON cannot say")
 
