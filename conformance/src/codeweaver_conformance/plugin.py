@@ -51,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cw-seed", type=int, default=DEFAULT_SEED, help="seed of everything generated")
     group.addoption("--cw-cases", type=int, default=200, help="generated filters per clause that uses them")
     group.addoption("--cw-shuffle", type=int, metavar="SEED", help="run the tests in a shuffled order")
+    group.addoption("--cw-first", metavar="AREA[,AREA]", default="", help="run the tests of these areas first")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,10 +66,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Shuffle, if asked to."""
+    """Shuffle, and put areas first, if asked to."""
     seed = config.getoption("--cw-shuffle")
     if seed is not None:
         random.Random(seed).shuffle(items)  # noqa: S311 - an order, not a secret
+    first = config.getoption("--cw-first").split(",")
+    if first != [""]:
+        items.sort(key=lambda item: all(CLAUSES[one].area not in first for one in clauses_of_test(item)))
 
 
 # --- fixtures --------------------------------------------------------------------------------------------------------
