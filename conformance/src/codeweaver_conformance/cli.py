@@ -91,7 +91,7 @@ def compare(
     Exit status 1 if an engine failed or its answers are not the exact ones; 2 for a mistake in what was asked for.
     """
     # A picture has a width of its own; a terminal and a pipe have theirs.
-    console = Console(record=True, width=116) if svg_file else Console()
+    console = Console(record=True, width=100) if svg_file else Console()
     try:
         named, left_out = (targets, {}) if targets else default_engines()
         engines = resolve_engines(named, parse_settings(settings or []))

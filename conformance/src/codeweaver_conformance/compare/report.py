@@ -46,6 +46,8 @@ from codeweaver_conformance.compare.workload import LIMIT, TOLERANCE, Workload, 
 __all__ = ["Pair", "Report", "Verdict", "read_verdict"]
 
 _EXAMPLE_ROWS: Final = 5
+_ROOMY: Final = 90
+"""Columns from which the table can afford space between its own."""
 _COLOURS: Final = {"certified": "green", "partial": "yellow", "failed": "red"}
 
 
@@ -171,7 +173,8 @@ class Report:
 
     def show(self, console: Console) -> None:
         """Print the table, the outcome, and one query with its answers."""
-        console.print(self._table())
+        console.print(self._table(roomy=console.width >= _ROOMY))
+        console.print()
         for one in self.measurements:
             if one.error is not None:
                 console.print(Text.assemble((f"{one.engine.name} failed: ", "bold red"), one.error))
@@ -181,18 +184,20 @@ class Report:
             console.print()
             console.print(self._answers())
 
-    def _table(self) -> Table:
+    def _table(self, *, roomy: bool) -> Table:
         corpus = self.corpus
         table = Table(
             title=f"{len(corpus.chunks):,} definitions of {corpus.files:,} files, {self.workload.vectors.shape[1]}-d; "
             f"queries: {len(self.workload.queries)}, filters: {len(self.workload.filters)}",
             title_justify="left",
             box=box.SIMPLE_HEAD,
+            show_edge=False,
             pad_edge=False,
+            padding=(0, 1) if roomy else 0,
             collapse_padding=True,
         )
         table.add_column("engine", style="bold", no_wrap=True)
-        table.add_column("contract", min_width=12)
+        table.add_column("contract", min_width=10)
         for heading in ("points/s\nwritten", "search ms\np50 / p95", "filtered ms\np50 / p95", "recall\n@10"):
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("answers")
