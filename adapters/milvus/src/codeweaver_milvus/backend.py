@@ -1,0 +1,394 @@
+"""The Milvus backend: the contract's calls, on Milvus Lite and on servers alike."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from codeweaver_backends.adapter import BaseBackend, operation
+from codeweaver_backends.capabilities import BackendCapabilities
+from codeweaver_backends.errors import BackendClosedError, BackendConnectionError, BackendError
+from codeweaver_backends.filters import All, Leaf, Never, Node, normalise
+from codeweaver_backends.memory.filters import matches
+from codeweaver_backends.metrics import clamp_cosine, score_of_distance
+from codeweaver_backends.types import (
+    CollectionInfo,
+    DistanceMetric,
+    FilterLike,
+    FloatMatrix,
+    Payload,
+    PointId,
+    ScrollPage,
+    SearchFilter,
+    SearchResult,
+    VectorPoint,
+)
+from codeweaver_backends.validate import (
+    Batch,
+    Query,
+    WithPayload,
+    decode_payload,
+    project,
+    validate_batch,
+    validate_columns,
+    validate_create,
+    validate_ids,
+    validate_name,
+    validate_page,
+    validate_query,
+    validate_with_payload,
+)
+from codeweaver_milvus.config import MilvusConfig
+from codeweaver_milvus.convert import check_cursor, decode_document, decode_id, encode_document, encode_id, rescaled
+from codeweaver_milvus.engine import Collection, Engine
+from codeweaver_milvus.errors import is_engines, translate_error
+from codeweaver_milvus.filters import candidates, joined, translate, untestable
+from codeweaver_milvus.layout import Layout
+from codeweaver_milvus.plugin import CAPABILITIES
+
+__all__ = ["MilvusBackend"]
+
+Result = TypeVar("Result")
+
+_BATCH_ROWS: Final = 1_000
+_BATCH_BYTES: Final = 8 << 20
+_DELETED_AT_ONCE: Final = 4_096
+_ROWS_WITHOUT_PAUSE: Final = 500
+
+
+class MilvusBackend(BaseBackend):
+    """Exact search: vectors are indexed flat, and every filter is applied before the cut."""
+
+    name: ClassVar[str] = "milvus"
+    config: MilvusConfig
+
+    def __init__(self, config: MilvusConfig) -> None:
+        super().__init__(config)
+        self._connected: Engine | None = None
+
+    @property
+    def capabilities(self) -> BackendCapabilities:
+        return self._connected.traits.capabilities if self._connected else CAPABILITIES
+
+    @property
+    def _engine(self) -> Engine:
+        if self._connected is None:
+            raise BackendClosedError("the backend is not connected")
+        return self._connected
+
+    async def _connect(self) -> None:
+        self._connected = await Engine.connect(self.config)
+
+    async def _disconnect(self) -> None:
+        await self._engine.close()
+
+    async def _ping(self) -> None:
+        await self._engine.ping()
+
+    def _translate_error(self, error: Exception) -> BackendError | None:
+        return translate_error(error)
+
+    async def _on(self, name: str, act: Callable[[Collection], Awaitable[Result]], *, scanned: bool = False) -> Result:
+        """Act on a collection; if it was another one than believed, act again on what it is now."""
+        collection = await self._engine.collection(validate_name(name), scanned=scanned)
+        try:
+            return await act(collection)
+        except Exception as error:
+            if not is_engines(error):
+                raise
+            current = await self._engine.current(collection, error)
+            if current is None:
+                raise
+        return await act(current)
+
+    # --- collections ---
+
+    @operation
+    async def create_collection(
+        self, name: str, dimension: int, distance_metric: DistanceMetric = DistanceMetric.COSINE, **kwargs: Any
+    ) -> None:
+        settings = validate_create(name, dimension, distance_metric, kwargs, self.capabilities)
+        await self._engine.create(Layout.of(settings, self._engine.traits))
+
+    @operation
+    async def list_collections(self) -> list[str]:
+        return sorted(await self._engine.names())
+
+    @operation
+    async def delete_collection(self, name: str) -> None:
+        await self._engine.drop(validate_name(name))
+
+    @operation
+    async def get_collection_info(self, name: str) -> CollectionInfo:
+        collection = await self._engine.verified(validate_name(name))
+        settings = collection.layout.settings
+        count = await self._engine.count(collection, strongly=True)
+        return CollectionInfo(name, settings.dimension, settings.metric, count, None, dict(settings.payload_indexes))
+
+    # --- writing ---
+
+    @operation
+    async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
+        async def act(collection: Collection) -> None:
+            batch = validate_batch(vectors, collection.layout.settings, self.capabilities)
+            await self._upsert(collection, batch)
+
+        await self._on(collection_name, act)
+
+    @operation
+    async def upsert_batch(
+        self,
+        collection_name: str,
+        ids: Sequence[PointId],
+        vectors: npt.NDArray[Any],
+        payloads: Sequence[Payload | None] | None = None,
+    ) -> None:
+        async def act(collection: Collection) -> None:
+            settings = collection.layout.settings
+            await self._upsert(collection, validate_columns(ids, vectors, payloads, settings, self.capabilities))
+
+        await self._on(collection_name, act)
+
+    async def _upsert(self, collection: Collection, batch: Batch) -> None:
+        if not len(batch):
+            await self._engine.verified(collection.layout.settings.name)
+        vectors, rows, sizes = await self._rows(collection.layout, batch)
+        for part in _parts(sizes):
+            written = [
+                {**row, collection.layout.vector: vector}
+                for row, vector in zip(rows[part], vectors[part].tolist(), strict=True)
+            ]
+            try:
+                await self._engine.upsert(collection, written, sum(sizes[part]))
+            except Exception as error:
+                raise self._unwritten(error, batch.ids[part.start :]) from error
+
+    async def _rows(self, layout: Layout, batch: Batch) -> tuple[FloatMatrix, list[dict[str, Any]], list[int]]:
+        """The vectors to store, the rows without them, and about how many bytes each takes: all refusals are here."""
+        vectors, exponents = batch.vectors, np.zeros(len(batch), dtype=np.int32)
+        if layout.settings.metric is DistanceMetric.COSINE:
+            vectors, exponents = rescaled(vectors)
+        rows, sizes = [], []
+        for position, (point_id, document, exponent) in enumerate(
+            zip(batch.ids, batch.documents, exponents.tolist(), strict=True)
+        ):
+            text = encode_document(document, exponent)
+            row, size = layout.row(self._engine.traits, encode_id(point_id), text, batch.payloads[position])
+            rows.append(row)
+            sizes.append(size + 5 * layout.settings.dimension)
+            if position % _ROWS_WITHOUT_PAUSE == _ROWS_WITHOUT_PAUSE - 1:
+                await asyncio.sleep(0)
+        return vectors, rows, sizes
+
+    def _unwritten(self, error: Exception, ids: Sequence[PointId]) -> BackendError:
+        translated = error if isinstance(error, BackendError) else self._translated(error)
+        translated.ids = tuple(ids)
+        translated.state_unknown = isinstance(translated, BackendConnectionError)
+        return translated
+
+    @operation
+    async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
+        async def act(collection: Collection) -> None:
+            wanted = validate_ids(ids)
+            if not wanted:
+                await self._engine.verified(collection_name)
+            await self._delete(collection, [encode_id(point_id) for point_id in wanted])
+
+        await self._on(collection_name, act)
+
+    @operation
+    async def delete_by_filter(self, collection_name: str, search_filter: FilterLike) -> int:
+        async def act(collection: Collection) -> int:
+            node = normalise(search_filter, self.capabilities)
+            if isinstance(node, Never):
+                await self._engine.verified(collection_name)
+                return 0
+            keys = await self._engine.keys(collection, await self._expression(collection, node))
+            await self._delete(collection, keys)
+            return len(keys)
+
+        return await self._on(collection_name, act, scanned=True)
+
+    async def _delete(self, collection: Collection, keys: Sequence[str]) -> None:
+        for start in range(0, len(keys), _DELETED_AT_ONCE):
+            try:
+                await self._engine.delete(collection, keys[start : start + _DELETED_AT_ONCE])
+            except Exception as error:
+                raise self._unwritten(error, [decode_id(key) for key in keys[start:]]) from error
+
+    # --- reading ---
+
+    @operation
+    async def search_vectors(
+        self,
+        collection_name: str,
+        query_vector: list[float],
+        limit: int = 10,
+        search_filter: SearchFilter | None = None,
+        score_threshold: float | None = None,
+        **kwargs: Any,
+    ) -> list[SearchResult]:
+        async def act(collection: Collection) -> list[SearchResult]:
+            settings = collection.layout.settings
+            query = validate_query(
+                query_vector, limit, search_filter, score_threshold, kwargs, settings, self.capabilities
+            )
+            if not query.limit or isinstance(query.node, Never):
+                await self._engine.verified(collection_name)
+                return []
+            return await self._search(collection, query)
+
+        return await self._on(collection_name, act)
+
+    async def _search(self, collection: Collection, query: Query) -> list[SearchResult]:
+        layout, vector = collection.layout, query.vector
+        if layout.settings.metric is DistanceMetric.COSINE:
+            vector = rescaled(vector[None])[0][0]
+        expression = await self._expression(collection, query.node)
+        shown = _Shown(layout, query.with_payload, query.with_vectors)
+        score_of = _SCORES[layout.settings.metric]
+        results = []
+        for hit in await self._engine.search(collection, vector, query.limit, expression, shown.fields):
+            score = score_of(hit["distance"])
+            if query.threshold is None or score >= query.threshold:
+                results.append(SearchResult(decode_id(hit["id"]), score, *shown.parts(hit["entity"])))
+        return results
+
+    @operation
+    async def get_vectors(
+        self,
+        collection_name: str,
+        ids: Sequence[PointId],
+        *,
+        with_payload: bool | Sequence[str] = True,
+        with_vectors: bool = True,
+    ) -> list[VectorPoint]:
+        async def act(collection: Collection) -> list[VectorPoint]:
+            wanted = validate_ids(ids)
+            shown = _Shown(collection.layout, validate_with_payload(with_payload), with_vectors)
+            if not wanted:
+                await self._engine.verified(collection_name)
+            rows = await self._engine.by_keys(collection, [encode_id(point_id) for point_id in wanted], shown.fields)
+            found = {point.id: point for point in shown.points(rows)}
+            return [found[point_id] for point_id in wanted if point_id in found]
+
+        return await self._on(collection_name, act, scanned=True)
+
+    @operation
+    async def scroll_vectors(
+        self,
+        collection_name: str,
+        *,
+        cursor: str | None = None,
+        limit: int = 256,
+        search_filter: FilterLike | None = None,
+        with_payload: bool | Sequence[str] = True,
+        with_vectors: bool = False,
+    ) -> ScrollPage:
+        async def act(collection: Collection) -> ScrollPage:
+            page = validate_page(cursor, limit, search_filter, with_payload, with_vectors, self.capabilities)
+            after = "" if page.cursor is None else check_cursor(page.cursor)
+            if isinstance(page.node, Never):
+                await self._engine.verified(collection_name)
+                return ScrollPage([])
+            shown = _Shown(collection.layout, page.with_payload, page.with_vectors)
+            expression = await self._expression(collection, page.node)
+            # One row more than asked for tells whether there is a next page.
+            pages = self._engine.pages(collection, expression, shown.fields, after=after, limit=page.limit + 1)
+            rows = [row async for rows in pages for row in rows]
+            more = rows[page.limit - 1]["id"] if len(rows) > page.limit else None
+            return ScrollPage(shown.points(rows[: page.limit]), more)
+
+        return await self._on(collection_name, act, scanned=True)
+
+    @operation
+    async def count_vectors(self, collection_name: str, search_filter: FilterLike | None = None) -> int:
+        async def act(collection: Collection) -> int:
+            node = normalise(search_filter, self.capabilities)
+            if isinstance(node, Never):
+                await self._engine.verified(collection_name)
+                return 0
+            return await self._engine.count(collection, await self._expression(collection, node))
+
+        return await self._on(collection_name, act, scanned=True)
+
+    # --- filters ---
+
+    async def _expression(self, collection: Collection, node: Node) -> str:
+        """The filter as an expression, after testing here what the engine cannot test."""
+        layout, traits = collection.layout, self._engine.traits
+        parts = node.parts if isinstance(node, All) else (node,)
+        open_leaves = [dict.fromkeys(untestable(part, layout, traits)) for part in parts]
+        if not any(open_leaves):
+            return translate(node, layout, traits)
+        # What must hold as well, and can be tested, keeps the candidates few.
+        bounds = [
+            translate(part, layout, traits) for part, leaves in zip(parts, open_leaves, strict=True) if not leaves
+        ]
+        resolved: dict[Leaf, list[str]] = {}
+        for leaf in dict.fromkeys(leaf for leaves in open_leaves for leaf in leaves):
+            expression = joined("and", [*bounds, candidates(leaf, layout, traits)])
+            resolved[leaf] = [
+                row["id"]
+                async for rows in self._engine.pages(collection, expression, ["id", "doc"])
+                for row in rows
+                if matches(leaf, decode_payload(decode_document(row["doc"])[0]))
+            ]
+        return translate(node, layout, traits, resolved)
+
+
+_SCORES: Final[dict[DistanceMetric, Callable[[float], float]]] = {
+    DistanceMetric.COSINE: clamp_cosine,
+    DistanceMetric.DOT_PRODUCT: float,
+    DistanceMetric.EUCLIDEAN: lambda squared: score_of_distance(math.sqrt(max(0.0, squared))),
+}
+"""From what Milvus calls a distance."""
+
+
+def _parts(sizes: Sequence[int]) -> Iterator[slice]:
+    """Runs of rows that one call may write."""
+    start, total = 0, 0
+    for position, size in enumerate(sizes):
+        if position > start and (total + size > _BATCH_BYTES or position - start == _BATCH_ROWS):
+            yield slice(start, position)
+            start, total = position, 0
+        total += size
+    if start < len(sizes):
+        yield slice(start, len(sizes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What of a row is asked for, and how it is read."""
+
+    layout: Layout
+    payload: WithPayload
+    vectors: bool
+
+    @property
+    def fields(self) -> list[str]:
+        """The columns to fetch: a document tells the scale of its vector too."""
+        vector = [self.layout.vector] if self.vectors else []
+        return [*(["doc"] if self.payload or self.vectors else []), *vector] or ["id"]
+
+    def parts(self, row: Mapping[str, Any]) -> tuple[Payload, list[float] | None]:
+        """Payload and vector."""
+        document, exponent = decode_document(row["doc"]) if self.payload or self.vectors else ("{}", 0)
+        payload = project(decode_payload(document), self.payload)
+        if not self.vectors:
+            return payload, None
+        vector = row[self.layout.vector]
+        if exponent:
+            vector = np.ldexp(np.asarray(vector, dtype=np.float32), exponent).tolist()
+        return payload, list(vector)
+
+    def points(self, rows: Iterable[Mapping[str, Any]]) -> list[VectorPoint]:
+        """The points of rows."""
+        read = ((row["id"], *self.parts(row)) for row in rows)
+        return [VectorPoint(decode_id(key), vector or [], payload) for key, payload, vector in read]

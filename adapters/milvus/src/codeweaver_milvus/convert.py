@@ -1,0 +1,258 @@
+"""What a point is in Milvus: ids and texts in a safe spelling, facts as tokens, keys that compare as numbers do.
+
+A payload is stored whole, as exact JSON in ``doc``. What filters ask is stored beside it as *tokens*
+(see :mod:`codeweaver_backends.facts`), each of them ``<path><EQUALS>`` and one of
+
+=============================  =========================================================================
+``Z B N S L O T``              presence: a null, bool, number, string, list or object; an instant
+                               (``N`` and ``T`` also for one in a list)
+``z``, ``b1``, ``n5``, ``sx``  value, alone or in a list
+the same and ``MEMBER``        value in a list
+=============================  =========================================================================
+
+and as *range keys*: the least and the greatest number, and instant, at each path, as text in the same order.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from codeweaver_backends.errors import InvalidOptionError, LimitExceededError
+from codeweaver_backends.facts import (
+    INT64_MAX,
+    Kind,
+    Path,
+    StringCode,
+    canonical_number,
+    instant_key,
+    leaves,
+    number_key,
+    parse_instant,
+)
+from codeweaver_backends.types import FloatMatrix, PointId, Scalar
+
+__all__ = [
+    "EQUALS",
+    "MARK",
+    "MEMBER",
+    "NO_HIGH",
+    "NO_LOW",
+    "PRESENCE",
+    "Facts",
+    "PathCode",
+    "check_cursor",
+    "compact_number",
+    "decode_document",
+    "decode_id",
+    "encode_document",
+    "encode_id",
+    "encode_text",
+    "facts_of",
+    "path_code",
+    "range_name",
+    "rescaled",
+    "shortened",
+    "value_code",
+]
+
+MARK: Final = "\ue000"
+EQUALS: Final = "\ue001"
+MEMBER: Final = "\ue002"
+_INSIDE: Final = "\ue003"
+
+PRESENCE: Final = "ZBNSLO"
+"""Where something stands at a path, one of these does."""
+
+NO_HIGH: Final = ""
+NO_LOW: Final = "~"
+"""Below and above every range key: what a declared field has where there is no number."""
+
+_CONTROLS: Final = "".join(map(chr, (*range(32), *range(127, 160))))
+_CODE: Final = StringCode(
+    _CONTROLS + '"\\%_' + MARK + EQUALS + MEMBER + _INSIDE, alphabet="".join(map(chr, range(0xE010, 0xE01C)))
+)
+"""Neither a quote, a backslash, a wildcard nor a mark of ours ever reaches an expression from outside."""
+
+encode_text = _CODE.encode
+
+_LONG: Final = 128
+"""UTF-8 bytes from which on a token is stored as a digest, where nobody looks for a part of it."""
+
+
+def _digest(text: str, size: int) -> str:
+    return base64.urlsafe_b64encode(hashlib.blake2b(text.encode(), digest_size=size).digest()).decode().rstrip("=")
+
+
+def shortened(token: str) -> str:
+    """A token of bounded length: itself, or a digest of 18 bytes."""
+    if len(token) * 3 <= _LONG or len(token.encode()) <= _LONG:
+        return token
+    return _digest(token, 18)
+
+
+# --- ids ---------------------------------------------------------------------------------------------------------
+
+
+def encode_id(point_id: PointId) -> str:
+    """An id as the primary key: ``i:5`` and ``s:5`` are two, and neither needs escaping."""
+    return f"s:{_CODE.encode(point_id)}" if isinstance(point_id, str) else f"i:{point_id}"
+
+
+def decode_id(key: str) -> PointId:
+    """The id of a primary key."""
+    return _CODE.decode(key[2:]) if key[0] == "s" else int(key[2:])
+
+
+def check_cursor(cursor: str) -> str:
+    """A cursor is the primary key that the last page ended with; anything else is refused."""
+    kind, text = cursor[:2], cursor[2:]
+    known = (kind == "i:" and text.isascii() and text.isdecimal() and int(text) <= INT64_MAX) or (
+        kind == "s:" and text != "" and _CODE.encode(_CODE.decode(text)) == text
+    )
+    if not known:
+        raise InvalidOptionError("cursor must be None or what the last page gave")
+    return cursor
+
+
+# --- documents and vectors ---------------------------------------------------------------------------------------
+
+
+def encode_document(document: bytes, exponent: int) -> str:
+    """The JSON text, before it the power of two that the stored vector was divided by, unless that is 1."""
+    return f"{exponent}{document.decode()}" if exponent else document.decode()
+
+
+def decode_document(text: str) -> tuple[str, int]:
+    """The JSON text and the exponent."""
+    if text[0] == "{":
+        return text, 0
+    exponent, brace, rest = text.partition("{")
+    return brace + rest, int(exponent)
+
+
+def rescaled(matrix: FloatMatrix) -> tuple[FloatMatrix, npt.NDArray[np.int32]]:
+    """Rows whose squares float32 cannot hold, divided by a power of two, and the exponents (0 for the others).
+
+    A cosine does not depend on the length, but an engine that squares in float32 finds none for rows near 1e±20.
+    """
+    greatest = np.abs(matrix).max(axis=1)
+    _, exponents = np.frexp(greatest)
+    exponents = np.where((greatest > 1e15) | (greatest < 1e-12), exponents, 0).astype(np.int32)
+    if not exponents.any():
+        return matrix, exponents
+    return np.ldexp(matrix, -exponents[:, None]), exponents
+
+
+# --- tokens ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PathCode:
+    """The spellings of one field."""
+
+    prefix: str
+    """What its tokens start with."""
+    key: str
+    """What its range keys end with."""
+
+
+@lru_cache(maxsize=65_536)
+def path_code(path: Path) -> PathCode:
+    """The spellings of a path; long ones are digests, since every leaf below them repeats them."""
+    code = _INSIDE.join(map(_CODE.encode, path))
+    if len(code.encode()) > _LONG:
+        code = f"{_INSIDE}{_digest(code, 18)}"
+    key = code if len(code) <= 8 and code.isascii() and code.isalnum() else _digest(code, 6)
+    return PathCode(code + EQUALS, key)
+
+
+def range_name(key: str, *, instant: bool, high: bool) -> str:
+    """The name of the greatest or the least number or instant of a field."""
+    return ("<>[]"[2 * instant + high]) + key
+
+
+def value_code(value: Scalar) -> str:
+    """A scalar as it stands in a token."""
+    if isinstance(value, str):
+        return f"s{_CODE.encode(value)}"
+    if value is None:
+        return "z"
+    if isinstance(value, bool):
+        return "b1" if value else "b0"
+    return f"n{canonical_number(value)}"
+
+
+def compact_number(value: float) -> str:
+    """Core's key of a number without the zeros at the end of its double: the order is the same.
+
+    What follows the double tells an integer's remainder below, at and above zero, with characters below every digit.
+    """
+    key = number_key(value)
+    head, rest = key[:16].rstrip("0"), key[16:]
+    return head + ("#" if rest == "800" else ("$" if rest > "800" else "!") + rest)
+
+
+@dataclass(slots=True)
+class Facts:
+    """What filters can ask of one payload."""
+
+    tokens: list[str]
+    ranges: dict[str, str]
+    declared: dict[Path, list[str]]
+    """The value codes of the declared fields."""
+
+    def _span(self, key: str, bound: str, *, instant: bool) -> None:
+        low, high = range_name(key, instant=instant, high=False), range_name(key, instant=instant, high=True)
+        known = self.ranges
+        if low not in known or bound < known[low]:
+            known[low] = bound
+        if high not in known or bound > known[high]:
+            known[high] = bound
+
+
+def facts_of(payload: Mapping[str, Any], declared: Collection[Path] = ()) -> Facts:
+    """The facts of a payload that core has accepted."""
+    tokens: list[str] = []
+    facts = Facts(tokens, {}, {})
+    owners: dict[str, str] = {}
+    for path, kind, value, element in leaves(payload):
+        code = path_code(path)
+        prefix = code.prefix
+        if kind >= Kind.LIST:
+            tokens.append(prefix + "ZBNSLO"[kind])
+            continue
+        spelt = value_code(value)
+        tokens.append(prefix + spelt)
+        if element:
+            tokens.append(prefix + spelt + MEMBER)
+        else:
+            tokens.append(prefix + PRESENCE[kind])
+        if path in declared:
+            facts.declared.setdefault(path, []).append(spelt)
+        bound, instant = _bound(kind, value)
+        if bound is not None:
+            if owners.setdefault(code.key, prefix) != prefix:
+                raise LimitExceededError("two fields of the payload share a digest", limit="max_payload_bytes")
+            if instant or element:
+                tokens.append(prefix + ("T" if instant else "N"))
+            facts._span(code.key, bound, instant=instant)
+    facts.tokens = list(dict.fromkeys(tokens))
+    return facts
+
+
+def _bound(kind: Kind, value: Any) -> tuple[str | None, bool]:
+    if kind is Kind.NUMBER:
+        return compact_number(value), False
+    if kind is Kind.STRING:
+        moment = parse_instant(value)
+        if moment is not None:
+            return instant_key(moment), True
+    return None, False
