@@ -37,15 +37,15 @@ def memory() -> Any:
 
 
 def test_equal_backends_do_not_differ() -> None:
-    comparison = asyncio.run(compare_backends({"one": memory(), "two": memory()}, seed=3, cases=250))
+    comparison = asyncio.run(compare_backends({"one": memory(), "two": memory()}, seed=3, cases=120))
     assert comparison.is_clean
     assert comparison.to_json() == {
         "seed": 3,
         "oracle": [
-            {"target": "one", "cases": 250, "differing": 0, "denied": 0, "examples": []},
-            {"target": "two", "cases": 250, "differing": 0, "denied": 0, "examples": []},
+            {"target": "one", "cases": 120, "differing": 0, "denied": 0, "examples": []},
+            {"target": "two", "cases": 120, "differing": 0, "denied": 0, "examples": []},
         ],
-        "pairs": [{"a": "one", "b": "two", "cases": 250, "differing": 0, "denied": 0, "examples": []}],
+        "pairs": [{"a": "one", "b": "two", "cases": 120, "differing": 0, "denied": 0, "examples": []}],
     }
     assert len(list(comparison.lines())) == 4
 
@@ -167,7 +167,7 @@ def test_a_recording_survives_the_disk(tmp_path: Path) -> None:
 
 def test_record_and_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reports = ["--reports", str(tmp_path)]
-    assert main([*reports, "record", "--target", "memory", "--seed", "4", "--cases", "200"]) == 0
+    assert main([*reports, "record", "--target", "memory", "--seed", "4", "--cases", "60"]) == 0
     recorded = Recording.read(tmp_path / "differential" / "memory.jsonl")
     assert recorded.plugin.startswith("codeweaver-backends ")
     wrong = replace(recorded, target="wrong", answers=[Answer(), *recorded.answers[1:]])
@@ -175,7 +175,7 @@ def test_record_and_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main([*reports, "judge"]) == 1
     report = json.loads((tmp_path / "differential.json").read_text(encoding="utf-8"))
     assert report["seed"] == 4
-    assert [(row["a"], row["b"], row["cases"]) for row in report["pairs"]] == [("memory", "wrong", 200)]
+    assert [(row["a"], row["b"], row["cases"]) for row in report["pairs"]] == [("memory", "wrong", 60)]
     assert [(row["target"], row["differing"]) for row in report["oracle"]] == [("memory", 0), ("wrong", 1)]
     assert "wrong" in capsys.readouterr().out
 

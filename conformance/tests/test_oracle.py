@@ -272,7 +272,7 @@ def has(field: str, value: Any = True) -> FilterCondition:
 def test_groups(a: bool, b: bool, c: bool) -> None:
     payload = {"a": a, "b": b, "c": c}
     a_, b_, c_ = has("a"), has("b"), has("c")
-    table = [
+    table: list[tuple[Any, bool]] = [
         (SearchFilter(must=[a_, b_]), a and b),
         (SearchFilter(must=[a_], conditions=[b_]), a and b),
         (SearchFilter(should=[a_, b_]), a or b),
@@ -373,7 +373,7 @@ def test_cosine_is_clamped() -> None:
 
 def test_vectors_are_float32() -> None:
     assert score(DistanceMetric.DOT_PRODUCT, [0.1], [1.0]) == float(np.float32(0.1))
-    assert score(DistanceMetric.DOT_PRODUCT, np.float32([0.1]), (1,)) == float(np.float32(0.1))
+    assert score(DistanceMetric.DOT_PRODUCT, np.array([0.1], np.float32), (1,)) == float(np.float32(0.1))
 
 
 def test_dot_products_tolerance_is_scaled_by_the_norms() -> None:
@@ -385,9 +385,9 @@ def test_dot_products_tolerance_is_scaled_by_the_norms() -> None:
 @pytest.mark.parametrize("metric", DistanceMetric)
 def test_the_cores_formulas_agree(metric: DistanceMetric) -> None:
     for case in generate(3, 30, metrics=[metric], per_collection=10):
-        matrix = np.float32([point.vector for point in case.collection.points])
+        matrix = np.array([point.vector for point in case.collection.points], np.float32)
         for point, got in zip(
-            case.collection.points, scores(metric, np.float32(case.query), matrix).tolist(), strict=True
+            case.collection.points, scores(metric, np.array(case.query, np.float32), matrix).tolist(), strict=True
         ):
             assert abs(got - score(metric, case.query, point.vector)) < 1e-12 * max(1, abs(got))
 

@@ -275,7 +275,7 @@ def test_each_key_has_one_fact_of_its_own(payload: dict[str, Any]) -> None:
 def test_kinds() -> None:
     class Text(str): ...
 
-    values = [None, True, 1, 1.0, "a", Text("a"), [], (), {}]
+    values: list[object] = [None, True, 1, 1.0, "a", Text("a"), [], (), {}]
     kinds = [
         Kind.NULL,
         Kind.BOOL,

@@ -9,7 +9,7 @@ from enum import Enum, IntEnum
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
@@ -211,6 +211,7 @@ def assert_normal(node: Node) -> None:
                 assert isinstance(inner, Leaf)
 
 
+@settings(max_examples=50)  # each draws a world of its own
 @given(st.data())
 def test_the_tree_is_normal_and_means_what_the_filter_means(data: st.DataObject) -> None:
     world = data.draw(worlds())
@@ -225,6 +226,7 @@ def test_the_tree_is_normal_and_means_what_the_filter_means(data: st.DataObject)
         assert matches(opposite, payload) is not expected
 
 
+@settings(max_examples=30)
 @given(filters())
 def test_reading_changes_nothing_and_repeats(search_filter: FilterLike) -> None:
     before = repr(search_filter)

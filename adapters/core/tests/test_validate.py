@@ -343,7 +343,7 @@ def test_wrong_with_payload_is_refused(value: Any) -> None:
         array.array("d", [3, 4]),
         array.array("i", [3, 4]),
         np.array([3, 4]),
-        np.float16([3, 4]),
+        np.array([3, 4], np.float16),
         np.array([3, 4], np.uint8),
         np.array([3, 0, 4, 0], np.float64)[::2],
         [np.float32(3), np.int64(4)],
@@ -486,10 +486,9 @@ def test_wrong_columns_are_refused(error: type[BackendError], words: str, matrix
 
 def query(**changes: Any) -> Any:
     """``validate_query`` with one argument changed."""
-    vector = changes.pop("query_vector", [1, 0])
-    named = {"limit": 10, "search_filter": None, "score_threshold": None}
-    named |= {name: changes.pop(name) for name in list(changes) if name in named}
-    return validate_query(vector, *named.values(), changes, COSINE, MODEST)
+    named = {"query_vector": [1, 0], "limit": 10, "search_filter": None, "score_threshold": None}
+    arguments: Any = {name: changes.pop(name, value) for name, value in named.items()}
+    return validate_query(**arguments, options=changes, settings=COSINE, capabilities=MODEST)
 
 
 def test_a_query() -> None:
@@ -539,7 +538,8 @@ def test_a_limit_is_judged_by_the_declared_maximum() -> None:
 def page(**changes: Any) -> Any:
     """``validate_page`` with one argument changed."""
     named = {"cursor": None, "limit": 5, "search_filter": None, "with_payload": True, "with_vectors": False}
-    return validate_page(*(named | changes).values(), ALL)  # type: ignore[arg-type]
+    arguments: Any = named | changes
+    return validate_page(**arguments, capabilities=ALL)
 
 
 def test_a_page() -> None:

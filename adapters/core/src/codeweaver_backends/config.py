@@ -103,6 +103,6 @@ def check_config(
             config = config_class(**(config.model_dump() if isinstance(config, BaseModel) else config))
         except ValidationError as error:
             return ValidationResult(is_valid=False, errors=describe_validation_error(error))
-        except InvalidOptionError as error:  # of the configuration file
-            return ValidationResult(is_valid=False, errors=[error.message])
+        except ValueError as error:  # of the file, or of a value in the environment that is not even JSON
+            return ValidationResult(is_valid=False, errors=[str(error)])
     return ValidationResult(is_valid=True, warnings=[warning for rule in rules for warning in rule(config)])

@@ -147,3 +147,5 @@ def _configure(registration: Registration, options: Mapping[str, Any]) -> BaseMo
         raise InvalidOptionError(
             f"the settings of {registration.name!r} are invalid: {'; '.join(describe_validation_error(error))}"
         ) from None
+    except ValueError as error:  # of the file, or of a value in the environment that is not even JSON
+        raise InvalidOptionError(f"the settings of {registration.name!r} are invalid: {error}") from None
