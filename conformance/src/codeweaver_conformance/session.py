@@ -253,7 +253,10 @@ class Conformance:
         """Every point that matches, by searching with a limit above the count: all that the base profile offers."""
         backend = backend or self.backend
         results: list[SearchResult] = await backend.search_vectors(
-            name, self.query(name), limit=self.limits.exact_size, search_filter=search_filter
+            name,
+            self.query(name),
+            limit=min(self.limits.exact_size, self.limits.max_limit),
+            search_filter=search_filter,
         )
         return results
 
