@@ -8,7 +8,7 @@ JSON loses the last bit of some floats, and its filters know neither mixed types
 ``i``           the id, if it is a string
 ``f``           one token per fact, ``<path>!<kind>`` and ``<path>=<value>``; a text index looks them up whole
 ``s<path>``     a string, for substrings
-``n<path>``     numbers and ``t<path>`` instants, as integers that keep their order and that a double can hold
+``n<path>``     numbers and ``t<path>`` instants, as integers that keep their order and survive JSON
 ``m<path>_…``   what such an integer could not hold of a number, ``u<path>_…`` of an instant
 ``l``           the length of a vector that was normalised
 ``r``           a vector that its normalised form cannot give back
@@ -155,17 +155,21 @@ class Parts(NamedTuple):
 
     @property
     def stored(self) -> int:
-        """What the field holds: below 2^53, and odd where the low part is not zero."""
+        """What the field holds: odd where the low part is not zero, and below 9 · 10^14.
+
+        A double holds larger integers, but the server reads ``x.0``, as a bound is written in JSON, exactly only while
+        its digits, the zero among them, stay below 2^53.
+        """
         return 2 * self.high + (self.low > 0)
 
 
 @lru_cache(maxsize=4096)
 def number_parts(value: float) -> Parts:
-    """The parts of a number. The low one is zero for doubles of 40 significant bits: most that people write."""
+    """The parts of a number. The low one is zero for doubles of 37 significant bits: most that people write."""
     key = int(number_key(value), 16) - 2048
     if value < 0:
         key += 4096  # a complement ends in ones where the number ends in zeros: with this it ends in zeros too
-    return Parts(key >> 24, key & 0xFFFFFF)
+    return Parts(key >> 28, key & 0xFFFFFFF)
 
 
 def instant_parts(microseconds: int) -> Parts:

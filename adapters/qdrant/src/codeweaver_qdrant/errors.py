@@ -24,6 +24,10 @@ class RecreatedError(ConflictError):
     """The collection was deleted and created again, with other settings, while it was in use."""
 
 
+_RECREATED: Final = ("Not existing vector name", "ector dimension error", "is not found in the collection")
+"""What the engine says to a request that was made for another vector than the collection's."""
+
+
 def _missing(text: str) -> BackendError:
     if "ollection" in text:
         return CollectionNotFoundError("the collection does not exist")
@@ -31,7 +35,7 @@ def _missing(text: str) -> BackendError:
 
 
 def _refused(text: str) -> BackendError:
-    if "Not existing vector name" in text or "ector dimension error" in text:
+    if any(words in text for words in _RECREATED):
         return RecreatedError("the collection was created again with other settings; try again")
     if "already exists" in text:
         return CollectionExistsError("the collection exists already")

@@ -1,23 +1,126 @@
-"""How a Qdrant is had for tests."""
+"""How a Qdrant is had for tests: Edge and the in-process imitation as they are, a server by its address or binary."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
-from codeweaver_backends.testing import Target
+from codeweaver_backends.testing import NotProvisioned, Target
 
 __all__ = ["targets"]
+
+URL: Final = "CODEWEAVER_TEST_QDRANT_URL"
+GRPC_PORT: Final = "CODEWEAVER_TEST_QDRANT_GRPC_PORT"
+BINARY: Final = "CODEWEAVER_TEST_QDRANT_BINARY"
+_START: Final = 60.0
+"""Seconds a binary is given to answer."""
 
 
 @contextmanager
 def _edge() -> Iterator[dict[str, Any]]:
+    try:
+        import qdrant_edge  # noqa: F401
+    except ModuleNotFoundError:
+        raise NotProvisioned("the module qdrant_edge: install codeweaver-qdrant[edge]") from None
     with tempfile.TemporaryDirectory(prefix="codeweaver-qdrant-", ignore_cleanup_errors=True) as path:
         yield {"path": path}
 
 
+@contextmanager
+def _local() -> Iterator[dict[str, Any]]:
+    from qdrant_client import AsyncQdrantClient
+
+    yield {"client": AsyncQdrantClient(location=":memory:")}  # one for all of a run's backends: they share its points
+
+
+@contextmanager
+def _server(transport: str) -> Iterator[dict[str, Any]]:
+    settings: dict[str, Any] = {"transport": transport, "timeout": 20.0}
+    url = os.environ.get(URL)
+    binary = os.environ.get(BINARY) or shutil.which("qdrant")
+    if url:
+        yield settings | {"url": url, "grpc_port": int(os.environ.get(GRPC_PORT, "6334"))}
+    elif binary:
+        with _running(binary) as (port, grpc_port):
+            yield settings | {"port": port, "grpc_port": grpc_port}
+    else:
+        raise NotProvisioned(f"neither {URL} nor {BINARY} is set, and no qdrant is on the PATH")
+
+
+@contextmanager
+def _running(binary: str) -> Iterator[tuple[int, int]]:
+    with tempfile.TemporaryDirectory(prefix="codeweaver-qdrant-", ignore_cleanup_errors=True) as folder:
+        port, grpc_port = _free_port(), _free_port()
+        own = {
+            "QDRANT__SERVICE__HOST": "127.0.0.1",
+            "QDRANT__SERVICE__HTTP_PORT": str(port),
+            "QDRANT__SERVICE__GRPC_PORT": str(grpc_port),
+            "QDRANT__STORAGE__STORAGE_PATH": f"{folder}/storage",
+            "QDRANT__STORAGE__SNAPSHOTS_PATH": f"{folder}/snapshots",
+            "QDRANT__TELEMETRY_DISABLED": "true",
+            "QDRANT__LOG_LEVEL": "WARN",
+        }
+        log = Path(folder, "log")
+        with log.open("wb") as stream:
+            process = subprocess.Popen(  # noqa: S603 - the binary is the one the user named
+                [binary], cwd=folder, env=os.environ | own, stdout=stream, stderr=subprocess.STDOUT
+            )
+        try:
+            _wait(process, port, log)
+            yield port, grpc_port
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    end = time.monotonic() + _START
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise NotProvisioned(f"the binary did not come up: {log.read_text(errors='replace')[-500:]}")
+
+
+def _elsewhere(transport: str, port: int) -> dict[str, Any]:
+    ports = {"port": port, "grpc_port": port} if transport == "grpc" else {"port": port}
+    return {"transport": transport, "host": "127.0.0.1", **ports}
+
+
 def targets() -> list[Target]:
-    """Edge."""
-    return [Target("qdrant-edge", "qdrant-edge", _edge)]
+    """The embedded engine, the imitation, and a server by each of its roads."""
+    provide: dict[str, Callable[[], AbstractContextManager[dict[str, Any]]]] = {
+        transport: partial(_server, transport) for transport in ("grpc", "rest")
+    }
+    return [
+        Target("qdrant-edge", "qdrant-edge", _edge),
+        Target("qdrant-local", "qdrant", _local),
+        *(
+            Target(f"qdrant-{transport}", "qdrant", provider, partial(_elsewhere, transport))
+            for transport, provider in provide.items()
+        ),
+    ]
