@@ -7,6 +7,7 @@ callers at once, and while it flushes a collection a reader misses the rows that
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
@@ -108,6 +109,7 @@ class Lite:
         from milvus_lite.adapter.grpc.server import start_server_in_thread
 
         path = path.absolute()
+        logging.getLogger("grpc._server").addFilter(_without_known_gap)
         with cls._lock:
             lite = cls._open.get(path)
             if lite is None:
@@ -128,3 +130,13 @@ class Lite:
             self.database.close()
             # The server's threads end when nobody holds it any more.
             self.server = self.database = None
+
+
+def _without_known_gap(record: logging.LogRecord) -> bool:
+    """Lite lacks the call by which a client begins to wait for an index, and its server logs each time it is made."""
+    trace = record.exc_info[2] if record.exc_info else None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "AllocTimestamp":
+            return False
+        trace = trace.tb_next
+    return True
