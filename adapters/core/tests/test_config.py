@@ -187,3 +187,16 @@ def test_rules_advise_on_what_is_valid() -> None:
 def test_a_config_without_a_backend_reads_no_file(toml: Callable[[str], Path]) -> None:
     toml("not toml")
     assert BackendConfig().timeout == 30.0
+
+
+def test_a_url_with_credentials_is_refused_and_not_shown() -> None:
+    with pytest.raises(ValidationError) as raised:
+        ServerConfig(url="http://user:hunter2@127.0.0.1:6333")
+    assert "api_key" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_configuration_of_another_kind_is_judged_and_does_not_raise() -> None:
+    result = check_config(ServerConfig, None)
+    assert not result.is_valid
+    assert "NoneType" in result.errors[0]

@@ -367,3 +367,12 @@ def test_what_is_malformed_is_invalid_even_where_it_is_not_claimed() -> None:
     ):
         with pytest.raises(InvalidFilterError):
             normalise(condition, modest)
+
+
+def test_folded_equalities_grow_no_wider_than_an_in_may_be() -> None:
+    capabilities = BackendCapabilities(limits=Limits(max_in_values=256))
+    parts = [FilterCondition("a", "in", list(range(start, start + 200))) for start in (0, 200, 400)]
+    node = normalise(SearchFilter(should=parts), capabilities)
+    assert isinstance(node, Either)
+    assert sorted(value for part in node.parts for value in part.values) == list(range(600))  # type: ignore[union-attr]
+    assert max(len(part.values) for part in node.parts) == 256  # type: ignore[union-attr]

@@ -1,8 +1,8 @@
 """Configuration: arguments win over the environment, the environment over ``codeweaver.toml``, that over defaults.
 
 A backend named ``qdrant`` reads ``CODEWEAVER_QDRANT_*`` and the table ``[backends.qdrant]`` of the file named by
-``CODEWEAVER_CONFIG`` (default: ``codeweaver.toml`` in the working directory). Unknown settings are errors, secrets are
-``SecretStr``, and no error shows a value.
+``CODEWEAVER_CONFIG`` (default: ``codeweaver.toml`` in the working directory). Unknown settings, given by keyword
+or in the file, are errors; secrets are ``SecretStr``, and no error shows a value.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from codeweaver_backends.errors import InvalidOptionError
@@ -77,6 +78,13 @@ class ServerConfig(BackendConfig):
     api_key: SecretStr | None = None
     max_connections: int = Field(default=16, ge=1, le=1_000)
 
+    @field_validator("url")
+    @classmethod
+    def _no_credentials(cls, url: str | None) -> str | None:
+        if url is not None and "@" in urlsplit(url).netloc:
+            raise ValueError("credentials do not belong in the url, which is shown; use api_key")
+        return url
+
 
 class EmbeddedConfig(BackendConfig):
     """A backend that keeps its data in a folder of this machine."""
@@ -94,13 +102,16 @@ def describe_validation_error(error: ValidationError) -> list[str]:
 
 def check_config(
     config_class: type[BaseModel],
-    config: BaseModel | Mapping[str, Any],
+    config: object,
     *rules: Callable[[Any], Iterable[str]],
 ) -> ValidationResult:
     """Validate a configuration (an instance or a mapping). Each rule looks at a valid one and gives warnings."""
     if not isinstance(config, config_class):
+        if not isinstance(config, BaseModel | Mapping):
+            kind = type(config).__name__
+            return ValidationResult(is_valid=False, errors=[f"configuration must be a model or a dict, not a {kind}"])
         try:
-            config = config_class(**(config.model_dump() if isinstance(config, BaseModel) else config))
+            config = config_class(**(config.model_dump() if isinstance(config, BaseModel) else dict(config)))
         except ValidationError as error:
             return ValidationResult(is_valid=False, errors=describe_validation_error(error))
         except ValueError as error:  # of the file, or of a value in the environment that is not even JSON

@@ -191,7 +191,7 @@ class _Reader:
             raise LimitExceededError(
                 f"search_filter is nested deeper than {limits.max_filter_depth} filters", limit="max_filter_depth"
             )
-        inner = depth + 1
+        inner, widest = depth + 1, limits.max_in_values
         must = [*_items("must", item.must), *_items("conditions", item.conditions)]
         should = _items("should", item.should)
         must_not = _items("must_not", item.must_not)
@@ -200,8 +200,8 @@ class _Reader:
         parts += [self.node(part, inner, not negated) for part in must_not]
         if should:
             alternatives = [self.node(part, inner, negated) for part in should]
-            parts.append(_all(alternatives) if negated else _either(alternatives))
-        return _either(parts) if negated else _all(parts)
+            parts.append(_all(alternatives, widest) if negated else _either(alternatives, widest))
+        return _either(parts, widest) if negated else _all(parts, widest)
 
     def _condition(self, condition: FilterCondition, negated: bool) -> Node:
         self.conditions += 1
@@ -295,7 +295,7 @@ def _comparison(
     capabilities: BackendCapabilities, path: Path, operator: str, value: object
 ) -> tuple[Leaf | Never, bool]:
     order: Order = operator  # type: ignore[assignment]
-    if isinstance(value, str | datetime):
+    if isinstance(value, str | datetime) and not isinstance(value, Enum):
         instant = _instant(operator, value)
         if not capabilities.supports_datetime_ranges:
             raise UnsupportedError("ranges over datetimes are not supported", capability="supports_datetime_ranges")
@@ -403,7 +403,7 @@ def _distinct(values: Iterable[Scalar]) -> tuple[Scalar, ...]:
 # --- groups ----------------------------------------------------------------------------------------------------------
 
 
-def _all(parts: Iterable[Node]) -> Node:
+def _all(parts: Iterable[Node], widest: int) -> Node:
     flat: list[Node] = []
     for part in parts:
         if isinstance(part, Never):
@@ -412,11 +412,11 @@ def _all(parts: Iterable[Node]) -> Node:
             flat.extend(part.parts)
         elif not isinstance(part, Always):
             flat.append(part)
-    flat = _merged(flat, negated=True)
+    flat = _merged(flat, widest, negated=True)
     return flat[0] if len(flat) == 1 else All(tuple(flat)) if flat else _ALWAYS
 
 
-def _either(parts: Iterable[Node]) -> Node:
+def _either(parts: Iterable[Node], widest: int) -> Node:
     flat: list[Node] = []
     for part in parts:
         if isinstance(part, Always):
@@ -425,14 +425,15 @@ def _either(parts: Iterable[Node]) -> Node:
             flat.extend(part.parts)
         elif not isinstance(part, Never):
             flat.append(part)
-    flat = _merged(flat, negated=False)
+    flat = _merged(flat, widest, negated=False)
     return flat[0] if len(flat) == 1 else Either(tuple(flat)) if flat else _NEVER
 
 
-def _merged(parts: list[Node], *, negated: bool) -> list[Node]:
+def _merged(parts: list[Node], widest: int, *, negated: bool) -> list[Node]:
     """Fold the equalities of one path into one leaf: ``a=1 or a=2`` is ``a in [1, 2]``, and so for ``not … and not …``.
 
-    A hundred alternatives are one look-up for an engine this way, instead of a hundred.
+    A hundred alternatives are one look-up for an engine this way, instead of a hundred. No look-up grows wider than an
+    ``in`` may be.
     """
     gathered: dict[Path, list[Scalar]] = {}
     rest: dict[str, Node] = {}
@@ -443,5 +444,9 @@ def _merged(parts: list[Node], *, negated: bool) -> list[Node]:
         else:
             # By its text, because to Python AnyOf(path, (1,)) == AnyOf(path, (True,)).
             rest.setdefault(repr(part), part)
-    equalities = [AnyOf(path, _distinct(values)) for path, values in gathered.items()]
+    equalities = [
+        AnyOf(path, values[start : start + widest])
+        for path, values in ((path, _distinct(gathered_values)) for path, gathered_values in gathered.items())
+        for start in range(0, len(values), widest)
+    ]
     return [*(Not(leaf) if negated else leaf for leaf in equalities), *rest.values()]

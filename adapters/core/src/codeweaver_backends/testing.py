@@ -43,7 +43,7 @@ def find_targets() -> dict[str, Target]:
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         try:
             targets = entry.load()()
-        except ImportError:
+        except Exception:  # noqa: BLE001, S112 - another's broken plugin must not take these targets away
             continue
         found.update({target.name: target for target in targets})
     return found
