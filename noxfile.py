@@ -7,6 +7,8 @@ and is installed newest and unlocked; ``nox -t matrix`` adds Pythons and the old
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_missing_interpreters = True
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["lint", "types", "tests", "conformance", "differential", "defects", "docs"]
+nox.options.sessions = ["lint", "types", "tests", "conformance", "differential", "defects", "readme", "docs"]
 
 PYTHONS = ("3.11", "3.12", "3.13")
 CORE = ("-e", "adapters/core")
@@ -169,6 +171,18 @@ def compare(session: nox.Session) -> None:
     extras = [part for name in ("lancedb", "qdrant") for part in ENGINES[name].install]
     session.install("-q", *CORE, "-e", "conformance[compare]", *extras)
     session.run("codeweaver-backends", "compare", *session.posargs)
+
+
+@nox.session
+def readme(session: nox.Session) -> None:
+    """The README's first command, as it stands there, in a clean clone and with an empty home."""
+    [command, *_] = re.findall(r"```sh\n(python3 -m venv .*?)\n```", Path("README.md").read_text(encoding="utf-8"))
+    folder = Path(session.create_tmp())
+    shutil.rmtree(folder / "clone", ignore_errors=True)
+    (folder / "home").mkdir(exist_ok=True)
+    session.run("git", "clone", "-q", ".", str(folder / "clone"), external=True)
+    session.chdir(folder / "clone")
+    session.run("sh", "-c", command, external=True, env={"HOME": str(folder / "home"), "VIRTUAL_ENV": None})
 
 
 # --- documents -------------------------------------------------------------------------------------------------------
