@@ -1,0 +1,80 @@
+"""The contract's errors for what Weaviate, its two protocols and their clients report."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import httpx
+from grpc import StatusCode
+from grpc.aio import AioRpcError, UsageError
+
+from codeweaver_backends.errors import (
+    BackendAuthenticationError,
+    BackendConnectionError,
+    BackendError,
+    BackendTimeoutError,
+    CollectionNotFoundError,
+    LimitExceededError,
+    RateLimitError,
+)
+
+__all__ = ["MISSING", "is_missing", "is_too_large", "translate"]
+
+MISSING: Final = (
+    "could not find class",
+    "does not have named vector",
+    "does not have configuration for vector",
+    "At least one nested property is required",
+    "class not found",
+    "cannot find index for class",
+)
+"""Parts of the messages that say: there is no such collection, or it is not the one that was known under its name."""
+
+_BY_STATUS: Final[dict[int, tuple[type[BackendError], str]]] = {
+    401: (BackendAuthenticationError, "the server refused the credentials"),
+    403: (BackendAuthenticationError, "the server does not allow this with these credentials"),
+    404: (CollectionNotFoundError, "the collection does not exist"),
+    429: (RateLimitError, "the server asks to slow down"),
+}
+_BY_CODE: Final[dict[StatusCode, tuple[type[BackendError], str]]] = {
+    StatusCode.UNAUTHENTICATED: _BY_STATUS[401],
+    StatusCode.PERMISSION_DENIED: _BY_STATUS[403],
+    StatusCode.RESOURCE_EXHAUSTED: _BY_STATUS[429],
+    StatusCode.DEADLINE_EXCEEDED: (BackendTimeoutError, "the server did not answer in time"),
+}
+_LONGEST: Final = 300
+
+
+def is_missing(text: str) -> bool:
+    """Whether the server's words mean that the collection is gone, or another one by now."""
+    return any(part in text for part in MISSING)
+
+
+def is_too_large(error: AioRpcError) -> bool:
+    """Whether an answer did not fit into one message."""
+    return error.code() is StatusCode.RESOURCE_EXHAUSTED and "larger than max" in (error.details() or "")
+
+
+def translate(error: Exception) -> BackendError | None:
+    """The contract's error, or ``None`` for what did not come from the server or the way to it."""
+    if isinstance(error, AioRpcError):
+        return _of_call(error.code(), error.details() or "")
+    if isinstance(error, httpx.HTTPStatusError):
+        cls, message = _BY_STATUS.get(error.response.status_code, (BackendConnectionError, "the server failed"))
+        return cls(f"{message}: HTTP {error.response.status_code} {error.response.text.strip()[:_LONGEST]}")
+    if isinstance(error, httpx.TimeoutException):
+        return BackendTimeoutError("the server did not answer in time")
+    if isinstance(error, httpx.HTTPError | UsageError):
+        return BackendConnectionError(f"the server cannot be reached: {type(error).__name__}: {error}")
+    return None
+
+
+def _of_call(code: StatusCode, details: str) -> BackendError:
+    if is_missing(details):
+        return CollectionNotFoundError("the collection does not exist")
+    if "query maximum results exceeded" in details:
+        return LimitExceededError("the server is configured for smaller limits", limit="max_limit")
+    cls, message = _BY_CODE.get(code, (BackendConnectionError, "the server failed"))
+    if code is StatusCode.UNAVAILABLE:
+        message = "the server cannot be reached by gRPC"
+    return cls(f"{message}: {details[:_LONGEST]}")
