@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
 import numpy.typing as npt
-import pyarrow as pa  # type: ignore[import-untyped]
 
 from codeweaver_backends.adapter import BaseBackend, operation
 from codeweaver_backends.capabilities import BackendCapabilities
@@ -29,8 +29,6 @@ from codeweaver_backends.types import (
 )
 from codeweaver_backends.validate import (
     Batch,
-    Page,
-    Query,
     validate_batch,
     validate_columns,
     validate_create,
@@ -40,11 +38,10 @@ from codeweaver_backends.validate import (
     validate_query,
     validate_with_payload,
 )
+from codeweaver_lancedb.collection import Collection
 from codeweaver_lancedb.config import LanceDBConfig
 from codeweaver_lancedb.convert import (
-    DISTANCE_TYPES,
     columns_of,
-    comparable,
     decode_id,
     encode_id,
     pieces,
@@ -52,9 +49,8 @@ from codeweaver_lancedb.convert import (
     results_of,
 )
 from codeweaver_lancedb.errors import is_vanished, scrub, translate
-from codeweaver_lancedb.filters import literal
 from codeweaver_lancedb.plugin import CAPABILITIES
-from codeweaver_lancedb.tables import Collection, Tables
+from codeweaver_lancedb.tables import Tables
 
 __all__ = ["LanceDBBackend"]
 
@@ -136,7 +132,7 @@ class LanceDBBackend(BaseBackend):
     async def get_collection_info(self, name: str) -> CollectionInfo:
         async def describe(collection: Collection) -> CollectionInfo:
             settings = collection.settings
-            count = await collection.table.count_rows()
+            count = await collection.count()
             return CollectionInfo(
                 settings.name, settings.dimension, settings.metric, count, None, dict(settings.payload_indexes)
             )
@@ -147,8 +143,10 @@ class LanceDBBackend(BaseBackend):
 
     @operation
     async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
+        points = _kept(vectors)
+
         async def write(collection: Collection) -> None:
-            batch = await _off_loop(_size(vectors), validate_batch, vectors, collection.settings, self.capabilities)
+            batch = await _off_loop(_size(points), validate_batch, points, collection.settings, self.capabilities)
             await self._write(collection, batch)
 
         await self._on(collection_name, write)
@@ -161,23 +159,23 @@ class LanceDBBackend(BaseBackend):
         vectors: npt.NDArray[Any],
         payloads: Sequence[Payload | None] | None = None,
     ) -> None:
+        columns = (_kept(ids), vectors, payloads)
+
         async def write(collection: Collection) -> None:
-            columns = (ids, vectors, payloads, collection.settings, self.capabilities)
-            await self._write(collection, await _off_loop(_size(ids), validate_columns, *columns))
+            size, settings = _size(columns[0]), collection.settings
+            batch = await _off_loop(size, validate_columns, *columns, settings, self.capabilities)
+            await self._write(collection, batch)
 
         await self._on(collection_name, write)
 
     async def _write(self, collection: Collection, batch: Batch) -> None:
         if not len(batch):
-            await self._check(collection)
+            await collection.check()
         written = 0
+        alone, retries = self._tables.are_ours_alone, self.config.retries
         for chunk in pieces(batch):
-
-            async def commit(chunk: Batch = chunk) -> None:
-                alone = self._tables.are_ours_alone
-                await collection.upsert(chunk, alone=alone, retries=self.config.retries)
-
-            await self._commit(collection, commit, batch.ids[written:])
+            upsert = partial(collection.upsert, chunk, alone=alone, retries=retries)
+            await self._commit(collection, upsert, batch.ids[written:])
             written += len(chunk)
 
     async def _commit(
@@ -185,10 +183,13 @@ class LanceDBBackend(BaseBackend):
     ) -> Answer:
         """Write in turn, and tell what was not written if that fails."""
         try:
-            async with asyncio.timeout(self.config.timeout), self._tables.turn(collection.settings.name):
-                answer = await commit()
+            async with AsyncExitStack() as turn:
+                async with asyncio.timeout(self.config.timeout):
+                    await turn.enter_async_context(self._tables.turn(collection.settings.name))
+                    answer = await commit()
                 with suppress(Exception):  # what was written stays written; the upkeep is done another time
-                    await collection.tend()
+                    async with asyncio.timeout(self.config.timeout):
+                        await collection.tend()
                 return answer
         except Exception as error:
             if unwritten and await self._is_there(collection):
@@ -200,13 +201,15 @@ class LanceDBBackend(BaseBackend):
 
     @operation
     async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
+        asked = _kept(ids)
+
         async def delete(collection: Collection) -> None:
-            given = validate_ids(ids)
+            given = validate_ids(asked)
             if not given:
-                await self._check(collection)
+                await collection.check()
             for start in range(0, len(given), _IDS):
-                where = _among(given[start : start + _IDS])
-                await self._commit(collection, lambda where=where: collection.delete(where), given[start:])  # type: ignore[misc]
+                delete_some = partial(collection.delete_ids, given[start : start + _IDS])
+                await self._commit(collection, delete_some, given[start:])
 
         await self._on(collection_name, delete)
 
@@ -215,10 +218,9 @@ class LanceDBBackend(BaseBackend):
         async def delete(collection: Collection) -> int:
             node = normalise(search_filter, self.capabilities)
             if isinstance(node, Never):
-                await self._check(collection)
+                await collection.check()
                 return 0
-            where = await collection.where(node) or "true"
-            return await self._commit(collection, lambda: collection.delete(where), ())
+            return await self._commit(collection, partial(collection.delete_matching, node), ())
 
         return await self._on(collection_name, delete)
 
@@ -239,9 +241,9 @@ class LanceDBBackend(BaseBackend):
                 query_vector, limit, search_filter, score_threshold, kwargs, collection.settings, self.capabilities
             )
             if not query.limit or isinstance(query.node, Never):
-                await self._check(collection)
+                await collection.check()
                 return []
-            found = await _nearest(collection, query)
+            found = await collection.nearest(query)
             arguments = (found, collection.settings.metric, query.threshold, query.with_payload, query.with_vectors)
             return await _off_loop(found.num_rows, results_of, *arguments)
 
@@ -256,16 +258,17 @@ class LanceDBBackend(BaseBackend):
         with_payload: bool | Sequence[str] = True,
         with_vectors: bool = True,
     ) -> list[VectorPoint]:
+        asked = _kept(ids)
+
         async def get(collection: Collection) -> list[VectorPoint]:
             wanted = validate_with_payload(with_payload)
-            given = validate_ids(ids)
+            given = validate_ids(asked)
             if not given:
-                await self._check(collection)
+                await collection.check()
             columns = columns_of(collection.settings, wanted, with_vectors)
             points: dict[PointId, VectorPoint] = {}
             for start in range(0, len(given), _IDS):
-                query = collection.table.query().where(_among(given[start : start + _IDS])).select(columns)
-                found = await query.to_arrow()
+                found = await collection.rows(given[start : start + _IDS], columns)
                 for point in await _off_loop(found.num_rows, points_of, found, wanted, with_vectors):
                     points[point.id] = point
             return [points[point_id] for point_id in given if point_id in points]
@@ -287,9 +290,9 @@ class LanceDBBackend(BaseBackend):
             page = validate_page(cursor, limit, search_filter, with_payload, with_vectors, self.capabilities)
             after = None if page.cursor is None else _key_of(page.cursor)
             if isinstance(page.node, Never):
-                await self._check(collection)
+                await collection.check()
                 return ScrollPage([])
-            found = await _page(collection, page, after)
+            found = await collection.page(page, after)
             shown = found.slice(0, page.limit)
             points = await _off_loop(shown.num_rows, points_of, shown, page.with_payload, page.with_vectors)
             more = found.num_rows > page.limit
@@ -302,9 +305,9 @@ class LanceDBBackend(BaseBackend):
         async def count(collection: Collection) -> int:
             node = normalise(search_filter, self.capabilities)
             if isinstance(node, Never):
-                await self._check(collection)
+                await collection.check()
                 return 0
-            return await collection.table.count_rows(await collection.where(node))
+            return await collection.count(node)
 
         return await self._read(collection_name, count)
 
@@ -335,47 +338,16 @@ class LanceDBBackend(BaseBackend):
         return await work(collection)
 
     async def _is_there(self, collection: Collection) -> bool:
-        async with asyncio.timeout(self.config.timeout):
-            return await collection.is_there()
-
-    async def _check(self, collection: Collection) -> None:
-        """Fail as any call does if the table is gone: for calls that ask the engine nothing else."""
-        await collection.table.version()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.config.timeout):
+                return await collection.is_there()
+        return True
 
     def _forget(self, name: str) -> None:
         self._opened.pop(name, None)  # not closed: another call may be using it
 
 
-# --- questions -------------------------------------------------------------------------------------------------------
-
-
-async def _nearest(collection: Collection, query: Query) -> pa.Table:
-    settings = collection.settings
-    vector = comparable(query.vector) if settings.metric is DistanceMetric.COSINE else query.vector
-    columns = columns_of(settings, query.with_payload, query.with_vectors)
-    # Without its metric a query is answered by squared euclidean distance, whatever the table is for.
-    search = collection.table.query().nearest_to(vector).distance_type(DISTANCE_TYPES[settings.metric])
-    where = await collection.where(query.node)
-    if where is not None:
-        search = search.where(where)
-    return await search.limit(query.limit).select([*columns, "_distance"]).to_arrow()
-
-
-async def _page(collection: Collection, page: Page, after: str | None) -> pa.Table:
-    from lancedb.query import ColumnOrdering
-
-    where = await collection.where(page.node)
-    if after is not None:
-        beyond = f"id > {literal(after)}"
-        where = beyond if where is None else f"({where}) AND {beyond}"
-    query = collection.table.query().select(columns_of(collection.settings, page.with_payload, page.with_vectors))
-    if where is not None:
-        query = query.where(where)
-    return await query.order_by([ColumnOrdering(column_name="id")]).limit(page.limit + 1).to_arrow()
-
-
-def _among(ids: Sequence[PointId]) -> str:
-    return f"id IN ({','.join(literal(encode_id(point_id)) for point_id in ids)})"
+# --- arguments and results -------------------------------------------------------------------------------------------
 
 
 def _key_of(cursor: str) -> str:
@@ -387,7 +359,9 @@ def _key_of(cursor: str) -> str:
     raise InvalidOptionError("cursor must be None or what the last page gave")
 
 
-# --- conversions that take long ---------------------------------------------------------------------------------------
+def _kept(items: object) -> object:
+    """What an iterator gives, which can be read once: the work may have to be done twice."""
+    return list(items) if isinstance(items, Iterator) else items
 
 
 def _size(items: object) -> int:

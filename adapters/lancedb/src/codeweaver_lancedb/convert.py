@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, chain
 from typing import Any, Final
 
 import numpy as np
@@ -28,7 +29,6 @@ from codeweaver_lancedb.facts import encode_text, facts_column
 
 __all__ = [
     "DISTANCE_TYPES",
-    "WORD_LENGTH",
     "WORD_TYPES",
     "columns_of",
     "comparable",
@@ -40,6 +40,7 @@ __all__ = [
     "results_of",
     "schema_of",
     "settings_of",
+    "word",
 ]
 
 DISTANCE_TYPES: Final = {
@@ -51,9 +52,8 @@ DISTANCE_TYPES: Final = {
 
 WORD_TYPES: Final = frozenset(("keyword", "bool"))
 """Payload index types that are looked up; the others are compared."""
-WORD_LENGTH: Final = 64
-"""Characters of a text that are indexed. The index only narrows the search: the facts decide."""
 
+_WORD_LENGTH: Final = 64
 _METADATA_KEY: Final = b"codeweaver"
 _LAYOUT: Final = 1
 _PIECE_ROWS: Final = 2_048
@@ -156,11 +156,11 @@ def _record_batch(batch: Batch, settings: CollectionSettings, schema: pa.Schema)
         "original": pa.array(originals, pa.binary()),
     }
     for number, (field, kind) in enumerate(settings.payload_indexes.items()):
-        found = [_values_at(payload, field.split(".")) for payload in batch.payloads]
+        values = _values_of(field, batch.payloads)
         if kind in WORD_TYPES:
-            columns[f"words_{number}"] = _words(found, bool if kind == "bool" else str)
+            columns[f"words_{number}"] = _words(values, bool if kind == "bool" else str)
         else:
-            columns[f"low_{number}"], columns[f"high_{number}"] = _bounds(found, kind)
+            columns[f"low_{number}"], columns[f"high_{number}"] = _bounds(values, kind)
     return pa.record_batch([columns[name] for name in schema.names], schema=schema)
 
 
@@ -183,26 +183,45 @@ def _comparable_rows(vectors: FloatMatrix) -> tuple[FloatMatrix, list[bytes | No
     return vectors, originals
 
 
-def _values_at(payload: Mapping[str, Any], path: Sequence[str]) -> Sequence[Any]:
-    value: Any = payload
-    for key in path:
-        if not isinstance(value, Mapping) or key not in value:
-            return ()
-        value = value[key]
+def word(value: str | bool) -> str:
+    """A text or a bool as it is indexed: the beginning only, for the index narrows a search and the facts decide."""
+    return encode_text(str(value)[:_WORD_LENGTH])
+
+
+def _values_of(field: str, payloads: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """What each payload holds at the field; ``None`` where there is nothing."""
+    first, *rest = field.split(".")
+    values: list[Any] = [payload.get(first) for payload in payloads]
+    for key in rest:
+        values = [value.get(key) if isinstance(value, dict) else None for value in values]
+    return values
+
+
+def _words(values: list[Any], kind: type) -> pa.Array:
+    if set(map(type, values)) == {kind}:
+        words, offsets = values, accumulate([1] * len(values), initial=0)
+    else:
+        found = [[one for one in _elements(value) if isinstance(one, kind)] for value in values]
+        words = list(chain.from_iterable(found))
+        offsets = accumulate(map(len, found), initial=0)
+    spelt = {one: word(one) for one in set(words)}
+    return pa.ListArray.from_arrays(
+        pa.array(offsets, pa.int32()), pa.array([spelt[one] for one in words], pa.utf8()), pa.list_(pa.utf8())
+    )
+
+
+def _bounds(values: list[Any], kind: str) -> tuple[pa.Array, pa.Array]:
+    if kind != "datetime" and set(map(type, values)) <= {int, float}:
+        bound = pa.array(np.array(values, np.float64) + 0.0)
+        return bound, bound
+    read, bound_type = (_instants, pa.int64()) if kind == "datetime" else (_floats, pa.float64())
+    found = [read(_elements(value)) for value in values]
+    low = pa.array([min(row) if row else None for row in found], bound_type)
+    return low, pa.array([max(row) if row else None for row in found], bound_type)
+
+
+def _elements(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else (value,)
-
-
-def _words(found: Sequence[Sequence[Any]], kind: type) -> pa.Array:
-    words = [[encode_text(str(value)[:WORD_LENGTH]) for value in values if isinstance(value, kind)] for values in found]
-    return pa.array(words, pa.list_(pa.utf8()))
-
-
-def _bounds(found: Sequence[Sequence[Any]], kind: str) -> tuple[pa.Array, pa.Array]:
-    read = _instants if kind == "datetime" else _floats
-    bound = pa.int64() if kind == "datetime" else pa.float64()
-    rows = [read(values) for values in found]
-    low = pa.array([min(row) if row else None for row in rows], bound)
-    return low, pa.array([max(row) if row else None for row in rows], bound)
 
 
 def _floats(values: Sequence[Any]) -> list[float]:

@@ -135,7 +135,7 @@ def facts_column(payloads: Sequence[Mapping[str, Any]], documents: Sequence[byte
 def _has_controls(documents: Sequence[bytes]) -> bool:
     """Whether any text needs the code. JSON escapes what the code escapes; a few more escapes look alike."""
     text = b"".join(documents)
-    return any(escape in text for escape in (b"\\u00", b"\\b", b"\\f"))
+    return b"\\" in text and any(escape in text for escape in (b"\\u00", b"\\b", b"\\f"))
 
 
 def _objects(parent: str | None, objects: Sequence[Mapping[str, Any]]) -> pa.Array:

@@ -29,7 +29,7 @@ from codeweaver_backends.filters import (
     Order,
 )
 from codeweaver_backends.types import Scalar
-from codeweaver_lancedb.convert import WORD_LENGTH, WORD_TYPES
+from codeweaver_lancedb.convert import WORD_TYPES, word
 from codeweaver_lancedb.facts import END, TOK, encode_text, head, scalar, spell_path
 
 __all__ = ["literal", "narrowing", "to_sql"]
@@ -199,7 +199,7 @@ def _equal(values: Sequence[Scalar], number: int, kind: str) -> list[str]:
         wanted = bool if kind == "bool" else str
         if not all(isinstance(value, wanted) for value in values):
             return []
-        words = dict.fromkeys(literal(encode_text(str(value)[:WORD_LENGTH])) for value in values)
+        words = dict.fromkeys(literal(word(value)) for value in values if isinstance(value, str | bool))
         return [f"array_has_any(words_{number}, [{','.join(words)}])"]
     numbers = [value + 0.0 for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if kind == "datetime" or len(numbers) != len(values):

@@ -1,4 +1,4 @@
-"""Collections as tables: their names, who may write, and their upkeep.
+"""Collections as tables: their names, and who may write.
 
 A table is named ``cw_<name>.<generation>``: a collection that is created again is another table. So a handle on the
 old one fails, whoever dropped it, instead of believing old settings or writing into what was deleted.
@@ -14,186 +14,33 @@ import os
 import secrets
 import sys
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError
-from codeweaver_backends.filters import Always, Node
 from codeweaver_backends.names import decode_name, encode_name
-from codeweaver_backends.types import PointId
-from codeweaver_backends.validate import Batch, CollectionSettings
-from codeweaver_lancedb.convert import WORD_TYPES, reader_of, schema_of, settings_of
-from codeweaver_lancedb.errors import is_conflict, is_vanished
-from codeweaver_lancedb.filters import narrowing, to_sql
+from codeweaver_backends.validate import CollectionSettings
+from codeweaver_lancedb.collection import Collection
+from codeweaver_lancedb.convert import schema_of, settings_of
+from codeweaver_lancedb.errors import is_vanished
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # type: ignore[import-untyped]
     from lancedb import AsyncConnection
-    from lancedb.index import BTree, LabelList
-    from lancedb.table import AsyncTable
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["Collection", "Tables"]
+__all__ = ["Tables"]
 
 _LOCKS: Final = ".codeweaver"
 """The folder of the lock files, beside the tables."""
 _GENERATION: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 _PAUSE: Final = 0.02
-_INDEX_FROM: Final = 5_000
-"""Rows from which on an index is worth having."""
-_NARROW: Final = 0.05
-"""The share of the rows up to which an index is faster than a scan: what it finds is read row by row."""
-_SHARE_TTL: Final = 10.0
-"""Seconds for which a share is believed. A wrong one costs time, never rows."""
-_FRAGMENTS: Final = 32
-"""Fragments to have before they are made one; each costs a search a tenth of a millisecond."""
-_ROWS_PER_FRAGMENT: Final = 2_000
-"""One fragment more is borne for so many rows, since making them one rewrites every row."""
-_KEEP: Final = timedelta(minutes=10)
-"""How long readers of other processes may take with a version that is no longer the last."""
-_KNOWN_LIMIT: Final = 500_000
-
 _process_locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
-
-
-class Collection:
-    """An open table, and what this process knows of it."""
-
-    def __init__(self, settings: CollectionSettings, table: AsyncTable, schema: pa.Schema) -> None:
-        self.settings = settings
-        self.table = table
-        self._schema = schema
-        self._version = -1
-        self._known: set[PointId] | None = None
-        self._fragments: int | None = None
-        self._unindexed = 0
-        self._narrow: dict[str, tuple[float, bool]] = {}
-
-    async def is_there(self) -> bool:
-        """Whether the table has not been dropped."""
-        try:
-            await self.table.version()
-        except Exception as error:  # noqa: BLE001 - any other failure is not an answer to this question
-            return not is_vanished(error)
-        return True
-
-    # --- reading ---
-
-    async def where(self, node: Node) -> str | None:
-        """The filter as SQL, with the help of the indexes where they help. ``Never`` has none."""
-        if isinstance(node, Always):
-            return None
-        sql = to_sql(node)
-        condition = narrowing(node, self.settings.payload_indexes)
-        if condition is not None and await self._is_narrow(condition):
-            return f"({sql}) AND {condition}"
-        return sql
-
-    async def _is_narrow(self, condition: str) -> bool:
-        now = time.monotonic()
-        until, narrow = self._narrow.get(condition, (0.0, False))
-        if until < now:
-            total = await self.table.count_rows()
-            narrow = total >= _INDEX_FROM and await self.table.count_rows(condition) <= total * _NARROW
-            if len(self._narrow) >= 256:
-                self._narrow.clear()
-            self._narrow[condition] = (now + _SHARE_TTL, narrow)
-        return narrow
-
-    # --- writing, in turn ---
-
-    async def upsert(self, batch: Batch, *, alone: bool, retries: int) -> None:
-        """Write the points in one commit. ``alone``: nobody else can be writing."""
-        new = alone and await self._are_new(batch.ids)
-        for attempt in range(retries + 1):
-            reader = reader_of(batch, self.settings, self._schema)
-            try:
-                if new:
-                    result = await self.table.add(reader)
-                else:
-                    merge = self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-                    result = await merge.execute(reader)
-            except RuntimeError as error:
-                if attempt == retries or not is_conflict(error):
-                    raise
-                await asyncio.sleep(_PAUSE)
-            else:
-                self._version = result.version
-                break
-        self._fragments = None if self._fragments is None else self._fragments + 1
-        self._unindexed += len(batch)
-
-    async def _are_new(self, ids: Sequence[PointId]) -> bool:
-        """Whether none of the ids can be there: then rows are added, at half the price of a merge.
-
-        Known are the ids of a table that was empty when first written to, as long as each version is our own.
-        """
-        version = await self.table.version()
-        if version != self._version:
-            self._version = version
-            self._known = None if await self.table.count_rows() else set()
-        if self._known is None:
-            return False
-        new = self._known.isdisjoint(ids)
-        self._known.update(ids)
-        if len(self._known) > _KNOWN_LIMIT:
-            self._known = None
-        return new
-
-    async def delete(self, where: str) -> int:
-        """Delete the rows, and tell how many."""
-        result = await self.table.delete(where)
-        if self._known is not None and self._version + 1 == result.version:
-            self._version = result.version  # ids that are gone are merged when they return
-        deleted: int = result.num_deleted_rows  # type: ignore[attr-defined]
-        return deleted
-
-    async def tend(self) -> None:
-        """Make many small fragments one, and bring the indexes up to date, when it is time."""
-        if self._fragments is None:
-            await self._survey()
-        if (self._fragments or 0) < _FRAGMENTS and self._unindexed < _INDEX_FROM:
-            return
-        rows = await self.table.count_rows()
-        if (self._fragments or 0) >= _FRAGMENTS + rows // _ROWS_PER_FRAGMENT:
-            await self.table.optimize(cleanup_older_than=_KEEP)
-            await self._survey()
-        if self._unindexed >= max(_INDEX_FROM, rows // 4):
-            await self._index()
-        self._version = await self.table.version()
-
-    async def _survey(self) -> None:
-        """See how the table is, as other processes may have left it."""
-        stats: Any = await self.table.stats()
-        self._fragments = stats["fragment_stats"]["num_small_fragments"]
-        self._unindexed = 0
-        for column, _ in self._indexed_columns()[:1]:
-            index = await self.table.index_stats(f"{column}_idx")
-            self._unindexed = stats["num_rows"] if index is None else index.num_unindexed_rows
-
-    async def _index(self) -> None:
-        for column, config in self._indexed_columns():
-            await self.table.create_index(column, config=config, replace=True)
-        self._unindexed = 0
-
-    def _indexed_columns(self) -> list[tuple[str, LabelList | BTree]]:
-        from lancedb.index import BTree, LabelList
-
-        columns: list[tuple[str, LabelList | BTree]] = []
-        for number, kind in enumerate(self.settings.payload_indexes.values()):
-            if kind in WORD_TYPES:
-                columns.append((f"words_{number}", LabelList()))
-            else:
-                columns += [(f"low_{number}", BTree()), (f"high_{number}", BTree())]
-        return columns
 
 
 class Tables:
