@@ -88,7 +88,8 @@ _LONG: Final = 128
 
 
 def _digest(text: str, size: int) -> str:
-    return base64.urlsafe_b64encode(hashlib.blake2b(text.encode(), digest_size=size).digest()).decode().rstrip("=")
+    # Neither of the two extra letters is a wildcard.
+    return base64.b64encode(hashlib.blake2b(text.encode(), digest_size=size).digest(), b"-.").decode().rstrip("=")
 
 
 def shortened(token: str) -> str:

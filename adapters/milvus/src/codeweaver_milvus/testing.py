@@ -52,7 +52,7 @@ def _server() -> Iterator[dict[str, Any]]:
         from milvus import MilvusServer, MilvusServerConfig
     except ImportError:
         raise NotProvisioned(
-            "neither is CODEWEAVER_TEST_MILVUS_URI set nor the extra codeweaver-milvus[server] installed"
+            "neither is CODEWEAVER_TEST_MILVUS_URI set nor the extra codeweaver-milvus[test] installed"
         ) from None
     folder = tempfile.mkdtemp(prefix="codeweaver-milvus-")
     *ports, web = _free_ports(len(_PORTS) + 1)
