@@ -67,10 +67,14 @@ class Tables:
         token = None
         while True:
             page = await self._connection.list_tables(page_token=token)
-            listed += page.tables
+            listed += filter(self._is_whole, page.tables)
             token = page.page_token
             if not token:
                 return listed
+
+    def _is_whole(self, table: str) -> bool:
+        """Whether it can be opened: a crash while a table is dropped may leave its folder behind."""
+        return self._folder is None or (self._folder / f"{table}.lance" / "_versions").is_dir()
 
     async def open(self, name: str) -> Collection:
         """The collection as it is now."""

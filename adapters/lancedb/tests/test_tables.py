@@ -1,0 +1,245 @@
+"""What several instances do to one folder, and what keeps a table in order."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from codeweaver_backends import (
+    BackendTimeoutError,
+    CodeWeaverFactory,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    DistanceMetric,
+    FilterCondition,
+    InvalidDimensionError,
+    SearchFilter,
+    VectorPoint,
+)
+from codeweaver_lancedb import LanceDBConfig, collection
+from codeweaver_lancedb.errors import scrub
+
+Backends = Callable[..., Any]
+
+
+def run(folder: Path, story: Callable[[Backends], Awaitable[None]], **settings: Any) -> None:
+    """Tell a story of backends that share a folder."""
+
+    async def main() -> None:
+        made = []
+
+        def backend() -> Any:
+            made.append(CodeWeaverFactory().create_backend("lancedb", path=folder, **settings))
+            return made[-1]
+
+        try:
+            await story(backend)
+        finally:
+            for one in made:
+                await one.aclose()
+
+    asyncio.run(main())
+
+
+def points(*ids: int, dimension: int = 2, **payload: Any) -> list[VectorPoint]:
+    return [VectorPoint(one, [1.0, *[float(one)] * (dimension - 1)], payload) for one in ids]
+
+
+def test_of_instances_that_create_at_once_one_succeeds(tmp_path: Path) -> None:
+    async def story(backend: Backends) -> None:
+        several = [backend() for _ in range(4)]
+        for number in range(5):
+            outcomes = await asyncio.gather(
+                *(one.create_collection(f"c{number}", 2) for one in several * 3), return_exceptions=True
+            )
+            assert outcomes.count(None) == 1
+            assert all(one is None or isinstance(one, CollectionExistsError) for one in outcomes)
+
+    run(tmp_path, story)
+
+
+def test_of_processes_that_create_at_once_one_succeeds(tmp_path: Path) -> None:
+    script = """
+import asyncio, sys
+from codeweaver_backends import CodeWeaverFactory, CollectionExistsError
+
+async def main():
+    async with CodeWeaverFactory().create_backend("lancedb", path=sys.argv[1]) as backend:
+        await backend.list_collections()
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for number in range(10):
+            try:
+                await backend.create_collection(f"c{number}", 2)
+            except CollectionExistsError:
+                pass
+            else:
+                print(number)
+
+asyncio.run(main())
+"""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    created = [number for process in processes for number in process.communicate(timeout=60)[0].split()]
+    assert sorted(created, key=int) == [str(number) for number in range(10)]
+
+
+def test_what_another_instance_recreated_is_opened_anew_by_every_call(tmp_path: Path) -> None:
+    calls: list[Callable[[Any], Awaitable[Any]]] = [
+        lambda one: one.get_collection_info("c"),
+        lambda one: one.search_vectors("c", [1, 0, 0]),
+        lambda one: one.search_vectors("c", [1, 0, 0], limit=0),
+        lambda one: one.upsert_vectors("c", points(7, dimension=3)),
+        lambda one: one.upsert_vectors("c", iter(points(7, dimension=3))),
+        lambda one: one.upsert_batch("c", [7], np.ones((1, 3))),
+        lambda one: one.delete_vectors("c", [1]),
+        lambda one: one.delete_by_filter("c", SearchFilter()),
+        lambda one: one.get_vectors("c", [1]),
+        lambda one: one.scroll_vectors("c"),
+        lambda one: one.count_vectors("c"),
+    ]
+
+    async def story(backend: Backends) -> None:
+        stale, other = backend(), backend()
+        await stale.create_collection("c", 2)
+        for call in calls:
+            await stale.upsert_vectors("c", points(1, dimension=(await stale.get_collection_info("c")).dimension))
+            await other.delete_collection("c")
+            with pytest.raises(CollectionNotFoundError):
+                await call(stale)
+            await other.create_collection("c", 3, DistanceMetric.DOT_PRODUCT)
+            await call(stale)
+            with pytest.raises(InvalidDimensionError):
+                await stale.search_vectors("c", [1, 0])
+            assert (await stale.get_collection_info("c")).distance_metric is DistanceMetric.DOT_PRODUCT
+        assert await other.list_collections() == ["c"]
+
+    run(tmp_path, story)
+
+
+def test_instances_that_write_by_turns_leave_each_id_once(tmp_path: Path) -> None:
+    async def story(backend: Backends) -> None:
+        one, other = backend(), backend()
+        await one.create_collection("c", 2)
+        for turn in range(4):
+            await one.upsert_vectors("c", points(turn, 100 + turn, by="one"))
+            await other.upsert_vectors("c", points(turn, 200 + turn, by="other"))
+            await other.delete_vectors("c", [100 + turn])
+            await one.upsert_vectors("c", points(100 + turn, 200 + turn, by="one"))
+            await asyncio.gather(*(writer.upsert_vectors("c", points(300 + turn)) for writer in (one, other) * 3))
+        found = (await one.scroll_vectors("c")).points
+        assert len(found) == len({point.id for point in found}) == await other.count_vectors("c") == 16
+        assert await one.count_vectors("c", FilterCondition("by", "eq", "other")) == 4
+
+    run(tmp_path, story)
+
+
+def test_small_writes_are_compacted_and_indexes_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collection, "_FRAGMENTS", 4)
+    monkeypatch.setattr(collection, "_INDEX_FROM", 10)
+    monkeypatch.setattr(collection, "_NARROW", 1.0)
+    monkeypatch.setattr(collection, "_SHARE_TTL", 0.0)
+
+    async def story(backend: Backends) -> None:
+        one = backend()
+        await one.create_collection("c", 2, payload_indexes={"word": "keyword", "number": "integer"})
+        for turn in range(25):
+            await one.upsert_vectors("c", points(2 * turn, 2 * turn + 1, word=f"w{turn % 5}", number=turn))
+            assert await one.count_vectors("c", FilterCondition("number", "ge", turn)) == 2
+        opened = one._opened["c"]
+        assert (await opened.table.stats())["fragment_stats"]["num_fragments"] <= 5
+        assert {index.name for index in await opened.table.list_indices()} == {
+            "words_0_idx",
+            "low_1_idx",
+            "high_1_idx",
+        }
+        where = SearchFilter(must=[FilterCondition("word", "eq", "w3"), FilterCondition("number", "lt", 10)])
+        assert {hit.id for hit in await one.search_vectors("c", [1, 1], 50, where)} == {6, 7, 16, 17}
+        assert await one.delete_by_filter("c", where) == 4
+        assert await one.count_vectors("c") == 46
+
+    run(tmp_path, story)
+
+
+def test_a_writer_waits_no_longer_than_the_timeout(tmp_path: Path) -> None:
+    async def story(backend: Backends) -> None:
+        one, other = backend(), backend()
+        await one.create_collection("c", 2)
+        await other.get_collection_info("c")
+        async with one._tables.turn("c"):
+            with pytest.raises(BackendTimeoutError) as refused:
+                await other.upsert_vectors("c", points(1, 2))
+        assert refused.value.ids == (1, 2)
+        await other.upsert_vectors("c", points(1, 2))
+        assert await one.count_vectors("c") == 2
+
+    run(tmp_path, story, timeout=0.3)
+
+
+def test_tables_that_others_made_are_left_alone(tmp_path: Path) -> None:
+    async def story(backend: Backends) -> None:
+        one = backend()
+        await one.create_collection("c", 2)
+        (tmp_path / "theirs.lance").mkdir()
+        (tmp_path / "cw_dead.abcde.lance").mkdir()
+        assert await one.list_collections() == ["c"]
+        await one.create_collection("theirs", 2)
+        await one.create_collection("dead", 2)
+        await one.upsert_vectors("dead", points(1))
+        assert await one.count_vectors("dead") == 1
+        await one.delete_collection("theirs")
+        assert (tmp_path / "theirs.lance").is_dir()
+
+    run(tmp_path, story)
+
+
+@pytest.mark.parametrize("path", ["db://cloud", "http://host", ""])
+def test_other_places_are_refused(path: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        LanceDBConfig(path=path)
+    assert "path" in str(refused.value)
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/prefix", "gs://bucket", "az://container", "memory://"])
+def test_object_stores_have_no_folder(path: str) -> None:
+    config = LanceDBConfig(path=path, storage_options={"aws_secret_access_key": "very-secret"})
+    assert config.folder is None
+    assert "very-secret" not in repr(config)
+
+
+def test_secrets_are_taken_out_of_what_the_engine_says() -> None:
+    error = RuntimeError("SignatureDoesNotMatch for very-secret", 3)
+    scrub(error, ["very-secret", ""])
+    assert error.args == ("SignatureDoesNotMatch for ***", 3)
+
+
+def test_in_memory_nothing_is_shared(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with CodeWeaverFactory().create_backend("lancedb", path="memory://") as one:
+            await one.create_collection("c", 2)
+            await one.upsert_vectors("c", points(1, 2))
+            await one.upsert_vectors("c", points(2, 3))
+            assert await one.count_vectors("c") == 3
+            async with CodeWeaverFactory().create_backend("lancedb", path="memory://") as other:
+                assert await other.list_collections() == []
+
+    asyncio.run(main())
