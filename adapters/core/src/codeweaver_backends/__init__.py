@@ -16,6 +16,7 @@ from codeweaver_backends import (
     metrics,
     plugins,
     protocols,
+    transactions,
     types,
     validate,
 )
@@ -30,6 +31,7 @@ from codeweaver_backends.memory import *  # noqa: F403
 from codeweaver_backends.metrics import *  # noqa: F403
 from codeweaver_backends.plugins import *  # noqa: F403
 from codeweaver_backends.protocols import *  # noqa: F403
+from codeweaver_backends.transactions import *  # noqa: F403
 from codeweaver_backends.types import *  # noqa: F403
 from codeweaver_backends.validate import *  # noqa: F403
 from codeweaver_backends.version import __version__
@@ -46,6 +48,7 @@ _PUBLIC = (
     metrics,
     plugins,
     protocols,
+    transactions,
     types,
     validate,
 )

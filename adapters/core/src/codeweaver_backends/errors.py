@@ -21,6 +21,7 @@
     ├── UnsupportedError                a capability that is not claimed; ``capability`` names it
     ├── RateLimitError                  ``retry_after`` seconds, where the engine says so
     ├── ConflictError                   a concurrent writer won; ``retryable`` says whether to try again
+    ├── TransactionError                a transaction that is unknown, finished, nested or lost
     └── PluginError                     a plugin that is missing or broken, by name
 """
 
@@ -51,6 +52,7 @@ __all__ = [
     "LimitExceededError",
     "PluginError",
     "RateLimitError",
+    "TransactionError",
     "UnsupportedError",
 ]
 
@@ -186,6 +188,14 @@ class ConflictError(BackendError):
     """A concurrent writer won."""
 
     retryable = True
+
+
+class TransactionError(BackendError):
+    """A transaction that is unknown or finished, a second one inside of it, or one that was lost.
+
+    Nothing of it was written, unless ``state_unknown`` is true: then the answer to its commit was lost, and only a look
+    at the data can tell.
+    """
 
 
 class PluginError(BackendError):
