@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 import asyncpg
@@ -10,7 +11,12 @@ import numpy.typing as npt
 
 from codeweaver_backends.adapter import operation
 from codeweaver_backends.capabilities import BackendCapabilities
-from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError, InvalidOptionError
+from codeweaver_backends.errors import (
+    CollectionExistsError,
+    CollectionNotFoundError,
+    InvalidInputError,
+    InvalidOptionError,
+)
 from codeweaver_backends.filters import Never, normalise
 from codeweaver_backends.types import (
     CollectionInfo,
@@ -37,6 +43,7 @@ from codeweaver_backends.validate import (
     validate_query,
     validate_with_payload,
 )
+from codeweaver_pgvector.config import PgvectorConfig
 from codeweaver_pgvector.convert import (
     COLUMNS,
     decode_id,
@@ -49,7 +56,8 @@ from codeweaver_pgvector.convert import (
 )
 from codeweaver_pgvector.filters import Condition
 from codeweaver_pgvector.plugin import CAPABILITIES
-from codeweaver_pgvector.session import Connection, Session, Write
+from codeweaver_pgvector.pool import Connection
+from codeweaver_pgvector.session import Session, Work
 from codeweaver_pgvector.tables import Collection
 
 __all__ = ["PgvectorBackend"]
@@ -69,6 +77,10 @@ class PgvectorBackend(Session):
 
     name: ClassVar[str] = "pgvector"
 
+    def __init__(self, config: PgvectorConfig) -> None:
+        super().__init__(config)
+        self._known: dict[str, Collection] = {}
+
     @property
     def capabilities(self) -> BackendCapabilities:
         return CAPABILITIES
@@ -82,12 +94,12 @@ class PgvectorBackend(Session):
         settings = validate_create(name, dimension, distance_metric, kwargs, self.capabilities)
         await self._prepare()
 
-        async def create(write: Write) -> None:
-            row = await write.fetchrow(self._schema.insertion, *self._schema.row(settings))
+        async def create(work: Work) -> None:
+            row = await work.fetchrow(self._schema.insertion, *self._schema.row(settings))
             if row is None:
                 raise CollectionExistsError("the collection exists already")
             for statement in self._schema.collection(settings, row["number"]).creation():
-                await write.execute(statement)
+                await work.execute(statement)
 
         await self._write(create)
 
@@ -104,13 +116,13 @@ class PgvectorBackend(Session):
     async def delete_collection(self, name: str) -> None:
         validate_name(name)
 
-        async def remove(write: Write) -> None:
-            await self._resolve(write, name)
-            if not await write.execute(self._schema.removal, name):
+        async def remove(work: Work) -> None:
+            await self._resolve(work, name)
+            if not await work.execute(self._schema.removal, name):
                 raise CollectionNotFoundError("the collection does not exist")
+            work.removed = True
 
         await self._write(remove)
-        await self._dispose()
 
     @operation
     async def get_collection_info(self, name: str) -> CollectionInfo:
@@ -145,42 +157,42 @@ class PgvectorBackend(Session):
     async def _upsert(self, name: str, validated: Callable[[CollectionSettings], Batch]) -> None:
         validate_name(name)
 
-        async def upsert(write: Write) -> None:
-            collection = await self._resolve(write, name, lock=True)
+        async def upsert(work: Work) -> None:
+            collection = await self._resolve(work, name, lock=True)
             batch = validated(collection.settings)
-            write.ids = batch.ids
+            work.ids = batch.ids
             size = _CHUNK_BYTES // (4 * collection.settings.dimension)
             for chunk in _in_order(batch).chunks(max(1, min(_CHUNK_ROWS, size))):
-                await self._store(write, collection, chunk)
+                await self._store(work, collection, chunk)
 
         await self._write(upsert)
 
-    async def _store(self, write: Write, collection: Collection, chunk: Batch) -> None:
+    async def _store(self, work: Work, collection: Collection, chunk: Batch) -> None:
         """Write one chunk. COPY is the fastest way in, but cannot replace: what is there is deleted first."""
         metric = collection.settings.metric
         if len(chunk) > _MERGED:
             try:
-                async with write.undoable():
-                    await write.execute(collection.deletion, [encode_id(point_id) for point_id in chunk.ids])
-                    await write.copy(collection.schema, collection.table_name, COLUMNS, rows_to_copy(chunk, metric))
+                async with work.undoable():
+                    await work.execute(collection.deletion, [encode_id(point_id) for point_id in chunk.ids])
+                    await work.copy(collection.schema, collection.table_name, COLUMNS, rows_to_copy(chunk, metric))
             except asyncpg.UniqueViolationError:
                 # Someone else has just created one of these points.
                 pass
             else:
                 return
-        await write.execute_many(collection.merge, rows_to_insert(chunk, metric))
+        await work.execute_many(collection.merge, rows_to_insert(chunk, metric))
 
     @operation
     async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
         validate_name(collection_name)
         given = list(ids) if isinstance(ids, Iterator) else ids
 
-        async def delete(write: Write) -> None:
-            collection = await self._resolve(write, collection_name, lock=True)
-            write.ids = validate_ids(given)
-            codes = sorted(encode_id(point_id) for point_id in write.ids)
+        async def delete(work: Work) -> None:
+            collection = await self._resolve(work, collection_name, lock=True)
+            work.ids = validate_ids(given)
+            codes = sorted(encode_id(point_id) for point_id in work.ids)
             for start in range(0, len(codes), _DELETED):
-                await write.execute(collection.deletion, codes[start : start + _DELETED])
+                await work.execute(collection.deletion, codes[start : start + _DELETED])
 
         await self._write(delete)
 
@@ -188,11 +200,11 @@ class PgvectorBackend(Session):
     async def delete_by_filter(self, collection_name: str, search_filter: FilterLike) -> int:
         validate_name(collection_name)
 
-        async def delete(write: Write) -> int:
-            collection = await self._resolve(write, collection_name, lock=True)
+        async def delete(work: Work) -> int:
+            collection = await self._resolve(work, collection_name, lock=True)
             condition = Condition(collection.declared)
             where = condition.sql(normalise(search_filter, self.capabilities))
-            return await write.execute(collection.deletion_where(where), *condition.values)
+            return await work.execute(collection.deletion_where(where), *condition.values)
 
         return await self._write(delete)
 
@@ -216,12 +228,25 @@ class PgvectorBackend(Session):
             if not query.limit or isinstance(query.node, Never):
                 return []
             vector, factor = engine_query(query.vector, settings.metric)
-            condition = Condition(collection.declared, [vector, query.limit])
+            condition = Condition(collection.declared, [vector, query.limit, collection.number])
             where = condition.sql(query.node)
             sql = collection.search(where, with_payload=bool(query.with_payload), with_vectors=query.with_vectors)
             return _results(await connection.fetch(sql, *condition.values), query, settings.metric, factor)
 
-        return await self._read_collection(collection_name, search)
+        # What is known of the collection saves looking it up; an answer that this can be to blame for is not trusted.
+        known, found = self._known.get(validate_name(collection_name)), None
+        if known is not None:
+            with suppress(InvalidInputError, asyncpg.UndefinedTableError):
+                found = await self._read(lambda connection: search(connection, known))
+                if found:
+                    return found
+            self._known.pop(collection_name, None)
+
+        async def search_again(connection: Connection, collection: Collection) -> list[SearchResult]:
+            self._known[collection_name] = collection
+            return found if found is not None and collection == known else await search(connection, collection)
+
+        return await self._read_collection(collection_name, search_again)
 
     @operation
     async def get_vectors(

@@ -15,6 +15,7 @@ from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
+import orjson
 
 from codeweaver_backends.facts import INT64_MAX, Kind, Path, StringCode, leaves, parse_instant
 from codeweaver_backends.metrics import clamp_cosine, score_of_distance
@@ -44,10 +45,13 @@ CODE: Final = StringCode("\0", alphabet="\x01\x02\x03")
 COLUMNS: Final = ("id", "vec", "given", "doc", "raw", "ts")
 """What is written of a point, in the order of :func:`rows_to_copy`."""
 
-_LOSSY: Final = re.compile(rb"\\u000[0-3]|[:\[,]-?[0-9.]+e\+?[0-9]")
-"""What jsonb would refuse or change. It may be met inside of a string, too: that costs space, not exactness."""
-_INSTANT: Final = re.compile(rb'"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]')
-_EXPONENT: Final = 1e16
+_RESERVED: Final = b"\\u000"
+"""In a document that holds characters of the code, if it holds any; so are the next two for other oddities. They may be
+met inside of a string by chance: that costs time and space, not exactness."""
+_EXPONENT: Final = orjson.dumps(1e16)[1:-2]
+_LARGE: Final = re.compile(rb"[:\[,]-?[0-9.]+e\+?[0-9]")
+_INSTANT: Final = re.compile(rb"-[0-9]{2}[Tt][0-9]{2}:")
+_WHOLE: Final = 1e16
 """From here on floats are whole numbers and written with an exponent."""
 _COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_TAIL: Final = b"\xff\xff"
@@ -97,7 +101,7 @@ def _coded(value: Any) -> Any:
     if isinstance(value, str):
         return CODE.encode(value)
     if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) >= _EXPONENT else value
+        return int(value) if value.is_integer() and abs(value) >= _WHOLE else value
     if isinstance(value, dict):
         return {CODE.encode(key): _coded(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -107,7 +111,9 @@ def _coded(value: Any) -> Any:
 
 def row_documents(document: bytes) -> tuple[bytes, bytes | None, bytes | None]:
     """The columns ``doc``, ``raw`` and ``ts`` of a payload."""
-    lossy, dated = _LOSSY.search(document), _INSTANT.search(document)
+    # Plain searches first: they cost next to nothing, and most documents need no more.
+    lossy = _RESERVED in document or (_EXPONENT in document and _LARGE.search(document))
+    dated = _INSTANT.search(document)
     if not lossy and not dated:
         return document, None, None
     payload = decode_payload(document)
@@ -150,13 +156,16 @@ def engine_vectors(vectors: FloatMatrix, metric: DistanceMetric) -> tuple[FloatM
     return vectors, extreme.tolist()
 
 
-def engine_query(vector: FloatMatrix, metric: DistanceMetric) -> tuple[list[float], float]:
+def engine_query(vector: FloatMatrix, metric: DistanceMetric) -> tuple[bytes, float]:
     """The query to compute with, and what a dot product with it is to be multiplied by."""
+    exponent = 0
     if metric is DistanceMetric.DOT_PRODUCT:
         peak = float(np.abs(vector).max())
         exponent = int(np.frexp(peak)[1]) if peak > _SAFE_PEAK else 0
-        return np.ldexp(vector, -exponent).tolist(), 2.0**exponent
-    return engine_vectors(vector[None], metric)[0][0].tolist(), 1.0
+        vectors = np.ldexp(vector, -exponent)[None]
+    else:
+        vectors, _ = engine_vectors(vector[None], metric)
+    return _binary(vectors)[0], 2.0**exponent
 
 
 def score_of(metric: DistanceMetric, distance: float, factor: float) -> float:
@@ -196,13 +205,12 @@ def rows_to_copy(batch: Batch, metric: DistanceMetric) -> bytes:
 
 
 def rows_to_insert(batch: Batch, metric: DistanceMetric) -> list[tuple[Any, ...]]:
-    """A batch as parameters of a statement, of the columns :data:`COLUMNS`; vectors as lists of floats."""
+    """A batch as parameters of a statement, of the columns :data:`COLUMNS`."""
     vectors, extreme = engine_vectors(batch.vectors, metric)
     rows: list[tuple[Any, ...]] = []
-    for at, point_id in enumerate(batch.ids):
-        given = batch.vectors[at].tolist() if extreme[at] else None
+    for at, (vector, given) in enumerate(zip(_binary(vectors), _binary(batch.vectors), strict=True)):
         documents = (part.decode() if part is not None else None for part in row_documents(batch.documents[at]))
-        rows.append((encode_id(point_id), vectors[at].tolist(), given, *documents))
+        rows.append((encode_id(batch.ids[at]), vector, given if extreme[at] else None, *documents))
     return rows
 
 

@@ -28,13 +28,15 @@ CONFLICTS: Final = (
 
 LOST: Final = (
     asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    OSError,
+    ConnectionError,
 )
-"""The connection is gone, or never was. (A statement's timeout is listed before these: it is an intervention, too.)"""
+"""The connection is gone, or never was."""
 
 _TABLE: Final[tuple[tuple[tuple[type[Exception], ...], type[BackendError], str], ...]] = (
     (CONFLICTS, ConflictError, "another transaction was first"),
@@ -46,15 +48,14 @@ _TABLE: Final[tuple[tuple[tuple[type[Exception], ...], type[BackendError], str],
     ),
     ((asyncpg.TooManyConnectionsError,), RateLimitError, "the server has no connection left"),
     ((asyncpg.UndefinedTableError,), CollectionNotFoundError, "the collection does not exist any more"),
-    (LOST, BackendConnectionError, "the server cannot be reached, or ended the connection"),
+    ((*LOST, OSError), BackendConnectionError, "the server cannot be reached, or ended the connection"),
     ((asyncpg.PostgresError,), BackendConnectionError, "the server failed"),
 )
 
 
 def is_retried(error: Exception) -> bool:
     """Whether a write that failed so before its commit was sent, and so was rolled back, may do better at once."""
-    again = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, *LOST)
-    return isinstance(error, again) and not isinstance(error, TimeoutError)
+    return isinstance(error, (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, *LOST))
 
 
 def translate(error: Exception) -> BackendError | None:

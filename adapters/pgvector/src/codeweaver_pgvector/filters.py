@@ -31,7 +31,10 @@ from codeweaver_backends.filters import (
 from codeweaver_backends.types import Scalar
 from codeweaver_pgvector.convert import CODE, json_text, nested_json, path_key
 
-__all__ = ["Condition", "DeclaredField"]
+__all__ = ["KEYWORD_LENGTH", "Condition", "DeclaredField"]
+
+KEYWORD_LENGTH: Final = 600
+"""Characters that the column of a declared keyword holds: as many as surely fit an entry of a B-tree."""
 
 _SYMBOLS: Final = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 _FEW: Final = 8
@@ -86,7 +89,10 @@ class Condition:
         """By the declared field's column where it can tell; rows of another type there are looked into."""
         declared = self.declared.get(leaf.path)
         by_column = self._by_column(leaf, declared) if declared else None
-        return f"({by_column} or (odd and {self._by_payload(leaf)}))" if by_column else self._by_payload(leaf)
+        if by_column is None:
+            return self._by_payload(leaf)
+        # "is true" keeps the planner from considering the index over payloads, which is not needed here.
+        return f"({by_column} or (odd and ({self._by_payload(leaf)}) is true))"
 
     # --- declared fields ---
 
@@ -98,8 +104,6 @@ class Condition:
                 return f"{declared.column} {_SYMBOLS[order]} {self.bind(_number(bound), 'numeric')}"
             case InstantRange(_, order, bound), "datetime":
                 return f"{declared.column} {_SYMBOLS[order]} {self.bind(bound, 'bigint')}"
-            case Contains(_, text), "keyword":
-                return f"strpos({declared.column}, {self.bind(CODE.encode(text), 'text')}) > 0"
         return None
 
     def _column_equals(self, declared: DeclaredField, values: list[Any]) -> str | None:
@@ -108,6 +112,8 @@ class Condition:
         operands: list[Any]
         if declared.kind == "keyword":
             kind, operands = "text", [CODE.encode(value) for value in values]
+            if any(len(operand) >= KEYWORD_LENGTH for operand in operands):
+                return None
         elif declared.kind == "bool":
             kind, operands = "boolean", values
         else:

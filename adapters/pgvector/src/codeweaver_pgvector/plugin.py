@@ -18,6 +18,7 @@ __all__ = ["CAPABILITIES", "PgvectorPlugin"]
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
     supports_columnar=True,
+    supports_transactions=True,
     supports_payload_indexes=True,
     max_vector_dimension=16_000,
     supported_distance_metrics=list(DistanceMetric),
@@ -70,7 +71,7 @@ class PgvectorPlugin(BackendPlugin):
 
 
 def _advice(config: Any) -> Iterable[str]:
-    if config.password and not (config.tls or "sslmode=" in (config.url or "")):
+    if config.secret and not (config.tls or "sslmode=" in (config.url or "")):
         yield "password: without tls what is asked and answered travels unencrypted"
     if config.lock_timeout >= config.timeout:
         yield "lock_timeout: it should be below timeout, or a held lock reads as a silent server"

@@ -1,4 +1,4 @@
-"""Connections and transactions: where a read or a write runs, and what becomes of it when it fails."""
+"""Where calls run: on a connection of their own, or in a transaction; and what becomes of them when they fail."""
 
 from __future__ import annotations
 
@@ -6,39 +6,48 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
-from codeweaver_backends.adapter import BaseBackend
-from codeweaver_backends.errors import BackendConnectionError, BackendError, CollectionNotFoundError
+from codeweaver_backends.errors import (
+    BackendConnectionError,
+    BackendError,
+    CollectionNotFoundError,
+    TransactionError,
+)
+from codeweaver_backends.transactions import Transaction, TransactionalBase
 from codeweaver_backends.types import PointId
 from codeweaver_backends.validate import validate_name
 from codeweaver_pgvector.config import PgvectorConfig
-from codeweaver_pgvector.errors import LOST, is_retried, translate
+from codeweaver_pgvector.errors import CONFLICTS, LOST, is_retried, translate
+from codeweaver_pgvector.pool import Connection, Pool
 from codeweaver_pgvector.tables import Collection, Schema
 
-__all__ = ["Connection", "Session", "Write"]
+__all__ = ["Session", "Work"]
 
 T = TypeVar("T")
-Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
-_CLOSING = 5.0
-"""Seconds that connections are given to say goodbye."""
+_PARALLEL: Final = "64MB"
+"""Smaller tables are scanned faster than workers are started; PostgreSQL overrates those it has not analysed yet."""
+_LOST: Final = "its connection was lost, and nothing was written"
 
 
 @dataclass(slots=True)
-class Write:
-    """A write under way: everything it does becomes visible at once, or nothing does."""
+class Work:
+    """What a call does on a connection. All that it writes becomes visible at once, or nothing does."""
 
+    connection: Connection
     timeout: float
-    connection: Connection = field(init=False)
     ids: Sequence[PointId] = ()
     """What is being written, for the error."""
     is_sent: bool = False
     """Whether the commit was sent: from then on a lost connection leaves the outcome open."""
+
+    removed: bool = False
+    """Whether a collection was deleted, whose table is to be dropped."""
 
     async def execute(self, sql: str, *values: Any) -> int:
         """Run one statement within the timeout, and tell how many rows it changed."""
@@ -57,17 +66,6 @@ class Write:
         async with asyncio.timeout(self.timeout):
             return await self.connection.fetchrow(sql, *values)
 
-    @asynccontextmanager
-    async def undoable(self) -> AsyncIterator[None]:
-        """Statements that are undone if one of them fails, so that others can follow."""
-        await self.execute("savepoint undoable")
-        try:
-            yield
-        except (asyncpg.PostgresError, BackendError):
-            await self.execute("rollback to savepoint undoable")
-            raise
-        await self.execute("release savepoint undoable")
-
     async def copy(self, schema: str, table: str, columns: Sequence[str], data: bytes) -> None:
         """Load rows in the binary format of COPY, within the timeout."""
         async with asyncio.timeout(self.timeout):
@@ -75,8 +73,19 @@ class Write:
                 table, schema_name=schema, columns=columns, source=_once(data), format="binary"
             )
 
+    @asynccontextmanager
+    async def undoable(self) -> AsyncIterator[None]:
+        """Statements that are undone if one of them fails, so that others can follow."""
+        await self.execute("savepoint undoable")
+        try:
+            yield
+        except (asyncpg.PostgresError, BackendError):
+            await self.execute("rollback to savepoint undoable; release savepoint undoable")
+            raise
+        await self.execute("release savepoint undoable")
 
-class Session(BaseBackend):
+
+class Session(TransactionalBase[Work]):
     """What the backend's calls run in."""
 
     config: PgvectorConfig
@@ -84,7 +93,11 @@ class Session(BaseBackend):
     def __init__(self, config: PgvectorConfig) -> None:
         super().__init__(config)
         self._schema = Schema(config.db_schema)
-        self._pool: asyncpg.Pool[asyncpg.Record]
+        # Apart, so that open transactions leave connections to everything else.
+        self._calls: Pool
+        self._begun: Pool
+        self._unaware: WeakSet[Connection] = WeakSet()
+        """Connections that were opened before there were vectors."""
         self._server_version: str | None = None
 
     @property
@@ -95,80 +108,104 @@ class Session(BaseBackend):
     # --- lifetime ---
 
     async def _connect(self) -> None:
-        pool = self._new_pool(self.config.max_connections)
-        try:
-            async with asyncio.timeout(self.config.timeout):
-                await pool
-                async with pool.acquire() as connection:
-                    self._server_version = await _checked_server(connection)
-        except BaseException:
-            pool.terminate()
-            raise
-        self._pool = pool
+        async with asyncio.timeout(self.config.timeout):
+            calls = Pool(self._new_connection, self.config.max_connections)
+            connection = await calls.acquire()
+            try:
+                self._server_version = await _checked_server(connection)
+            except BaseException:
+                calls.release(connection, intact=False)
+                raise
+        calls.release(connection, intact=True)
+        self._calls, self._begun = calls, Pool(self._new_connection, self.config.max_transactions)
 
-    def _new_pool(self, size: int) -> asyncpg.Pool[asyncpg.Record]:
+    async def _new_connection(self) -> Connection:
         config = self.config
-        by_url = {"dsn": config.url} if config.url else {"host": config.host, "port": config.port or 5432}
-        encrypted: dict[str, Any] = {} if config.url and not config.tls else {"ssl": False}
+        address: dict[str, Any] = {"host": config.host, "port": config.port or 5432, "ssl": False}
+        if config.url:
+            address = {"dsn": config.url}
         if config.tls:
-            encrypted = {"ssl": ssl.create_default_context()}
-        return asyncpg.create_pool(
-            **by_url,
-            **encrypted,
+            address["ssl"] = ssl.create_default_context()
+        connection: Connection = await asyncpg.connect(
+            **address,
             user=config.user,
-            password=config.password.get_secret_value() if config.password else None,
+            password=config.secret,
             database=config.database,
-            min_size=0,
-            max_size=size,
             timeout=config.timeout,
-            reset=_keep,
             server_settings={
                 "application_name": "codeweaver-pgvector",
                 "statement_timeout": _milliseconds(config.timeout),
                 "lock_timeout": _milliseconds(min(config.lock_timeout, config.timeout)),
                 "idle_in_transaction_session_timeout": _milliseconds(config.idle_timeout),
+                "min_parallel_table_scan_size": _PARALLEL,
             },
         )
+        try:
+            await self._teach(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     async def _disconnect(self) -> None:
-        await _close(self._pool)
+        await self._begun.aclose()
+        await self._calls.aclose()
 
     async def _ping(self) -> None:
-        async with self._connection() as connection:
+        connection, intact = await self._acquire(), False
+        try:
             await connection.fetchval("select 1")
+            intact = True
+        finally:
+            self._calls.release(connection, intact=intact)
 
     def _translate_error(self, error: Exception) -> BackendError | None:
         return translate(error)
 
-    # --- where calls run ---
+    # --- calls ---
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        """A connection of the pool. One that was left in the middle of something does not go back there."""
-        async with asyncio.timeout(self.config.timeout):
-            connection = await self._pool.acquire()
-        try:
-            yield connection
-        except (asyncpg.PostgresError, BackendError):
-            raise
-        except BaseException:
-            connection.terminate()
-            raise
-        finally:
-            await self._pool.release(connection)
+    async def _acquire(self) -> Connection:
+        """A connection for a call outside of transactions."""
+        connection = await self._calls.acquire()
+        if connection in self._unaware:
+            try:
+                await self._teach(connection)
+            except BaseException:
+                self._calls.release(connection, intact=False)
+                raise
+        return connection
 
     async def _read(self, body: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run a read. It is tried again where the connection is lost, and where a table it looked up is gone."""
+        """Run a read: in the transaction that the call is in, or on a connection of its own."""
+        transaction = self._joined()
+        if transaction is None:
+            return await self._read_alone(body)
+
+        async def read(work: Work) -> T:
+            async with asyncio.timeout(work.timeout):
+                return await body(work.connection)
+
+        return await self._run_in(transaction, read)
+
+    async def _read_alone(self, body: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run a read outside of transactions. It is tried again where the connection is lost."""
         tries = self.config.retries
         async with asyncio.timeout(self.config.timeout):
             while True:
+                connection, intact = await self._acquire(), False
                 try:
-                    async with self._connection() as connection:
-                        return await body(connection)
-                except (asyncpg.UndefinedTableError, *LOST):
+                    result = await body(connection)
+                    intact = True
+                    return result
+                except LOST:
                     if not tries:
                         raise
                     tries -= 1
+                except (asyncpg.PostgresError, BackendError):
+                    intact = True
+                    raise
+                finally:
+                    self._calls.release(connection, intact=intact)
 
     async def _read_collection(self, name: str, body: Callable[[Connection, Collection], Awaitable[T]]) -> T:
         """Run a read of a collection."""
@@ -177,43 +214,138 @@ class Session(BaseBackend):
         async def read(connection: Connection) -> T:
             return await body(connection, await self._resolve(connection, name))
 
-        return await self._read(read)
-
-    async def _write(self, body: Callable[[Write], Awaitable[T]]) -> T:
-        """Run a write as one transaction. It is tried again where that is known to have been rolled back."""
-        tries = self.config.retries
-        while True:
-            write = Write(self.config.timeout)
-            try:
-                async with self._connection() as write.connection:
-                    return await self._committed(write, body)
-            except Exception as error:  # noqa: BLE001 - raised again, as the contract's
-                if not tries or write.is_sent or not is_retried(error):
-                    failure = self._failed(write, error)
-                    raise failure from (None if failure is error else error)
-                tries -= 1
-
-    async def _committed(self, write: Write, body: Callable[[Write], Awaitable[T]]) -> T:
-        await write.execute("begin")
         try:
-            result = await body(write)
-        except (asyncpg.PostgresError, BackendError):
+            return await self._read(read)
+        except asyncpg.UndefinedTableError:
+            # Deleted after it had been looked up; it may have been created again.
+            return await self._read(read)
+
+    async def _write(self, body: Callable[[Work], Awaitable[T]]) -> T:
+        """Run a write: in the transaction that the call is in, or as one of its own."""
+        transaction = self._joined()
+        if transaction is not None:
+            return await self._run_in(transaction, body)
+        return await self._write_alone(body)
+
+    async def _write_alone(self, body: Callable[[Work], Awaitable[T]]) -> T:
+        """Run a write as one transaction. It is tried again where that is known to have been rolled back."""
+        tries, timeout = self.config.retries, self.config.timeout
+        while True:
+            async with asyncio.timeout(timeout):
+                work, intact = Work(await self._acquire(), timeout), False
             try:
-                await write.execute("rollback")
-            except Exception:  # noqa: BLE001 - what went wrong first is what to tell
-                write.connection.terminate()
-            raise
-        write.is_sent = True
-        await write.execute("commit")
+                result = await self._committed(work, body)
+                intact = True
+            except Exception as error:
+                intact = isinstance(error, asyncpg.PostgresError | BackendError)
+                if not tries or work.is_sent or not is_retried(error):
+                    failure = self._failed(work, error)
+                    if failure is error:
+                        raise
+                    raise failure from error
+                tries -= 1
+            else:
+                break
+            finally:
+                self._calls.release(work.connection, intact=intact)
+        if work.removed:
+            await self._dispose()
         return result
 
-    def _failed(self, write: Write, error: Exception) -> BackendError:
+    async def _committed(self, work: Work, body: Callable[[Work], Awaitable[T]]) -> T:
+        await work.execute("begin")
+        try:
+            result = await body(work)
+        except (asyncpg.PostgresError, BackendError):
+            with suppress(Exception):  # what went wrong first is what to tell
+                await work.execute("rollback")
+            raise
+        work.is_sent = True
+        await work.execute("commit")
+        return result
+
+    def _failed(self, work: Work, error: Exception) -> BackendError:
         """The error of a write: it names the points that are not written."""
         failure = error if isinstance(error, BackendError) else self._translated(error)
-        if write.ids:
-            failure.ids = tuple(write.ids)
-            failure.state_unknown = write.is_sent and isinstance(failure, BackendConnectionError)
+        if work.ids:
+            failure.ids = tuple(work.ids)
+            failure.state_unknown = work.is_sent and isinstance(failure, BackendConnectionError)
         return failure
+
+    # --- transactions ---
+
+    async def _begin(self) -> Work:
+        # A connection learns of vectors when it is opened; there must be some by then.
+        await self._prepare()
+        async with asyncio.timeout(self.config.timeout):
+            connection = await self._begun.acquire()
+            try:
+                await connection.execute("begin isolation level repeatable read")
+            except BaseException:
+                self._begun.release(connection, intact=False)
+                raise
+        return Work(connection, self.config.timeout)
+
+    async def _run_in(self, transaction: Transaction[Work], body: Callable[[Work], Awaitable[T]]) -> T:
+        """Run a call in a transaction. Where it fails it is undone; the transaction goes on if the engine lets it."""
+        async with transaction.lock:
+            self._check_open(transaction)
+            work = transaction.handle
+            work.ids = ()
+            try:
+                async with work.undoable():
+                    return await body(work)
+            except BaseException as error:
+                await self._end_if_over(transaction, error)
+                if not isinstance(error, Exception) or (not work.ids and transaction.ended is None):
+                    raise
+                if transaction.ended == _LOST:
+                    raise TransactionError(f"the transaction has ended: {_LOST}") from error
+                failure = self._failed(work, error)
+                if failure is error:
+                    raise
+                raise failure from error
+
+    async def _end_if_over(self, transaction: Transaction[Work], error: BaseException) -> None:
+        """End the transaction if this error is its end: then everything in it is undone, and its locks are free."""
+        if isinstance(error, CONFLICTS):
+            transaction.ended = "another transaction was first, and this one was rolled back"
+            await self._rollback(transaction.handle)
+        elif isinstance(error, asyncpg.PostgresError | BackendError) and not transaction.handle.connection.is_closed():
+            return
+        else:
+            cut = isinstance(error, TimeoutError) or not isinstance(error, Exception)
+            transaction.ended = "a call was cut short, and nothing was written" if cut else _LOST
+            self._begun.release(transaction.handle.connection, intact=False)
+
+    async def _commit(self, work: Work) -> None:
+        intact = False
+        try:
+            if work.connection.is_closed():
+                raise TransactionError(f"the transaction has ended: {_LOST}")
+            async with asyncio.timeout(work.timeout):
+                status = await work.connection.execute("commit")
+            intact = True
+            if status != "COMMIT":
+                raise TransactionError("the server rolled the transaction back")
+        except CONFLICTS:
+            intact = True
+            raise
+        finally:
+            self._begun.release(work.connection, intact=intact)
+        if work.removed:
+            await self._dispose()
+
+    async def _rollback(self, work: Work) -> None:
+        intact = False
+        try:
+            async with asyncio.timeout(work.timeout):
+                await work.connection.execute("rollback")
+            intact = True
+        except Exception:  # noqa: BLE001, S110 - the server rolls back what loses its connection
+            pass
+        finally:
+            self._begun.release(work.connection, intact=intact)
 
     # --- the catalogue ---
 
@@ -223,14 +355,14 @@ class Session(BaseBackend):
     async def _prepare(self) -> None:
         """Have a catalogue."""
 
-        async def prepare(write: Write) -> None:
+        async def prepare(work: Work) -> None:
             for statement in self._schema.preparation:
-                await write.execute(statement)
+                await work.execute(statement)
 
-        if not await self._read(self._is_prepared):
-            await self._write(prepare)
+        if not await self._read_alone(self._is_prepared):
+            await self._write_alone(prepare)
 
-    async def _resolve(self, connection: Connection | Write, name: str, *, lock: bool = False) -> Collection:
+    async def _resolve(self, connection: Connection | Work, name: str, *, lock: bool = False) -> Collection:
         """Look a collection up. Nothing is remembered: another instance may have created it anew since."""
         try:
             row = await connection.fetchrow(self._schema.selection(lock=lock), name)
@@ -242,27 +374,30 @@ class Session(BaseBackend):
 
     async def _dispose(self) -> None:
         """Drop the tables of deleted collections; one that is in use is left for the next time."""
-        with suppress(*LOST, asyncpg.PostgresError):
-            async with asyncio.timeout(self.config.timeout), self._connection() as connection:
-                for row in await connection.fetch(self._schema.removed):
-                    with suppress(asyncpg.LockNotAvailableError):
-                        await connection.execute(self._schema.disposal(row["number"]))
+
+        async def dispose(connection: Connection) -> None:
+            for row in await connection.fetch(self._schema.removed):
+                with suppress(asyncpg.LockNotAvailableError):
+                    await connection.execute(self._schema.disposal(row["number"]))
+
+        with suppress(asyncpg.PostgresError, *LOST):
+            await self._read_alone(dispose)
+
+    async def _teach(self, connection: Connection) -> None:
+        """Have a connection send vectors as bytes. Where there is no extension yet, that is done later."""
+        schema = await connection.fetchval(
+            "select nspname from pg_extension join pg_namespace on pg_namespace.oid = extnamespace"
+            " where extname = 'vector'"
+        )
+        if schema is None:
+            self._unaware.add(connection)
+        else:
+            await connection.set_type_codec("vector", schema=schema, encoder=bytes, decoder=bytes, format="binary")
+            self._unaware.discard(connection)
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
-
-
-async def _keep(connection: object) -> None:
-    """Nothing to reset: what a call sets, it sets for its transaction only."""
-
-
-async def _close(pool: asyncpg.Pool[asyncpg.Record]) -> None:
-    try:
-        async with asyncio.timeout(_CLOSING):
-            await pool.close()
-    except Exception:  # noqa: BLE001 - closed it is, one way or the other
-        pool.terminate()
 
 
 async def _checked_server(connection: Connection) -> str:

@@ -20,7 +20,7 @@ from codeweaver_backends.facts import Path
 from codeweaver_backends.types import DistanceMetric
 from codeweaver_backends.validate import CollectionSettings
 from codeweaver_pgvector.convert import CODE, COLUMNS, path_key
-from codeweaver_pgvector.filters import DeclaredField
+from codeweaver_pgvector.filters import KEYWORD_LENGTH, DeclaredField
 
 __all__ = ["Collection", "Schema"]
 
@@ -30,8 +30,8 @@ _OPERATORS: Final = {
     DistanceMetric.EUCLIDEAN: "<->",
     DistanceMetric.MANHATTAN: "<+>",
 }
-_INDEXABLE: Final = 2_000
-"""Bytes of a text that surely fit an entry of a B-tree; a longer one counts as odd."""
+_PENDING: Final = 65_536
+"""KiB that the index over payloads puts off to the server's maintenance, which is not in the way of writes."""
 _ROW: Final = 8_000
 """Bytes of a row that surely fit a page."""
 
@@ -41,7 +41,9 @@ class Collection:
     """A collection as the catalogue has it."""
 
     settings: CollectionSettings
+    number: int
     schema: str
+    catalogue: str
     table_name: str
 
     @property
@@ -67,14 +69,14 @@ class Collection:
         return f"select count(*) from {self.table} where {where}"
 
     def search(self, where: str, *, with_payload: bool, with_vectors: bool) -> str:
-        """The nearest points; parameters are the query vector and the limit."""
+        """The nearest points, none if the collection was deleted; parameters are query vector, limit and number."""
         shown = _shown(with_payload=with_payload, with_vectors=with_vectors)
         carried = "id" + ", doc, raw" * with_payload + ", vec, given" * with_vectors
-        # What is shown is computed outside, for the points that were found; the query vector is cast once.
+        # What is shown is computed outside, for the points that were found only.
         return (
-            f"select {shown}, distance from ("
-            f"select {carried}, vec {self.operator} (select $1::real[]::vector) as distance"
-            f" from {self.table} where {where} order by distance limit $2::bigint) as nearest order by distance"
+            f"select {shown}, distance from (select {carried}, vec {self.operator} $1 as distance from {self.table}"
+            f" where (select name is not null from {self.catalogue} where number = $3::bigint) and {where}"
+            f" order by distance limit $2::bigint) as nearest order by distance"
         )
 
     def selection(self, where: str, *, with_payload: bool, with_vectors: bool) -> str:
@@ -98,7 +100,7 @@ class Collection:
         replaced = ", ".join(f"{column} = excluded.{column}" for column in COLUMNS[1:])
         return (
             f"insert into {self.table} ({columns})"
-            " values ($1, $2::real[]::vector, $3::real[]::vector, $4::jsonb, $5, $6::jsonb)"
+            " values ($1, $2, $3, $4, $5, $6)"
             f" on conflict (id) do update set {replaced}"
         )
 
@@ -116,7 +118,7 @@ class Collection:
             f" with (toast_tuple_target = {target})"
         )
         yield f"alter table {table} alter column vec set storage {'plain' if in_row else 'external'}"
-        yield f"create index on {table} using gin (doc jsonb_path_ops)"
+        yield f"create index on {table} using gin (doc jsonb_path_ops) with (gin_pending_list_limit = {_PENDING})"
         for one in self.declared.values():
             yield f"create index on {table} ({one.column})"
         if self.declared:
@@ -140,22 +142,22 @@ def _shown(*, with_payload: bool, with_vectors: bool) -> str:
 
 def _declaration(path: Path, kind: str) -> tuple[str, str, str]:
     """The type of a declared field's column, its value, and when a payload holds there what the column cannot."""
-    value = "(" + " -> ".join(["doc", *(_quoted(CODE.encode(key)) for key in path)]) + ")"
-    text, of_type = f"({value} #>> '{{}}')", f"jsonb_typeof({value})"
+    *parents, key = ("doc", *(_quoted(CODE.encode(key)) for key in path))
+    parent = " -> ".join(parents)
+    of_type, text = f"jsonb_typeof({parent} -> {key})", f"({parent} ->> {key})"
     match kind:
         case "keyword":
-            fits = f"{of_type} = 'string' and octet_length({text}) <= {_INDEXABLE}"
-            return 'text collate "C"', f"case when {fits} then {text} end", f"{of_type} <> 'null' and not ({fits})"
+            value = f"case {of_type} when 'string' then left({text}, {KEYWORD_LENGTH}) end"
+            return 'text collate "C"', value, f"{of_type} not in ('string', 'null')"
         case "bool":
-            fits = f"{of_type} = 'boolean'"
-            return "boolean", f"case when {fits} then {text}::boolean end", f"{of_type} not in ('boolean', 'null')"
+            value = f"case {of_type} when 'boolean' then {text}::boolean end"
+            return "boolean", value, f"{of_type} not in ('boolean', 'null')"
         case "datetime":
-            instants = f"(ts -> {_quoted(path_key(path))})"
-            fits = f"{of_type} = 'string'"
-            return "bigint", f"case when {fits} then ({instants} ->> 0)::bigint end", f"{of_type} = 'array'"
+            value = f"case {of_type} when 'string' then (ts -> {_quoted(path_key(path))} ->> 0)::bigint end"
+            return "bigint", value, f"{of_type} = 'array'"
         case _:
-            fits = f"{of_type} = 'number'"
-            return "numeric", f"case when {fits} then {text}::numeric end", f"{of_type} not in ('number', 'null')"
+            value = f"case {of_type} when 'number' then {text}::numeric end"
+            return "numeric", value, f"{of_type} not in ('number', 'null')"
 
 
 def _quoted(text: str) -> str:
@@ -234,7 +236,7 @@ class Schema:
 
     def collection(self, settings: CollectionSettings, number: int) -> Collection:
         """The collection of these settings and this number."""
-        return Collection(settings, self.name, self.table(number))
+        return Collection(settings, number, self.name, self.catalogue, self.table(number))
 
     def read(self, name: str, row: Any) -> Collection:
         """The collection of a row of the catalogue."""
