@@ -290,6 +290,19 @@ def test_what_json_cannot_say_is_refused_wherever_it_stands(value: Any, words: s
     refuses(InvalidPayloadError, "point 'the-id': payload", lambda: validate_batch([point], COSINE, ALL))
 
 
+@pytest.mark.parametrize(("value", "words"), NO_JSON)
+def test_what_json_cannot_say_is_refused_among_many_alike(value: Any, words: str) -> None:
+    for good, bad in ((1, value), ("a", value), (value, value), (["a"], [value]), (["a"], ["a", value])):
+        points = [VectorPoint(0, [1, 0], {"k": good}), VectorPoint(1, [1, 0], {"k": bad})]
+        refuses(InvalidPayloadError, words, lambda points=points: validate_batch(points, COSINE, ALL))  # type: ignore[misc]
+
+
+@given(st.lists(payloads(), min_size=1, max_size=3), st.integers(1, 3))
+def test_payloads_of_a_batch_are_written_as_each_alone(some: list[dict[str, Any]], times: int) -> None:
+    points = [VectorPoint(row, [1, 0], payload) for row, payload in enumerate(some * times)]
+    assert validate_batch(points, COSINE, ALL).documents == [encode_payload(one.payload, ALL.limits) for one in points]
+
+
 @pytest.mark.parametrize("payload", [[SECRET], [], SECRET, "", 0, False, np.ones(2), {SECRET}])
 def test_payloads_are_objects(payload: Any) -> None:
     refuses(InvalidPayloadError, "payload must be a dict or None", lambda: encode_payload(payload, Limits()))

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -324,6 +325,10 @@ def encode_payload(payload: Mapping[str, Any] | None, limits: Limits) -> bytes:
             raise InvalidPayloadError(f"payload must be a dict or None, not a {type(payload).__name__}")
         payload = dict(payload)
     _check_object(payload, limits.max_payload_depth)
+    return _encode(payload, limits)
+
+
+def _encode(payload: Any, limits: Limits) -> bytes:
     try:
         document = orjson.dumps(payload, option=_JSON_OPTIONS)
     except TypeError as error:
@@ -340,6 +345,28 @@ def decode_payload(document: bytes | str) -> Payload:
     """The payload of a document that :func:`encode_payload` made."""
     payload: Payload = orjson.loads(document)
     return payload
+
+
+def _are_plain(payloads: Sequence[Any]) -> bool:
+    """Whether column by column no value can be wrong: where payloads are alike, half the price of one by one."""
+    if set(map(type, payloads)) != {dict}:
+        return False
+    shapes = set(map(tuple, payloads))
+    if len(shapes) != 1:
+        return False
+    keys = shapes.pop()
+    if not set(map(type, keys)) <= {str}:
+        return False
+    for key in keys:
+        values = list(map(operator.itemgetter(key), payloads))
+        kinds = set(map(type, values))
+        if kinds == {list}:
+            kinds = set(map(type, chain.from_iterable(values)))
+        elif kinds == {int} and INT64_MIN <= min(values) <= max(values) <= INT64_MAX:
+            continue
+        if not kinds <= _LEAF_TYPES:
+            return False
+    return True
 
 
 def _check_object(value: Mapping[Any, Any], depth: int) -> None:
@@ -471,9 +498,10 @@ def _batch(
     limits: Limits,
 ) -> Batch:
     documents = []
+    plain = _are_plain(payloads)
     for position, payload in enumerate(payloads):
         try:
-            documents.append(encode_payload(payload, limits))
+            documents.append(_encode(payload, limits) if plain else encode_payload(payload, limits))
         except InvalidInputError as error:
             error.args = (f"point {ids[position]!r}: {error.message}",)
             error.message = error.args[0]
