@@ -45,7 +45,15 @@ from codeweaver_backends.validate import (
     validate_with_payload,
 )
 from codeweaver_milvus.config import MilvusConfig
-from codeweaver_milvus.convert import check_cursor, decode_document, decode_id, encode_document, encode_id, rescaled
+from codeweaver_milvus.convert import (
+    check_cursor,
+    decode_document,
+    decode_id,
+    encode_document,
+    encode_id,
+    normalised,
+    restored,
+)
 from codeweaver_milvus.engine import Collection, Engine
 from codeweaver_milvus.errors import is_engines, translate_error
 from codeweaver_milvus.filters import candidates, joined, translate, untestable
@@ -171,20 +179,22 @@ class MilvusBackend(BaseBackend):
 
     async def _rows(self, layout: Layout, batch: Batch) -> tuple[FloatMatrix, list[dict[str, Any]], list[int]]:
         """The vectors to store, the rows without them, and about how many bytes each takes: all refusals are here."""
-        vectors, exponents = batch.vectors, np.zeros(len(batch), dtype=np.int32)
-        if layout.settings.metric is DistanceMetric.COSINE:
-            vectors, exponents = rescaled(vectors)
-        rows, sizes = [], []
-        for position, (point_id, document, exponent) in enumerate(
-            zip(batch.ids, batch.documents, exponents.tolist(), strict=True)
-        ):
-            text = encode_document(document, exponent)
-            row, size = layout.row(self._engine.traits, encode_id(point_id), text, batch.payloads[position])
-            rows.append(row)
-            sizes.append(size + 5 * layout.settings.dimension)
-            if position % _ROWS_WITHOUT_PAUSE == _ROWS_WITHOUT_PAUSE - 1:
-                await asyncio.sleep(0)
-        return vectors, rows, sizes
+        vectors: list[FloatMatrix] = []
+        rows: list[dict[str, Any]] = []
+        sizes: list[int] = []
+        for chunk in batch.chunks(_ROWS_WITHOUT_PAUSE):
+            matrix, scales = chunk.vectors, [""] * len(chunk)
+            if layout.settings.metric is DistanceMetric.COSINE:
+                matrix, scales = normalised(matrix)
+            vectors.append(matrix)
+            points = zip(chunk.ids, chunk.documents, scales, chunk.payloads, strict=True)
+            for point_id, document, scale, payload in points:
+                text = encode_document(document, scale)
+                row, size = layout.row(self._engine.traits, encode_id(point_id), text, payload)
+                rows.append(row)
+                sizes.append(size + 5 * layout.settings.dimension)
+            await asyncio.sleep(0)
+        return np.concatenate(vectors or [batch.vectors]), rows, sizes
 
     def _unwritten(self, error: Exception, ids: Sequence[PointId]) -> BackendError:
         translated = error if isinstance(error, BackendError) else self._translated(error)
@@ -249,7 +259,7 @@ class MilvusBackend(BaseBackend):
     async def _search(self, collection: Collection, query: Query) -> list[SearchResult]:
         layout, vector = collection.layout, query.vector
         if layout.settings.metric is DistanceMetric.COSINE:
-            vector = rescaled(vector[None])[0][0]
+            vector = normalised(vector[None])[0][0]
         expression = await self._expression(collection, query.node)
         shown = _Shown(layout, query.with_payload, query.with_vectors)
         score_of = _SCORES[layout.settings.metric]
@@ -373,20 +383,15 @@ class _Shown:
 
     @property
     def fields(self) -> list[str]:
-        """The columns to fetch: a document tells the scale of its vector too."""
+        """The columns to fetch: the document tells the scale of the vector."""
         vector = [self.layout.vector] if self.vectors else []
         return [*(["doc"] if self.payload or self.vectors else []), *vector] or ["id"]
 
     def parts(self, row: Mapping[str, Any]) -> tuple[Payload, list[float] | None]:
         """Payload and vector."""
-        document, exponent = decode_document(row["doc"]) if self.payload or self.vectors else ("{}", 0)
+        document, scale = decode_document(row["doc"]) if self.payload or self.vectors else ("{}", "")
         payload = project(decode_payload(document), self.payload)
-        if not self.vectors:
-            return payload, None
-        vector = row[self.layout.vector]
-        if exponent:
-            vector = np.ldexp(np.asarray(vector, dtype=np.float32), exponent).tolist()
-        return payload, list(vector)
+        return payload, restored(row[self.layout.vector], scale) if self.vectors else None
 
     def points(self, rows: Iterable[Mapping[str, Any]]) -> list[VectorPoint]:
         """The points of rows."""

@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from codeweaver_backends.errors import InvalidOptionError, LimitExceededError
 from codeweaver_backends.facts import (
@@ -56,9 +55,10 @@ __all__ = [
     "encode_id",
     "encode_text",
     "facts_of",
+    "normalised",
     "path_code",
     "range_name",
-    "rescaled",
+    "restored",
     "shortened",
     "value_code",
 ]
@@ -126,30 +126,49 @@ def check_cursor(cursor: str) -> str:
 # --- documents and vectors ---------------------------------------------------------------------------------------
 
 
-def encode_document(document: bytes, exponent: int) -> str:
-    """The JSON text, before it the power of two that the stored vector was divided by, unless that is 1."""
-    return f"{exponent}{document.decode()}" if exponent else document.decode()
+def encode_document(document: bytes, scale: str) -> str:
+    """The JSON text, and before it what :func:`restored` needs."""
+    return scale + document.decode()
 
 
-def decode_document(text: str) -> tuple[str, int]:
-    """The JSON text and the exponent."""
-    if text[0] == "{":
-        return text, 0
-    exponent, brace, rest = text.partition("{")
-    return brace + rest, int(exponent)
+def decode_document(text: str) -> tuple[str, str]:
+    """The JSON text and the scale."""
+    scale, brace, rest = text.partition("{")
+    return brace + rest, scale
 
 
-def rescaled(matrix: FloatMatrix) -> tuple[FloatMatrix, npt.NDArray[np.int32]]:
-    """Rows whose squares float32 cannot hold, divided by a power of two, and the exponents (0 for the others).
+def normalised(matrix: FloatMatrix) -> tuple[FloatMatrix, list[str]]:
+    """Rows of length 1, and the scale of each, which :func:`restored` takes.
 
-    A cosine does not depend on the length, but an engine that squares in float32 finds none for rows near 1e±20.
+    The dot product of such rows is their cosine. It is more exact than the cosine of a server, which adds up squares in
+    float32 (2e-5 off for 4,096 equal numbers, nothing at all near 1e±20), and spares Lite the norms of every search.
     """
-    greatest = np.abs(matrix).max(axis=1)
-    _, exponents = np.frexp(greatest)
-    exponents = np.where((greatest > 1e15) | (greatest < 1e-12), exponents, 0).astype(np.int32)
-    if not exponents.any():
-        return matrix, exponents
-    return np.ldexp(matrix, -exponents[:, None]), exponents
+    wide = matrix.astype(np.float64)
+    norms = np.linalg.norm(wide, axis=1, keepdims=True)
+    unit = (wide / norms).astype(np.float32)
+    with np.errstate(over="ignore"):
+        lost = np.abs((unit * norms).astype(np.float32) - wide) > 5e-7 * np.abs(wide)
+    scales = [repr(norm) for norm in norms[:, 0].tolist()]
+    # Beside numbers many orders of magnitude greater, small ones are lost: such are kept with the scale.
+    for row in np.flatnonzero(lost.any(axis=1)).tolist():
+        places = np.flatnonzero(lost[row]).astype(np.uint32)
+        scales[row] += "".join(
+            f";{base64.b64encode(part.tobytes()).decode()}" for part in (places, matrix[row, places])
+        )
+    return unit, scales
+
+
+def restored(vector: Sequence[float], scale: str) -> list[float]:
+    """The vector as it was given."""
+    if not scale:
+        return list(vector)
+    norm, *kept = scale.split(";")
+    given = (np.asarray(vector, dtype=np.float64) * float(norm)).astype(np.float32)
+    if kept:
+        places, values = map(base64.b64decode, kept)
+        given[np.frombuffer(places, dtype=np.uint32)] = np.frombuffer(values, dtype=np.float32)
+    as_list: list[float] = given.tolist()
+    return as_list
 
 
 # --- tokens ------------------------------------------------------------------------------------------------------

@@ -24,10 +24,11 @@ from codeweaver_milvus.traits import Traits
 __all__ = ["METRICS", "Declared", "Layout"]
 
 METRICS: Final = {
-    DistanceMetric.COSINE: "COSINE",
+    DistanceMetric.COSINE: "IP",
     DistanceMetric.EUCLIDEAN: "L2",
     DistanceMetric.DOT_PRODUCT: "IP",
 }
+"""What Milvus computes; vectors of a cosine are stored with length 1."""
 
 _PROPERTY: Final = "codeweaver"
 _KEY_BYTES: Final = 2 + 512 * 9
@@ -116,6 +117,10 @@ class Layout:
         """The row of a point, without its vector, and about how many bytes it takes."""
         facts = facts_of(payload, self.declared)
         _check(facts, traits)
+        if len(text) > traits.text_bytes // 4 and len(text.encode()) > traits.text_bytes:
+            raise LimitExceededError(
+                "the payload leaves no room for a vector of numbers so different in size", limit="max_payload_bytes"
+            )
         row = {"id": key, "doc": text, self.facts: traits.tokens.store(facts.tokens)}
         if traits.dynamic:
             row.update(facts.ranges)

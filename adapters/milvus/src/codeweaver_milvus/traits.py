@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pymilvus import DataType
 
-from codeweaver_backends.capabilities import BackendCapabilities
+from codeweaver_backends.capabilities import BackendCapabilities, Limits
 from codeweaver_backends.errors import UnsupportedError
 from codeweaver_milvus.convert import MARK, PRESENCE, shortened
 from codeweaver_milvus.plugin import CAPABILITIES
@@ -122,7 +122,7 @@ class Traits:
 
 
 def _claims(**changes: Any) -> BackendCapabilities:
-    limits = {name: changes.pop(name) for name in list(changes) if name.startswith("max_")}
+    limits = {name: changes.pop(name) for name in list(changes) if name in Limits.model_fields}
     return CAPABILITIES.model_copy(update={**changes, "limits": CAPABILITIES.limits.model_copy(update=limits)})
 
 
@@ -138,7 +138,8 @@ LITE: Final = Traits(
     page=_ITERATOR,
 )
 
-_SERVER_CLAIMS: Final = _claims(replace_is_atomic=False, max_payload_bytes=65_520)
+# Servers add up in float32, one number after the other: with more dimensions scores leave the contract's tolerance.
+_SERVER_CLAIMS: Final = _claims(replace_is_atomic=False, max_vector_dimension=8_192, max_payload_bytes=65_500)
 
 _TABLE: Final = (
     # The first row whose version is not above the server's.
