@@ -88,9 +88,10 @@ class LanceDBBackend(BaseBackend):
         uri = self._settings.path if folder is None else str(folder)
         options = {name: secret.get_secret_value() for name, secret in self._settings.storage_options.items()}
         # An interval of zero: what another instance commits is seen by the next read.
-        self._connection = await lancedb.connect_async(
-            uri, read_consistency_interval=timedelta(0), storage_options=options or None
-        )
+        async with asyncio.timeout(self.config.timeout):
+            self._connection = await lancedb.connect_async(
+                uri, read_consistency_interval=timedelta(0), storage_options=options or None
+            )
         self._tables = Tables(self._connection, uri, folder)
 
     async def _disconnect(self) -> None:

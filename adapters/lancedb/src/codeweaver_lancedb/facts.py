@@ -19,6 +19,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -140,11 +141,12 @@ def _has_controls(documents: Sequence[bytes]) -> bool:
 
 def _objects(parent: str | None, objects: Sequence[Mapping[str, Any]]) -> pa.Array:
     """The facts of each object's fields. Objects with the same keys are worked on together."""
+    keys = list(map(tuple, objects))
+    if len(set(keys)) == 1:
+        return _fields(parent, keys[0], objects)
     shapes: dict[tuple[str, ...], list[int]] = {}
-    for row, fields in enumerate(objects):
-        shapes.setdefault(tuple(fields), []).append(row)
-    if len(shapes) == 1:
-        return _fields(parent, next(iter(shapes)), objects)
+    for row, shape in enumerate(keys):
+        shapes.setdefault(shape, []).append(row)
     if len(shapes) * _COLUMN_ROWS > len(objects):
         return pa.array([_object(parent, fields) for fields in objects], pa.utf8())
     parts = [_fields(parent, shape, [objects[row] for row in rows]) for shape, rows in shapes.items()]
@@ -159,7 +161,7 @@ def _object(parent: str | None, fields: Mapping[str, Any]) -> str:
 def _fields(parent: str | None, keys: tuple[str, ...], objects: Sequence[Mapping[str, Any]]) -> pa.Array:
     if not keys:
         return pa.array([""] * len(objects), pa.utf8())
-    return _join(*(_field(_child(parent, key), [fields[key] for fields in objects]) for key in keys))
+    return _join(*(_field(_child(parent, key), list(map(itemgetter(key), objects))) for key in keys))
 
 
 def _field(path: str, values: list[Any]) -> pa.Array:
