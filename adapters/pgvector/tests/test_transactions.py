@@ -1,0 +1,594 @@
+"""Transactions on a real server: what others see, what a rollback leaves, and how each of them can end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from codeweaver_backends import (
+    BackendClosedError,
+    BackendError,
+    CodeWeaverFactory,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    ConflictError,
+    DistanceMetric,
+    FilterCondition,
+    InvalidInputError,
+    SearchFilter,
+    TransactionalBackend,
+    TransactionError,
+    VectorPoint,
+    implements,
+)
+from codeweaver_backends.testing import NotProvisioned
+from codeweaver_pgvector import PgvectorBackend
+from codeweaver_pgvector.testing import targets
+
+Settings = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[Settings]:
+    try:
+        with targets()[0].provide() as given:
+            yield {**given, "lock_timeout": 0.3}
+    except NotProvisioned as reason:
+        pytest.skip(str(reason))
+
+
+@asynccontextmanager
+async def opened(settings: Settings, **more: Any) -> AsyncIterator[PgvectorBackend]:
+    """A backend with the empty collections "a" and "b"."""
+    async with CodeWeaverFactory().create_backend("pgvector", **{**settings, **more}) as backend:
+        for name in await backend.list_collections():
+            await backend.delete_collection(name)
+        for name in ("a", "b"):
+            await backend.create_collection(name, 2, DistanceMetric.EUCLIDEAN, payload_indexes={"n": "integer"})
+        yield backend
+
+
+def point(point_id: int, n: int = 0) -> VectorPoint:
+    return VectorPoint(point_id, [1.0, float(n)], {"n": n})
+
+
+async def content(backend: PgvectorBackend) -> dict[str, Any]:
+    """Everything there is: settings, counts, points."""
+    found: dict[str, Any] = {}
+    for name in await backend.list_collections():
+        page = await backend.scroll_vectors(name, limit=1_000, with_vectors=True)
+        info = await backend.get_collection_info(name)
+        hits = await backend.search_vectors(name, [1.0] * info.dimension, limit=1_000)
+        assert {hit.id for hit in hits} == {one.id for one in page.points}
+        found[name] = (info, page.points)
+    return found
+
+
+def test_the_protocol_is_implemented() -> None:
+    assert implements(PgvectorBackend, TransactionalBackend)
+
+
+def test_writes_are_the_transactions_own_until_commit(settings: Settings) -> None:
+    async def run() -> None:
+        async with opened(settings) as backend, opened_again(settings) as other:
+            await backend.upsert_vectors("a", [point(1), point(2)])
+            before = await content(other)
+            transaction = await backend.begin_transaction()
+            await backend.upsert_vectors("a", [point(1, 5), point(3)])
+            await backend.upsert_batch("b", list(range(500)), _matrix(500))
+            await backend.delete_vectors("a", [2])
+            await backend.create_collection("c", 3)
+            inside = await content(backend)
+            assert inside.keys() == {"a", "b", "c"}
+            assert {one.id: one.payload for one in inside["a"][1]} == {1: {"n": 5}, 3: {"n": 0}}
+            assert await backend.count_vectors("a", _n_is(5)) == 1
+            assert (await backend.get_vectors("a", [1]))[0].vector == [1.0, 5.0]
+            assert await content(other) == before
+            await backend.commit_transaction(transaction)
+            assert await content(other) == inside == await content(backend)
+
+    asyncio.run(run())
+
+
+def test_a_rollback_restores_everything(settings: Settings) -> None:
+    async def run() -> None:
+        async with opened(settings) as backend:
+            await backend.upsert_vectors("a", [point(n, n) for n in range(200)])
+            await backend.upsert_vectors("b", [point(1)])
+            before = await content(backend)
+            transaction = await backend.begin_transaction()
+            await backend.upsert_vectors("a", [point(n, 7) for n in range(100, 300)])
+            assert await backend.delete_by_filter("a", _n_is(7)) == 201
+            await backend.delete_vectors("a", [1])
+            await backend.delete_collection("b")
+            await backend.create_collection("b", 5, DistanceMetric.COSINE)
+            await backend.upsert_vectors("b", [VectorPoint("x", [1, 2, 3, 4, 5])])
+            await backend.create_collection("c", 2)
+            await backend.rollback_transaction(transaction)
+            assert await content(backend) == before
+
+    asyncio.run(run())
+
+
+def test_the_second_writer_gets_a_conflict(settings: Settings) -> None:
+    async def run() -> None:
+        async with opened(settings) as backend:
+            await backend.upsert_vectors("a", [point(1), point(2)])
+            for many in (1, 200):  # merged one by one, and copied
+                async with backend.transaction() as first:
+                    second = backend.transaction()
+                    late = await second.__aenter__()
+                    await late.upsert_vectors("b", [point(9)])
+                    await first.upsert_vectors("a", [point(n, 1) for n in range(many)])
+                with pytest.raises(ConflictError) as raised:
+                    await late.upsert_vectors("a", [point(n, 2) for n in range(many)])
+                assert raised.value.retryable
+                assert set(raised.value.ids) == set(range(many))
+                with pytest.raises(TransactionError, match="another transaction was first"):
+                    await late.count_vectors("a")
+                with pytest.raises(TransactionError):
+                    await second.__aexit__(None, None, None)
+                assert await backend.count_vectors("b") == 0
+                assert await backend.count_vectors("a", _n_is(2)) == 0
+                await backend.upsert_vectors("a", [point(0)])
+
+    asyncio.run(run())
+
+
+def test_a_held_point_is_waited_for_only_so_long(settings: Settings) -> None:
+    async def run() -> None:
+        async with opened(settings) as backend:
+            await backend.upsert_vectors("a", [point(1)])
+            async with backend.transaction() as first:
+                await first.upsert_vectors("a", [point(1, 1), point(2, 1)])
+                for write in (
+                    lambda: backend.upsert_vectors("a", [point(1, 2)]),
+                    lambda: backend.upsert_vectors("a", [point(2, 2)]),
+                    lambda: backend.delete_vectors("a", [1]),
+                    lambda: backend.delete_collection("a"),
+                ):
+                    with pytest.raises(ConflictError):
+                        await write()
+                await backend.upsert_vectors("a", [point(3)])
+                assert {one.id for one in (await backend.scroll_vectors("a")).points} == {1, 3}
+            assert {one.id: one.payload for one in (await backend.scroll_vectors("a")).points} == {
+                1: {"n": 1},
+                2: {"n": 1},
+                3: {"n": 0},
+            }
+
+    asyncio.run(run())
+
+
+def test_a_deadlock_is_a_conflict_of_one(settings: Settings) -> None:
+    async def run() -> None:
+        async with opened(settings, lock_timeout=10) as backend:
+            await backend.upsert_vectors("a", [point(1), point(2)])
+
+            async def turn(mine: int, other: int, met: asyncio.Barrier) -> None:
+                async with backend.transaction() as tx:
+                    await tx.upsert_vectors("a", [point(mine, mine)])
+                    await met.wait()
+                    await tx.upsert_vectors("a", [point(other, mine)])
+
+            met = asyncio.Barrier(2)
+            outcomes = await asyncio.gather(turn(1, 2, met), turn(2, 1, met), return_exceptions=True)
+            assert sorted(type(one) for one in outcomes if one is not None) == [ConflictError]
+            numbers = {(one.payload or {})["n"] for one in (await backend.scroll_vectors("a")).points}
+            assert len(numbers) == 1
+
+    asyncio.run(run())
+
+
+def test_ids_are_accepted_once(settings: Settings) -> None:
+    async def run() -> None:
+        async with opened(settings) as backend:
+            for end in (backend.commit_transaction, backend.rollback_transaction):
+                transaction = await backend.begin_transaction()
+                with pytest.raises(TransactionError, match="nest"):
+                    await backend.begin_transaction()
+                with pytest.raises(TransactionError, match="nest"):
+                    async with backend.transaction():
+                        pass
+                await end(transaction)
+                for wrong in (transaction, "no such", "", None, 5):
+                    for refused in (backend.commit_transaction, backend.rollback_transaction):
+                        with pytest.raises(TransactionError, match="no open transaction"):
+                            await refused(wrong)  # type: ignore[arg-type]
+            await backend.upsert_vectors("a", [point(1)])
+            assert await backend.count_vectors("a") == 1
+
+    asyncio.run(run())
+
+
+def test_begin_is_seen_by_who_awaits_it_in_another_task(settings: Settings) -> None:
+    """``asyncio.wait_for`` runs what it awaits in a task of its own, before Python 3.12."""
+
+    async def run() -> None:
+        async with opened(settings) as backend:
+            for wrap in (lambda one: asyncio.wait_for(one, 10), asyncio.create_task):
+                transaction = await wrap(backend.begin_transaction())
+                await wrap(backend.upsert_vectors("a", [point(1)]))
+                await backend.upsert_vectors("a", [point(2)])
+                await wrap(backend.rollback_transaction(transaction))
+                assert await wrap(backend.count_vectors("a")) == 0
+                await wrap(backend.upsert_vectors("b", [point(2)]))
+            assert await backend.count_vectors("b") == 1
+
+    asyncio.run(run())
+
+
+def test_a_runner_keeps_its_context() -> None:
+    """As a suite of plain functions runs its calls: each in a task, all in one context."""
+
+    async def both(backend: PgvectorBackend) -> None:
+        await backend.upsert_vectors("a", [point(1)])
+
+    with targets()[0].provide() as given, asyncio.Runner() as runner:
+        backend = CodeWeaverFactory().create_backend("pgvector", **given)
+        runner.run(backend.create_collection("a", 2))
+        transaction = runner.run(backend.begin_transaction())
+        runner.run(both(backend))
+        runner.run(backend.rollback_transaction(transaction))
+        assert runner.run(backend.count_vectors("a")) == 0
+        runner.run(both(backend))
+        assert runner.run(backend.count_vectors("a")) == 1
+        runner.run(backend.aclose())
+
+
+def test_tasks_inherit_a_transaction_and_never_outlive_it_unnoticed(settings: Settings) -> None:
+    async def run() -> None:
+        async with opened(settings) as backend:
+            transaction = await backend.begin_transaction()
+            await asyncio.gather(*(backend.upsert_vectors("a", [point(n)]) for n in range(20)))
+            assert await backend.count_vectors("a") == 20
+            over = asyncio.Event()
+
+            async def late() -> None:
+                await over.wait()
+                await backend.upsert_vectors("b", [point(1)])
+
+            task = asyncio.create_task(late())
+            outside = asyncio.create_task(backend.count_vectors("a"), context=contextvars.Context())
+            assert await outside == 0
+            await backend.commit_transaction(transaction)
+            over.set()
+            with pytest.raises(TransactionError, match="it was committed"):
+                await task
+            assert await backend.count_vectors("b") == 0
+            assert await backend.count_vectors("a") == 20
+
+    asyncio.run(run())
+
+
+def test_open_transactions_leave_connections_to_others(settings: Settings) -> None:
+    async def run() -> None:
+        more = {"max_connections": 2, "max_transactions": 3, "timeout": 1.0}
+        async with opened(settings, **more) as backend:
+            views = [backend.transaction() for _ in range(3)]
+            for n, view in enumerate(views):
+                await (await view.__aenter__()).upsert_vectors("a", [point(n)])
+            await asyncio.gather(*(backend.upsert_vectors("b", [point(n)]) for n in range(10)))
+            with pytest.raises(BackendError):
+                await backend.begin_transaction()
+            for view in views:
+                await view.__aexit__(None, None, None)
+            assert await backend.count_vectors("a") == 3
+            await backend.commit_transaction(await backend.begin_transaction())
+
+    asyncio.run(run())
+
+
+def test_a_view_works_across_tasks_and_ends_with_its_block(settings: Settings) -> None:
+    async def fails(backend: PgvectorBackend) -> None:
+        async with backend.transaction() as tx:
+            await tx.delete_vectors("a", [1])
+            await tx.delete_collection("b")
+            raise ZeroDivisionError
+
+    async def run() -> None:
+        async with opened(settings) as backend:
+            async with backend.transaction() as tx:
+                await asyncio.gather(*(tx.upsert_vectors("a", [point(n)]) for n in range(10)))
+                await backend.upsert_vectors("b", [point(1)])  # not in it
+                assert await tx.count_vectors("a") == 10
+                assert await backend.count_vectors("a") == 0
+                with pytest.raises(TransactionError):
+                    await tx.begin_transaction()
+                with pytest.raises(TransactionError):
+                    await tx.aclose()
+            assert await backend.count_vectors("a") == 10
+            with pytest.raises(TransactionError):
+                await tx.upsert_vectors("a", [point(99)])
+            with pytest.raises(ZeroDivisionError):
+                await fails(backend)
+            assert await backend.count_vectors("a") == 10
+            assert await backend.count_vectors("b") == 1
+
+    asyncio.run(run())
+
+
+def test_a_refused_call_leaves_the_transaction_open(settings: Settings) -> None:
+    async def run() -> None:
+        async with opened(settings) as backend, backend.transaction() as tx:
+            await tx.upsert_vectors("a", [point(1)])
+            with pytest.raises(InvalidInputError):
+                await tx.upsert_vectors("a", [VectorPoint(2, [1.0, 2.0, 3.0])])
+            with pytest.raises(CollectionNotFoundError):
+                await tx.upsert_vectors("none", [point(1)])
+            with pytest.raises(CollectionNotFoundError):
+                await tx.search_vectors("none", [1, 0])
+            with pytest.raises(CollectionExistsError):
+                await tx.create_collection("a", 9)
+            await tx.upsert_vectors("a", [point(2)])
+            assert await tx.count_vectors("a") == 2
+        # The block has committed.
+        async with opened_again(settings) as backend:
+            assert await backend.count_vectors("a") == 2
+
+    asyncio.run(run())
+
+
+def test_a_collection_is_deleted_without_holding_up_others(settings: Settings) -> None:
+    async def run() -> None:
+        async with opened(settings) as backend, opened_again(settings) as other:
+            await backend.upsert_vectors("a", [point(1)])
+            assert len(await other.search_vectors("a", [1, 0])) == 1  # it knows the collection now
+            async with backend.transaction() as tx, backend.transaction() as reader:
+                assert await reader.count_vectors("a") == 1
+                await tx.delete_collection("a")
+                await tx.create_collection("a", 3)
+                assert len(await tx.search_vectors("a", [1, 0, 0])) == 0
+                assert len(await asyncio.wait_for(other.search_vectors("a", [1, 0]), 1)) == 1
+                assert len(await asyncio.wait_for(reader.search_vectors("a", [1, 0]), 1)) == 1
+            for one in (backend, other):
+                assert (await one.get_collection_info("a")).dimension == 3
+                assert await one.search_vectors("a", [1, 0, 0]) == []
+            await backend.delete_collection("b")
+            assert await _tables(settings) == {"codeweaver_collections", (await _last_table(settings))}
+
+    asyncio.run(run())
+
+
+def test_a_stale_cache_is_never_believed(settings: Settings) -> None:
+    async def run() -> None:
+        async with opened(settings) as backend, opened_again(settings) as other:
+            await backend.upsert_vectors("a", [point(1)])
+            for dimension, metric in ((3, DistanceMetric.COSINE), (2, DistanceMetric.DOT_PRODUCT)):
+                query = [1.0] * (await other.get_collection_info("a")).dimension
+                assert len(await other.search_vectors("a", query)) == 1
+                await backend.delete_collection("a")
+                with pytest.raises(CollectionNotFoundError):
+                    await other.search_vectors("a", query)
+                await backend.create_collection("a", dimension, metric)
+                assert await other.search_vectors("a", [2.0] * dimension) == []
+                await backend.upsert_vectors("a", [VectorPoint(7, [2.0] * dimension)])
+                expected = 1.0 if metric is DistanceMetric.COSINE else 8.0
+                assert [hit.score for hit in await other.search_vectors("a", [2.0] * dimension)] == [expected]
+
+    asyncio.run(run())
+
+
+# --- how it ends by itself -------------------------------------------------------------------------------------------
+
+
+def test_a_lost_connection_ends_it_clearly(settings: Settings) -> None:
+    async def run() -> None:
+        async with opened(settings) as backend:
+            await backend.upsert_vectors("a", [point(1)])
+            for then in ("rollback", "commit", "begin"):
+                transaction = await backend.begin_transaction()
+                await backend.upsert_vectors("a", [point(1, 5), point(2)])
+                await _cut_transactions(settings)
+                with pytest.raises(TransactionError, match="lost"):
+                    await backend.upsert_vectors("a", [point(3)])
+                with pytest.raises(TransactionError, match="lost"):
+                    await backend.count_vectors("a")
+                if then == "rollback":
+                    await backend.rollback_transaction(transaction)
+                elif then == "commit":
+                    with pytest.raises(TransactionError, match="lost") as raised:
+                        await backend.commit_transaction(transaction)
+                    assert not raised.value.state_unknown
+                else:
+                    await backend.rollback_transaction(await backend.begin_transaction())
+                assert [one.payload for one in (await backend.scroll_vectors("a")).points] == [{"n": 0}]
+
+    asyncio.run(run())
+
+
+def test_a_commit_after_the_loss_fails_and_says_that_nothing_was_written(settings: Settings) -> None:
+    async def run() -> None:
+        async with opened(settings) as backend:
+            transaction = await backend.begin_transaction()
+            await backend.upsert_vectors("a", [point(1)])
+            await _cut_transactions(settings)
+            await asyncio.sleep(0.1)
+            with pytest.raises(TransactionError) as raised:
+                await backend.commit_transaction(transaction)
+            assert not raised.value.state_unknown
+            await backend.rollback_transaction(transaction)
+            assert await backend.count_vectors("a") == 0
+
+    asyncio.run(run())
+
+
+def test_idling_too_long_ends_it_clearly(settings: Settings) -> None:
+    async def run() -> None:
+        async with opened(settings, idle_timeout=0.2) as backend:
+            transaction = await backend.begin_transaction()
+            await backend.upsert_vectors("a", [point(1)])
+            await asyncio.sleep(0.5)
+            with pytest.raises(TransactionError, match="lost"):
+                await backend.upsert_vectors("a", [point(2)])
+            await backend.rollback_transaction(transaction)
+            assert await backend.count_vectors("a") == 0
+
+    asyncio.run(run())
+
+
+def test_a_call_that_is_cut_short_ends_it(settings: Settings) -> None:
+    async def run() -> None:
+        async with opened(settings, lock_timeout=20) as backend:
+            async with backend.transaction() as holder:
+                await holder.upsert_vectors("a", [point(1)])
+                transaction = await backend.begin_transaction()
+                await backend.upsert_vectors("b", [point(1)])
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(backend.upsert_vectors("a", [point(1, 2)]), 0.2)
+                with pytest.raises(TransactionError, match="cut short"):
+                    await backend.upsert_vectors("b", [point(2)])
+                await backend.rollback_transaction(transaction)
+            assert await backend.count_vectors("b") == 0
+            assert await backend.count_vectors("a") == 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_commit_whose_answer_is_lost_is_unknown(settings: Settings, arrives: bool) -> None:
+    async def run() -> None:
+        async with (
+            opened(settings),
+            _proxy(settings["port"]) as (port, rules),
+            opened_again({**settings, "port": port}) as backend,
+        ):
+            transaction = await backend.begin_transaction()
+            await backend.upsert_vectors("a", [point(1)])
+            rules["commit"] = "forward and cut" if arrives else "cut"
+            with pytest.raises(TransactionError, match="unknown") as raised:
+                await backend.commit_transaction(transaction)
+            assert raised.value.state_unknown
+            rules.clear()
+            with pytest.raises(TransactionError):
+                await backend.rollback_transaction(transaction)
+            assert await backend.count_vectors("a") == int(arrives)
+
+            rules["commit"] = "forward and cut" if arrives else "cut"
+            with pytest.raises(BackendError) as failed:
+                await backend.upsert_vectors("b", [point(1), point(2)])
+            assert failed.value.state_unknown
+            assert set(failed.value.ids) == {1, 2}
+            rules.clear()
+            assert await backend.count_vectors("b") == 2 * arrives
+
+    asyncio.run(run())
+
+
+def test_closing_the_backend_ends_its_transactions(settings: Settings) -> None:
+    async def run() -> None:
+        async with opened(settings) as outer:
+            backend = CodeWeaverFactory().create_backend("pgvector", **settings)
+            transaction = await backend.begin_transaction()
+            await backend.upsert_vectors("a", [point(1)])
+            await backend.aclose()
+            for call in (lambda: backend.commit_transaction(transaction), lambda: backend.count_vectors("a")):
+                with pytest.raises(BackendClosedError):
+                    await call()
+            assert await outer.count_vectors("a") == 0
+
+    asyncio.run(run())
+
+
+# --- helpers ---------------------------------------------------------------------------------------------------------
+
+
+def _matrix(count: int) -> Any:
+    import numpy as np
+
+    return np.ones((count, 2), dtype=np.float32)
+
+
+def _n_is(n: int) -> SearchFilter:
+    return SearchFilter(must=[FilterCondition("n", "eq", n)])
+
+
+def opened_again(settings: Settings) -> PgvectorBackend:
+    backend: PgvectorBackend = CodeWeaverFactory().create_backend("pgvector", **settings)
+    return backend
+
+
+async def _asked(settings: Settings, sql: str) -> list[Any]:
+    names = ("host", "port", "user", "password", "database")
+    connection = await asyncpg.connect(**{name: settings[name] for name in names if name in settings})
+    try:
+        return [row[0] for row in await connection.fetch(sql)]
+    finally:
+        await connection.close()
+
+
+async def _cut_transactions(settings: Settings) -> None:
+    await _asked(
+        settings,
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where application_name = 'codeweaver-pgvector' and state = 'idle in transaction'",
+    )
+
+
+async def _tables(settings: Settings) -> set[str]:
+    schema = settings["db_schema"]
+    return set(await _asked(settings, f"select tablename from pg_tables where schemaname = '{schema}'"))  # noqa: S608
+
+
+async def _last_table(settings: Settings) -> str:
+    schema = settings["db_schema"]
+    number = (await _asked(settings, f'select max(number) from "{schema}".codeweaver_collections'))[0]  # noqa: S608
+    return f"codeweaver_points_{number}"
+
+
+@asynccontextmanager
+async def _proxy(target: int) -> AsyncIterator[tuple[int, dict[str, str]]]:
+    """A way to the server that can be cut when a commit passes: before it arrives, or before its answer does."""
+    rules: dict[str, str] = {}
+    writers: list[asyncio.StreamWriter] = []
+
+    async def pump(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, judge: Callable[[bytes], Awaitable[bool]]
+    ) -> None:
+        while (data := await reader.read(65_536)) and await judge(data):
+            writer.write(data)
+            await writer.drain()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", target)
+        writers.extend((writer, server_writer))
+        is_cut = False
+
+        async def to_server(data: bytes) -> bool:
+            nonlocal is_cut
+            if rules and b"commit\0" in data:
+                is_cut = True
+                if rules["commit"] == "cut":
+                    writer.transport.abort()
+                    return False
+            return True
+
+        async def to_client(data: bytes) -> bool:
+            if is_cut:
+                writer.transport.abort()
+            return not is_cut
+
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(pump(reader, server_writer, to_server))
+                both.create_task(pump(server_reader, writer, to_client))
+        except* ConnectionError:
+            pass
+        finally:
+            server_writer.close()
+            writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield listener.sockets[0].getsockname()[1], rules
+    finally:
+        listener.close()
+        for one in writers:
+            one.transport.abort()
+        await asyncio.sleep(0)
