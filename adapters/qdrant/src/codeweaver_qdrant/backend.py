@@ -1,12 +1,13 @@
-"""What the two backends have in common: all of the protocol, above a :class:`Store` that speaks to the engine."""
+"""What the two backends have in common: all of the protocol, above a store that speaks to the engine."""
 
 from __future__ import annotations
 
 import re
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 from codeweaver_backends.adapter import BaseBackend, operation
@@ -44,75 +45,17 @@ from codeweaver_backends.validate import (
     validate_query,
     validate_with_payload,
 )
-from codeweaver_qdrant.convert import engine_id, point_of, query_vector, result_of, wanted_fields
+from codeweaver_qdrant.convert import check_lengths, engine_id, point_of, query_vector, results_of, wanted_fields
 from codeweaver_qdrant.errors import RecreatedError, translate_error
-from codeweaver_qdrant.filters import Dialect, translate
+from codeweaver_qdrant.filters import translate
+from codeweaver_qdrant.store import Store
 
-__all__ = ["BaseQdrantBackend", "Store"]
+__all__ = ["BaseQdrantBackend"]
 
 T = TypeVar("T")
 
 _IDS_PER_CALL: Final = 1_000
 _CURSOR: Final = re.compile(r"qdrant-(?:(0|[1-9][0-9]{0,18})|([0-9a-f]{32}))")
-
-
-class Store(Protocol):
-    """What is asked of the engine. Collections by the contract's names; filters in the store's own dialect."""
-
-    dialect: Dialect
-    batch_rows: int
-    """Points of one write."""
-    batch_bytes: int
-    """Bytes of one write, vectors and documents together."""
-
-    async def ping(self) -> None:
-        """Fail if the engine does not answer, or does not accept us."""
-
-    async def close(self) -> None:
-        """Let go of everything."""
-
-    async def names(self) -> list[str]:
-        """The collections that are ours."""
-
-    async def settings(self, name: str) -> CollectionSettings:
-        """What is stored about a collection, read now; raises ``CollectionNotFoundError``."""
-
-    async def create(self, settings: CollectionSettings) -> None:
-        """Create a collection; raises ``CollectionExistsError``."""
-
-    async def drop(self, name: str) -> None:
-        """Delete a collection; raises ``CollectionNotFoundError``."""
-
-    async def upsert(self, settings: CollectionSettings, batch: Batch) -> None:
-        """Write one batch."""
-
-    async def delete(self, name: str, ids: list[int | str]) -> None:
-        """Delete points."""
-
-    async def delete_matching(self, name: str, condition: Any) -> int:
-        """Delete the points that match, and say how many."""
-
-    async def count(self, name: str, condition: Any) -> int:
-        """Count the points that match."""
-
-    async def search(
-        self,
-        settings: CollectionSettings,
-        vector: list[float],
-        limit: int,
-        condition: Any,
-        fields: list[str],
-        with_vectors: bool,
-    ) -> Sequence[Any]:
-        """The nearest points that match, as the client's objects."""
-
-    async def retrieve(self, name: str, ids: list[int | str], fields: list[str], with_vectors: bool) -> Sequence[Any]:
-        """The points of these ids, as the client's objects."""
-
-    async def scroll(
-        self, name: str, offset: int | str | None, limit: int, condition: Any, fields: list[str], with_vectors: bool
-    ) -> tuple[Sequence[Any], Any]:
-        """A page in the order of the engine's ids, and the id that the next one starts with."""
 
 
 class BaseQdrantBackend(BaseBackend):
@@ -166,9 +109,7 @@ class BaseQdrantBackend(BaseBackend):
     async def get_collection_info(self, name: str) -> CollectionInfo:
         settings = await self._read_settings(validate_name(name))
         count = await self._store.count(name, None)
-        return CollectionInfo(
-            name, settings.dimension, settings.metric, count, None, dict(settings.payload_indexes)
-        )
+        return CollectionInfo(name, settings.dimension, settings.metric, count, None, dict(settings.payload_indexes))
 
     async def _read_settings(self, name: str) -> CollectionSettings:
         self._known.pop(name, None)
@@ -214,6 +155,7 @@ class BaseQdrantBackend(BaseBackend):
         )
 
     async def _write(self, settings: CollectionSettings, batch: Batch) -> None:
+        check_lengths(batch.vectors, settings.metric, batch.ids)
         if not batch:
             await self._read_settings(settings.name)
         written = 0
@@ -272,6 +214,7 @@ class BaseQdrantBackend(BaseBackend):
         )
 
     async def _search(self, settings: CollectionSettings, query: Query) -> list[SearchResult]:
+        check_lengths(query.vector[np.newaxis], settings.metric)
         if not query.limit or isinstance(query.node, Never):
             await self._read_settings(settings.name)
             return []
@@ -283,7 +226,7 @@ class BaseQdrantBackend(BaseBackend):
             wanted_fields(query.with_payload, query.with_vectors),
             query.with_vectors,
         )
-        results = [result_of(hit, settings.metric, query.with_payload, query.with_vectors) for hit in hits]
+        results = results_of(hits, settings.metric, query.with_payload, query.with_vectors)
         if query.threshold is None:
             return results
         return [result for result in results if result.score >= query.threshold]

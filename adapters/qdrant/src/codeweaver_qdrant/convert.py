@@ -1,6 +1,6 @@
 """Points on their way in and out: what the engine stores of a payload, a vector and an id.
 
-A point's engine payload is flat. No filter touches ``d``, the payload's JSON, which alone is the truth: the engine's own
+What the engine stores is flat. No filter touches ``d``, the payload's JSON, which alone is the truth: the engine's own
 JSON loses the last bit of some floats, and its filters know neither mixed types nor null. Filters ask the other fields:
 
 ==============  =======================================================================================
@@ -18,7 +18,9 @@ JSON loses the last bit of some floats, and its filters know neither mixed types
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
@@ -26,7 +28,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from codeweaver_backends.facts import Kind, Path, canonical_number, leaves, number_key, parse_instant
+from codeweaver_backends.errors import InvalidVectorError
+from codeweaver_backends.facts import Kind, Path, canonical_number, kind_of, leaves, number_key, parse_instant
 from codeweaver_backends.metrics import clamp_cosine, score_of_distance
 from codeweaver_backends.names import encode_name
 from codeweaver_backends.types import DistanceMetric, FloatMatrix, Payload, PointId, Scalar, SearchResult, VectorPoint
@@ -38,6 +41,7 @@ __all__ = [
     "TOKENS",
     "Field",
     "Parts",
+    "check_lengths",
     "element_tokens",
     "engine_id",
     "engine_payload",
@@ -46,7 +50,7 @@ __all__ = [
     "number_parts",
     "point_of",
     "query_vector",
-    "result_of",
+    "results_of",
     "stored_vectors",
     "value_tokens",
     "wanted_fields",
@@ -60,6 +64,11 @@ _RAW: Final = "r"
 
 _LONGEST: Final = 64
 """Longer values and paths are spelt by their digest."""
+_SHORTEST_INSTANT: Final = 20
+_PLAIN: Final = re.compile(rf"[!-$&-~]{{0,{_LONGEST}}}").fullmatch
+_BOOLS: Final[dict[Scalar, str]] = {True: "1", False: "0"}
+_VALUED: Final = (Kind.BOOL, Kind.NUMBER, Kind.STRING)
+_LONGEST_VECTOR: Final = 1e18
 _SMALLEST_NORMAL: Final = float(np.finfo(np.float32).smallest_normal)
 
 
@@ -71,8 +80,10 @@ class Field(NamedTuple):
 
     kinds: tuple[str, ...]
     """The token of each :class:`Kind`, in their order."""
-    equals: str
-    """What the tokens of its values start with."""
+    equals: tuple[str, ...]
+    """What the token of a value starts with, for each kind of scalar."""
+    scalars: tuple[str, ...]
+    """What a point is given for a value that stands alone: its kind, and what its value follows."""
     text: str
     number: str
     finer_number: str
@@ -94,15 +105,10 @@ def field_of(path: Path) -> Field:
     else:
         # Every engine and every version addresses such a key bare: quotes and backslashes in keys have no escape.
         key = encode_name(name, "k")
-    return Field(
-        tuple(f"{name}!{kind.value}" for kind in Kind),
-        f"{name}=",
-        "s" + key,
-        "n" + key,
-        f"m{key}_",
-        "t" + key,
-        f"u{key}_",
-    )
+    kinds = tuple(f"{name}!{kind.value}" for kind in Kind)
+    equals = tuple(f"{name}={letter}" for letter in "zbns")
+    scalars = (kinds[Kind.NULL], *(f"{kinds[kind]} {equals[kind]}" for kind in _VALUED), *kinds[Kind.LIST :])
+    return Field(kinds, equals, scalars, "s" + key, "n" + key, f"m{key}_", "t" + key, f"u{key}_")
 
 
 def _digest(text: str) -> str:
@@ -111,37 +117,34 @@ def _digest(text: str) -> str:
 
 def _spelt(text: str) -> str:
     """A string as printable ASCII without a space, so that a tokenizer leaves it whole."""
-    if len(text) > _LONGEST:
-        return "s#" + _digest(text)
-    if text.isascii() and text.isprintable() and " " not in text and "%" not in text:
-        return "s" + text
-    return "s" + quote(text, safe="")
+    if _PLAIN(text):
+        return text
+    return quote(text, safe="") if len(text) <= _LONGEST else "%-" + _digest(text)  # which nothing is quoted to
 
 
-def _value(value: Scalar) -> str:
-    if isinstance(value, str):
-        return _spelt(value)
-    if isinstance(value, bool):
-        return "b1" if value else "b0"
-    return "z" if value is None else _number(value)
+_canonical_number = lru_cache(maxsize=4096)(canonical_number)
 
 
-@lru_cache(maxsize=4096)
-def _number(value: float) -> str:
-    return "n" + canonical_number(value)
+def _token(field: Field, value: Scalar) -> str:
+    kind = kind_of(value)
+    if kind is Kind.STRING:
+        return field.equals[kind] + _spelt(value)  # type: ignore[arg-type]
+    if kind is Kind.NUMBER:
+        return field.equals[kind] + canonical_number(value)  # type: ignore[arg-type]
+    return field.equals[kind] + _BOOLS.get(value, "")
 
 
 def value_tokens(path: Path, value: Scalar) -> list[str]:
     """The tokens of which a point has one, if the value or an element of the list at ``path`` equals ``value``."""
     field = field_of(path)
-    tokens = [field.equals + _value(value)]
-    return [*tokens, field.kinds[Kind.NULL]] if value is None else tokens
+    token = _token(field, value)
+    return [token, field.kinds[Kind.NULL]] if value is None else [token]
 
 
 def element_tokens(path: Path, value: Scalar) -> list[str]:
     """The tokens that a point has, all of them, if an element of the list at ``path`` equals ``value``."""
     field = field_of(path)
-    return [field.equals + _value(value), field.kinds[Kind.LIST]]
+    return [_token(field, value), field.kinds[Kind.LIST]]
 
 
 # --- order -----------------------------------------------------------------------------------------------------------
@@ -180,41 +183,41 @@ def instant_parts(microseconds: int) -> Parts:
 # --- payload ---------------------------------------------------------------------------------------------------------
 
 
-def engine_payload(
-    point_id: PointId, document: bytes, payload: Mapping[str, Any], join: Callable[[list[str]], Any]
-) -> dict[str, Any]:
-    """What the engine stores beside the vector. ``join`` makes one value of the tokens."""
+def engine_payload(point_id: PointId, document: bytes, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What the engine stores beside the vector."""
     stored: dict[str, Any] = {DOCUMENT: document.decode()}
     if type(point_id) is str:
         stored[ORIGINAL_ID] = point_id
     tokens: list[str] = []
     for path, kind, value, element in leaves(payload):
         field = field_of(path)
-        if not element:
-            tokens.append(field.kinds[kind])
+        token = (field.equals if element else field.scalars)[kind]
         if kind is Kind.STRING:
-            tokens.append(field.equals + _spelt(value))  # type: ignore[arg-type]
+            text: str = value  # type: ignore[assignment]
+            token += text if _PLAIN(text) else _spelt(text)
             if not element:
-                stored[field.text] = value
-            instant = parse_instant(value)  # type: ignore[arg-type]
-            if instant is not None:
+                stored[field.text] = text
+            if len(text) >= _SHORTEST_INSTANT and (instant := parse_instant(text)) is not None:
                 _store(stored, field, field.instant, instant_parts(instant), element)
         elif kind is Kind.NUMBER:
-            tokens.append(field.equals + _number(value))  # type: ignore[arg-type]
-            _store(stored, field, field.number, number_parts(value), element)  # type: ignore[arg-type]
-        elif kind is Kind.BOOL or (kind is Kind.NULL and element):
-            tokens.append(field.equals + _value(value))
-    stored[TOKENS] = join(tokens)
+            token += _canonical_number(value)
+            _store(stored, field, field.number, number_parts(value), element)
+        elif kind is Kind.BOOL:
+            token += _BOOLS[value]
+        tokens.append(token)
+    stored[TOKENS] = " ".join(tokens)
     return stored
 
 
 def _store(stored: dict[str, Any], field: Field, key: str, parts: Parts, element: bool) -> None:
+    high, low = parts
+    whole = 2 * high + 1 if low else 2 * high
     if element:
-        stored.setdefault(key, []).append(parts.stored)
+        stored.setdefault(key, []).append(whole)
     else:
-        stored[key] = parts.stored
-    if parts.low:
-        stored.setdefault(field.finer(key, parts.high), []).append(parts.low)
+        stored[key] = whole
+    if low:
+        stored.setdefault(field.finer(key, high), []).append(low)
 
 
 def engine_id(point_id: PointId) -> int | str:
@@ -225,12 +228,26 @@ def engine_id(point_id: PointId) -> int | str:
 # --- vectors ---------------------------------------------------------------------------------------------------------
 
 
-def query_vector(vector: FloatMatrix, metric: DistanceMetric) -> list[float]:
+def check_lengths(matrix: FloatMatrix, metric: DistanceMetric, ids: Sequence[PointId] = ()) -> None:
+    """Refuse vectors so long that the engine's float32 sums would overflow: it loses such points without a word."""
+    if metric is DistanceMetric.COSINE or not matrix.size:
+        return
+    if max(float(matrix.max()), -float(matrix.min())) * math.sqrt(matrix.shape[1]) <= _LONGEST_VECTOR:
+        return
+    lengths = np.linalg.norm(matrix.astype(np.float64), axis=1)
+    row = int(np.argmax(lengths))
+    if lengths[row] > _LONGEST_VECTOR:
+        which = f"the vector of point {ids[row]!r}" if ids else "query_vector"
+        raise InvalidVectorError(f"{which} must not be longer than {_LONGEST_VECTOR:g} under this metric")
+
+
+def query_vector(vector: FloatMatrix, metric: DistanceMetric) -> FloatMatrix:
     """The query as it is sent."""
-    if metric is DistanceMetric.COSINE:
-        vector = stored_vectors(vector[np.newaxis], metric)[0][0]
-    values: list[float] = vector.tolist()
-    return values
+    if metric is not DistanceMetric.COSINE:
+        return vector
+    exact = vector.astype(np.float64)
+    normalised: FloatMatrix = (exact / math.sqrt(exact @ exact)).astype(np.float32)
+    return normalised
 
 
 def stored_vectors(matrix: FloatMatrix, metric: DistanceMetric) -> tuple[FloatMatrix, list[dict[str, Any]]]:
@@ -239,14 +256,15 @@ def stored_vectors(matrix: FloatMatrix, metric: DistanceMetric) -> tuple[FloatMa
     Cosine is the dot product of vectors that are normalised here, once: the engine's own cosine forgets the length.
     """
     beside: list[dict[str, Any]] = [{} for _ in range(len(matrix))]
-    if metric is not DistanceMetric.COSINE:
-        return matrix, beside
-    exact = matrix.astype(np.float64)
-    lengths = np.sqrt(np.einsum("ij,ij->i", exact, exact))
-    lengths[np.abs(lengths - 1.0) < 1e-7] = 1.0
-    stored = (exact / lengths[:, np.newaxis]).astype(np.float32)
-    for row in np.flatnonzero(lengths != 1.0):
-        beside[row] = {_LENGTH: float(lengths[row])}
+    stored = matrix
+    if metric is DistanceMetric.COSINE:
+        exact = matrix.astype(np.float64)
+        lengths = np.sqrt(np.einsum("ij,ij->i", exact, exact))
+        lengths[np.abs(lengths - 1.0) < 1e-7] = 1.0
+        stored = (exact / lengths[:, np.newaxis]).astype(np.float32)
+        for row in np.flatnonzero(lengths != 1.0):
+            beside[row] = {_LENGTH: float(lengths[row])}
+    # Subnormal numbers have fewer digits, and lose more of them in JSON.
     lost = (np.abs(stored) < _SMALLEST_NORMAL) & (matrix != 0)
     for row in np.flatnonzero(lost.any(axis=1)):
         beside[row] = {_RAW: base64.b64encode(matrix[row].tobytes()).decode()}
@@ -282,15 +300,17 @@ def wanted_fields(with_payload: WithPayload, with_vectors: bool) -> list[str]:
     return [*fields, _LENGTH, _RAW] if with_vectors else fields
 
 
-def result_of(hit: Any, metric: DistanceMetric, with_payload: WithPayload, with_vectors: bool) -> SearchResult:
-    """One hit, of any of the engine's clients."""
-    stored = hit.payload or {}
-    return SearchResult(
-        id=stored.get(ORIGINAL_ID, hit.id),
-        score=_SCORES[metric](hit.score),
-        payload=_payload(stored, with_payload),
-        vector=_given_vector(hit.vector, stored) if with_vectors else None,
-    )
+def results_of(
+    hits: Iterable[Any], metric: DistanceMetric, with_payload: WithPayload, with_vectors: bool
+) -> list[SearchResult]:
+    """The hits of any of the engine's clients."""
+    score, results = _SCORES[metric], []
+    for hit in hits:
+        stored = hit.payload or {}
+        payload = _payload(stored, with_payload)
+        vector = _given_vector(hit.vector, stored) if with_vectors else None
+        results.append(SearchResult(stored.get(ORIGINAL_ID, hit.id), score(hit.score), payload, vector))
+    return results
 
 
 def point_of(record: Any, with_payload: WithPayload, with_vectors: bool) -> VectorPoint:

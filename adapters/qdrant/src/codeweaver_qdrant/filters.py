@@ -53,9 +53,7 @@ class Dialect(Protocol):
     def substring(self, key: str, text: str) -> Any:
         """The string of the field holds the text, literally."""
 
-    def group(
-        self, *, must: Sequence[Any] = (), should: Sequence[Any] = (), must_not: Sequence[Any] = ()
-    ) -> Any:
+    def group(self, *, must: Sequence[Any] = (), should: Sequence[Any] = (), must_not: Sequence[Any] = ()) -> Any:
         """All of ``must``, one of ``should`` if there are any, none of ``must_not``."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 from qdrant_client import grpc
 
 from codeweaver_backends.filters import Order
@@ -23,7 +24,7 @@ class GrpcDialect:
     """Conditions of the protocol buffers."""
 
     def __init__(self, *, substring: bool) -> None:
-        self._substring = "substring" if substring else "text"
+        self._substring = substring
 
     def any_token(self, tokens: list[str]) -> Any:
         return _field(TOKENS, match=grpc.Match(text_any=" ".join(tokens)))
@@ -32,7 +33,7 @@ class GrpcDialect:
         return _field(key, range=grpc.Range(**{_BOUNDS[order]: float(bound)}))
 
     def substring(self, key: str, text: str) -> Any:
-        return _field(key, match=grpc.Match(**{self._substring: text}))
+        return _field(key, match=grpc.Match(substring=text) if self._substring else grpc.Match(text=text))
 
     def group(self, *, must: Sequence[Any] = (), should: Sequence[Any] = (), must_not: Sequence[Any] = ()) -> Any:
         return grpc.Filter(must=_conditions(must), should=_conditions(should), must_not=_conditions(must_not))
@@ -68,7 +69,7 @@ class GrpcStore(ServerStore):
             point = request.points.add()
             _set_id(point.id, engine_id(point_id))
             point.vectors.vectors.vectors[settings.metric.value].dense.MergeFromString(vector)
-            stored = engine_payload(point_id, document, payload, " ".join)
+            stored = engine_payload(point_id, document, payload)
             for key, value in (stored | more).items():
                 _set_value(point.payload[key], value)
         await self.write(lambda: self._client.grpc_points.Upsert(request))
@@ -95,13 +96,14 @@ class GrpcStore(ServerStore):
     async def search(
         self,
         settings: CollectionSettings,
-        vector: list[float],
+        vector: FloatMatrix,
         limit: int,
         condition: Any,
         fields: list[str],
         with_vectors: bool,
     ) -> Sequence[_Hit]:
-        nearest = grpc.VectorInput(dense=grpc.DenseVector(data=vector))
+        [packed] = _packed(vector[np.newaxis])
+        nearest = grpc.VectorInput(dense=grpc.DenseVector.FromString(packed))
         request = grpc.QueryPoints(
             collection_name=encode_name(settings.name),
             query=grpc.Query(nearest=nearest),
@@ -114,9 +116,7 @@ class GrpcStore(ServerStore):
         response = await self.read(lambda: self._client.grpc_points.Query(request))
         return [_hit(point, point.score) for point in response.result]
 
-    async def retrieve(
-        self, name: str, ids: list[int | str], fields: list[str], with_vectors: bool
-    ) -> Sequence[_Hit]:
+    async def retrieve(self, name: str, ids: list[int | str], fields: list[str], with_vectors: bool) -> Sequence[_Hit]:
         request = grpc.GetPoints(
             collection_name=encode_name(name),
             ids=_point_ids(ids),

@@ -11,6 +11,7 @@ from qdrant_client import models
 
 from codeweaver_backends.filters import Order
 from codeweaver_backends.names import encode_name
+from codeweaver_backends.types import FloatMatrix
 from codeweaver_backends.validate import Batch, CollectionSettings
 from codeweaver_qdrant.convert import TOKENS, engine_id, engine_payload, stored_vectors
 from codeweaver_qdrant.server import ServerStore
@@ -63,7 +64,7 @@ class RestStore(ServerStore):
             {
                 "id": engine_id(point_id),
                 "vector": {settings.metric.value: vector},
-                "payload": engine_payload(point_id, document, payload, " ".join) | more,
+                "payload": engine_payload(point_id, document, payload) | more,
             }
             for point_id, document, payload, vector, more in rows
         ]
@@ -88,7 +89,7 @@ class RestStore(ServerStore):
     async def search(
         self,
         settings: CollectionSettings,
-        vector: list[float],
+        vector: FloatMatrix,
         limit: int,
         condition: models.Filter | None,
         fields: list[str],
@@ -97,7 +98,7 @@ class RestStore(ServerStore):
         response = await self.read(
             lambda: self._client.query_points(
                 encode_name(settings.name),
-                vector,
+                vector.tolist(),
                 using=settings.metric.value,
                 query_filter=condition,
                 limit=limit,
@@ -136,13 +137,17 @@ class RestStore(ServerStore):
 
 
 class _EncodedPoints:
-    """Points that are JSON already. The client asks what it sends to write itself; its own models take ten times longer."""
+    """Points that are JSON already. The client asks what it sends to write itself; its models take ten times longer."""
 
     def __init__(self, text: str) -> None:
         self._text = text
 
     def model_dump_json(self, **_: Any) -> str:
         return self._text
+
+
+def _listed(stored: dict[str, Any]) -> dict[str, Any]:
+    return stored | {TOKENS: stored[TOKENS].split()}
 
 
 class LocalStore(RestStore):
@@ -159,7 +164,7 @@ class LocalStore(RestStore):
             models.PointStruct(
                 id=engine_id(point_id),
                 vector={settings.metric.value: vector},
-                payload=engine_payload(point_id, document, payload, list) | more,
+                payload=_listed(engine_payload(point_id, document, payload)) | more,
             )
             for point_id, document, payload, vector, more in rows
         ]

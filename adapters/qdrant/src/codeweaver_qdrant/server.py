@@ -7,7 +7,8 @@ import math
 import re
 import warnings
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Final, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -22,11 +23,16 @@ from codeweaver_backends.errors import (
 from codeweaver_backends.names import decode_name, encode_name
 from codeweaver_backends.types import DistanceMetric
 from codeweaver_backends.validate import CollectionSettings
-from codeweaver_qdrant.backend import BaseQdrantBackend, Store
+from codeweaver_qdrant.backend import BaseQdrantBackend
 from codeweaver_qdrant.config import QdrantConfig
 from codeweaver_qdrant.convert import TOKENS, field_of
 from codeweaver_qdrant.errors import translate_error
 from codeweaver_qdrant.plugin import CAPABILITIES, EXACT_SIZE
+
+if TYPE_CHECKING:
+    from codeweaver_qdrant.grpc import GrpcStore
+    from codeweaver_qdrant.rest import RestStore
+    from codeweaver_qdrant.store import Store
 
 __all__ = ["QdrantBackend", "ServerStore"]
 
@@ -67,26 +73,26 @@ class QdrantBackend(BaseQdrantBackend):
             self._capabilities = CAPABILITIES.model_copy(update={"supports_contains": False})
         return store
 
-    async def _reach(self) -> ServerStore:
+    async def _reach(self) -> GrpcStore | RestStore:
         config = self.config
         if config.client is not None:
             given = config.client.init_options
-            return await self._store(config.client, grpc=bool(given.get("prefer_grpc")), owned=False)
+            return await self._opened(config.client, grpc=bool(given.get("prefer_grpc")), owned=False)
         if config.location is not None:
-            return await self._store(AsyncQdrantClient(location=config.location), grpc=False)
+            return await self._opened(AsyncQdrantClient(location=config.location), grpc=False)
         port = urlsplit(config.url).port if config.url else config.port
         guess = config.grpc_port is None and port in (None, _REST_PORT)
         if config.transport == "grpc":
-            return await self._store(_client(config, grpc=True), grpc=True)
+            return await self._opened(_client(config, grpc=True), grpc=True)
         if config.transport == "auto" and (guess or config.grpc_port is not None):
             try:
                 async with asyncio.timeout(min(_PROBE, config.timeout / 2)):
-                    return await self._store(_client(config, grpc=True), grpc=True)
+                    return await self._opened(_client(config, grpc=True), grpc=True)
             except (BackendConnectionError, TimeoutError):
                 pass  # nobody speaks gRPC there: REST is the other road
-        return await self._store(_client(config, grpc=False), grpc=False)
+        return await self._opened(_client(config, grpc=False), grpc=False)
 
-    async def _store(self, client: AsyncQdrantClient, *, grpc: bool, owned: bool = True) -> ServerStore:
+    async def _opened(self, client: AsyncQdrantClient, *, grpc: bool, owned: bool = True) -> GrpcStore | RestStore:
         from codeweaver_qdrant.grpc import GrpcStore
         from codeweaver_qdrant.rest import LocalStore, RestStore
 
@@ -115,7 +121,7 @@ def _client(config: QdrantConfig, *, grpc: bool) -> AsyncQdrantClient:
             grpc_port=config.grpc_port or _GRPC_PORT,
             prefer_grpc=grpc,
             api_key=config.api_key.get_secret_value() if config.api_key else None,
-            # The backend's own timeout ends every call, to the millisecond; the client's, in whole seconds, comes after.
+            # The backend's own timeout ends every call, to the millisecond; the client knows whole seconds only.
             timeout=math.ceil(config.timeout) + 1,
             check_compatibility=False,
             limits=httpx.Limits(
@@ -192,7 +198,9 @@ class ServerStore:
         await self.write(
             lambda: self._client.create_collection(
                 encode_name(settings.name),
-                vectors_config={metric.value: models.VectorParams(size=settings.dimension, distance=_DISTANCES[metric])},
+                vectors_config={
+                    metric.value: models.VectorParams(size=settings.dimension, distance=_DISTANCES[metric])
+                },
                 optimizers_config=models.OptimizersConfigDiff(indexing_threshold=threshold),
                 metadata={_METADATA: {"layout": 1, "payload_indexes": dict(settings.payload_indexes)}},
             )
@@ -213,7 +221,7 @@ class ServerStore:
                 indexes[field.instant] = models.PayloadSchemaType.FLOAT
         code = encode_name(settings.name)
         for key, schema in indexes.items():
-            await self.write(lambda key=key, schema=schema: self._client.create_payload_index(code, key, schema))
+            await self.write(partial(self._client.create_payload_index, code, key, schema))
 
     async def drop(self, name: str) -> None:
         if not await self.write(lambda: self._client.delete_collection(encode_name(name))):
