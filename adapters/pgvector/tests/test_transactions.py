@@ -554,6 +554,7 @@ async def _proxy(target: int) -> AsyncIterator[tuple[int, dict[str, str]]]:
         while (data := await reader.read(65_536)) and await judge(data):
             writer.write(data)
             await writer.drain()
+        writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", target)

@@ -12,7 +12,7 @@ __all__ = ["Connection", "Pool"]
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-_CLOSING: Final = 5.0
+_CLOSING: Final = 2.0
 """Seconds that a connection is given to say goodbye."""
 
 
@@ -52,17 +52,16 @@ class Pool:
             connection.terminate()
         self._free.release()
 
-    async def forget_idle(self) -> None:
-        """Close what is idle: the next will be opened anew."""
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            try:
-                await connection.close(timeout=_CLOSING)
-            except Exception:  # noqa: BLE001 - closed it is, one way or the other
-                connection.terminate()
-
     async def aclose(self) -> None:
         """Close every connection; those in use are cut."""
-        for connection in list(self._used):
+        for connection in self._used:
             connection.terminate()
-        await self.forget_idle()
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*map(_close, idle))
+
+
+async def _close(connection: Connection) -> None:
+    try:
+        await connection.close(timeout=_CLOSING)
+    except Exception:  # noqa: BLE001 - closed it is, one way or the other
+        connection.terminate()

@@ -10,8 +10,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from uuid import uuid4
 
 from codeweaver_backends.testing import NotProvisioned, Target
 
-__all__ = ["targets"]
+__all__ = ["Cluster", "find_binaries", "free_port", "targets"]
 
 _DSN: Final = "CODEWEAVER_TEST_PGVECTOR_DSN"
 _BINARY: Final = "CODEWEAVER_TEST_PGVECTOR_BINARY"
@@ -38,7 +39,8 @@ def _provide() -> Iterator[dict[str, Any]]:
         finally:
             _drop_schema(dsn, schema)
     else:
-        with _started(_binaries()) as port:
+        port = free_port()
+        with Cluster.created(find_binaries()) as cluster, cluster.running(port):
             yield {**_SETTINGS, **_settings_at(port), "db_schema": schema}
 
 
@@ -78,10 +80,18 @@ def _drop_schema(dsn: str, schema: str) -> None:
     asyncio.run(drop())
 
 
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 # --- a server of our own ---------------------------------------------------------------------------------------------
 
 
-def _binaries() -> Path:
+def find_binaries() -> Path:
     """The folder of ``initdb`` and ``postgres``."""
     named = os.environ.get(_BINARY)
     if named:
@@ -100,62 +110,73 @@ def _binaries() -> Path:
     )
 
 
-@contextmanager
-def _started(binaries: Path) -> Iterator[int]:
-    """A server on 127.0.0.1 whose data lies in a temporary folder; yields its port."""
-    # PostgreSQL refuses to run as root.
-    nobody = pwd.getpwnam("nobody")
-    as_nobody = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-    user: dict[str, Any] = as_nobody if os.geteuid() == 0 else {}
-    home = Path(tempfile.mkdtemp(prefix="codeweaver-pgvector-"))
-    try:
-        data = home / "data"
-        data.mkdir()
-        if user:
-            home.chmod(0o755)
-            os.chown(data, nobody.pw_uid, nobody.pw_gid)
-        initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-        done = subprocess.run([*initdb, "--locale=C", "-N"], capture_output=True, text=True, check=False, **user)  # noqa: S603
-        if done.returncode:
-            raise NotProvisioned(f"{binaries / 'initdb'} failed: {done.stderr.strip()[-500:]}")
-        with _running(binaries, data, home / "log", user) as port:
-            yield port
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A server's data in a temporary folder, and the binaries to run it."""
 
+    binaries: Path
+    home: Path
+    as_user: Mapping[str, Any]
 
-@contextmanager
-def _running(binaries: Path, data: Path, log: Path, user: dict[str, Any]) -> Iterator[int]:
-    port = _free_port()
-    command = [str(binaries / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", "", "-F"]
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=output, cwd=data, **user)  # noqa: S603
-    try:
-        _wait_until_ready(binaries, server, log, port)
-        yield port
-    finally:
-        server.send_signal(signal.SIGINT)  # fast shutdown: open sessions are ended
+    @classmethod
+    @contextmanager
+    def created(cls, binaries: Path) -> Iterator[Cluster]:
+        """Enter to have the data; it is removed at the end."""
+        # PostgreSQL refuses to run as root.
+        nobody = pwd.getpwnam("nobody")
+        as_nobody = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        home = Path(tempfile.mkdtemp(prefix="codeweaver-pgvector-"))
         try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.send_signal(signal.SIGQUIT)
-            server.wait(10)
+            cluster = cls(binaries, home, as_nobody if os.geteuid() == 0 else {})
+            cluster.data.mkdir()
+            if cluster.as_user:
+                home.chmod(0o755)
+                os.chown(cluster.data, nobody.pw_uid, nobody.pw_gid)
+            cluster._initialise()
+            yield cluster
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
 
+    @property
+    def data(self) -> Path:
+        """Where PostgreSQL keeps its files."""
+        return self.home / "data"
 
-def _wait_until_ready(binaries: Path, server: subprocess.Popen[bytes], log: Path, port: int) -> None:
-    # The port accepts before the server does: its own log says when it is ready.
-    deadline = time.monotonic() + _SECONDS
-    while b"ready to accept connections" not in log.read_bytes():
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise NotProvisioned(f"{binaries / 'postgres'} did not start at port {port}: {log.read_text()[-500:]}")
-        time.sleep(0.02)
+    def _initialise(self) -> None:
+        command = [str(self.binaries / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+        done = subprocess.run(  # noqa: S603
+            [*command, "--locale=C", "-N"], capture_output=True, text=True, check=False, **self.as_user
+        )
+        if done.returncode:
+            raise NotProvisioned(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
 
+    @contextmanager
+    def running(self, port: int) -> Iterator[subprocess.Popen[bytes]]:
+        """Enter to have the server at this port of 127.0.0.1."""
+        command = [str(self.binaries / "postgres"), "-D", str(self.data), "-h", "127.0.0.1", "-p", str(port), "-k", ""]
+        log = self.home / "log"
+        with log.open("wb") as output:
+            server = subprocess.Popen(  # noqa: S603
+                [*command, "-F"], stdout=output, stderr=output, cwd=self.data, **self.as_user
+            )
+        try:
+            self._wait_until_ready(server, log)
+            yield server
+        finally:
+            server.send_signal(signal.SIGINT)  # fast shutdown: open sessions are ended
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                server.send_signal(signal.SIGQUIT)
+                server.wait(10)
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    def _wait_until_ready(self, server: subprocess.Popen[bytes], log: Path) -> None:
+        # The port accepts before the server does: its own log says when it is ready.
+        deadline = time.monotonic() + _SECONDS
+        while b"ready to accept connections" not in log.read_bytes():
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise NotProvisioned(f"{self.binaries / 'postgres'} did not start: {log.read_text()[-500:]}")
+            time.sleep(0.02)
 
 
 def targets() -> list[Target]:
