@@ -65,6 +65,8 @@ class WeaviateBackend(BaseBackend):
         self._settings = config
         self._connected: Connection | None = None
         self._known: dict[str, Collection] = {}
+        self._surplus: dict[str, writing.Surplus] = {}
+        """What the last repair left, by generation."""
 
     @property
     def capabilities(self) -> BackendCapabilities:
@@ -296,7 +298,8 @@ class WeaviateBackend(BaseBackend):
     async def _look_over(self, name: str) -> Collection:
         """Look a collection up, and repair what a crash may have left of it."""
         collection = await self._load(name)
-        await writing.repair(self._connection, collection)
+        left = self._surplus.get(collection.generation, writing.WHOLE)
+        self._surplus[collection.generation] = await writing.repair(self._connection, collection, left)
         self._known[name] = collection
         return collection
 

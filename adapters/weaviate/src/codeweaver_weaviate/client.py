@@ -43,8 +43,6 @@ __all__ = [
     "Filters",
     "MetadataRequest",
     "NearVector",
-    "ObjectProperties",
-    "ObjectPropertiesValue",
     "PropertiesRequest",
     "SearchReply",
     "SearchRequest",
@@ -65,8 +63,6 @@ Filters = base_pb2.Filters
 FilterTarget = base_pb2.FilterTarget
 MetadataRequest = search_get_pb2.MetadataRequest
 NearVector = base_search_pb2.NearVector
-ObjectProperties = base_pb2.ObjectProperties
-ObjectPropertiesValue = base_pb2.ObjectPropertiesValue
 PropertiesRequest = search_get_pb2.PropertiesRequest
 SearchReply = search_get_pb2.SearchReply
 SearchRequest = search_get_pb2.SearchRequest

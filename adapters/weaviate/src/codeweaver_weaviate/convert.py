@@ -1,16 +1,16 @@
 """Collections, points and results in Weaviate's terms.
 
 A collection is a class. Its name is coded (classes are told apart without regard to case), its settings are the class's
-description. A point is an object of four properties: its id and its payload as JSON, the facts that filters look at,
-and a guard. Every object carries two vectors:
+description. A point is an object of three properties: its id and its payload as JSON, and the facts that filters look
+at. Every object carries two vectors:
 
 * the point's own. The vector's name is drawn by lot for each class, so that a call with the settings of a class that
   was deleted and made again fails instead of being answered wrongly;
 * a stamp, different in every write. The server indexes nothing again of an object whose vectors are unchanged, also
   where a crash kept it out of the index: the stamp makes a second write heal the first.
 
-The guard is an empty nested object. A class cannot be created with such a property, so that writing into a class that
-is gone fails where the server would otherwise create one.
+Every object also names the property of the id a second time, in capitals and with null. The server takes both for one
+and drops the null; but it cannot create a class with both, as it otherwise would for objects of a class that is gone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import os
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from math import sqrt
 from typing import Any, Final
@@ -37,8 +36,6 @@ from codeweaver_weaviate.client import (
     BatchObjectsRequest,
     MetadataRequest,
     NearVector,
-    ObjectProperties,
-    ObjectPropertiesValue,
     PropertiesRequest,
     Targets,
     TextArrayProperties,
@@ -66,7 +63,8 @@ __all__ = [
 
 ID: Final = "ref"
 DOCUMENT: Final = "doc"
-GUARD: Final = "guard"
+GUARD: Final = "Ref"
+"""``ID`` as the server does not distinguish it."""
 
 _PREFIX: Final = "Cw_"
 _FORMAT: Final = 1
@@ -127,7 +125,6 @@ def class_definition(collection: Collection) -> dict[str, Any]:
         "metric": settings.metric.value,
         "payload_indexes": dict(settings.payload_indexes),
     }
-    inner = {"name": "x", "dataType": ["text"], "indexFilterable": False, "indexSearchable": False}
     return {
         "class": collection.class_name,
         "description": orjson.dumps(description).decode(),
@@ -140,7 +137,6 @@ def class_definition(collection: Collection) -> dict[str, Any]:
             _property(ID, "text"),
             _property(DOCUMENT, "text"),
             _property(FACTS, "text[]", tokenization="field", indexFilterable=True),
-            _property(GUARD, "object", nestedProperties=[inner]),
         ],
     }
 
@@ -207,13 +203,14 @@ def chunks(batch: Batch) -> Iterator[Batch]:
 
 def write_request(collection: Collection, batch: Batch) -> BatchObjectsRequest:
     """What writes a batch, with a stamp of its own."""
-    stamp = Vectors(name=collection.stamp, vector_bytes=_new_stamp(), type=_SINGLE)
+    stamp = Vectors(name=collection.stamp, vector_bytes=new_stamp().tobytes(), type=_SINGLE)
     objects = []
     for point_id, row, payload, document in zip(batch.ids, batch.vectors, batch.payloads, batch.documents, strict=True):
         uuid = point_uuid(point_id)
         tokens = TextArrayProperties(prop_name=FACTS, values=payload_tokens(payload, uuid))
-        properties = BatchObject.Properties(text_array_properties=(tokens,), object_properties=(_guard(),))
+        properties = BatchObject.Properties(text_array_properties=(tokens,))
         fields = properties.non_ref_properties.fields
+        fields[GUARD].null_value = 0
         fields[ID].string_value = orjson.dumps(point_id).decode()
         fields[DOCUMENT].string_value = document.decode()
         vector = Vectors(name=collection.vector, vector_bytes=row.tobytes(), type=_SINGLE)
@@ -223,13 +220,9 @@ def write_request(collection: Collection, batch: Batch) -> BatchObjectsRequest:
     return BatchObjectsRequest(objects=objects)
 
 
-def _new_stamp() -> bytes:
-    return np.random.default_rng().random(2, dtype=np.float32).tobytes()
-
-
-@lru_cache(maxsize=1)
-def _guard() -> ObjectProperties:
-    return ObjectProperties(prop_name=GUARD, value=ObjectPropertiesValue())
+def new_stamp() -> FloatMatrix:
+    """A stamp that an object does not bear yet."""
+    return np.random.default_rng().random(2, dtype=np.float32)
 
 
 # --- questions -------------------------------------------------------------------------------------------------------

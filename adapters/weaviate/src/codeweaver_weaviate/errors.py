@@ -24,7 +24,8 @@ MISSING: Final = (
     "could not find class",
     "does not have named vector",
     "does not have configuration for vector",
-    "At least one nested property is required",
+    "auto-schema: create collection",
+    "not present in schema",
     "class not found",
     "cannot find index for class",
 )

@@ -72,12 +72,13 @@ def request(
 async def search(connection: Connection, collection: Collection, query: Query) -> list[SearchResult]:
     """The best points that match."""
     filters = narrowed(query.node)
-    hits = await _nearest(connection, collection, query, filters, query.limit)
+    asked = query.limit
+    hits = await _nearest(connection, collection, query, filters, asked)
     if len(hits) < query.limit:
-        matching = await count_known(connection, collection, filters)
-        if matching > len(hits):
-            limit = min(query.limit + matching - len(hits), MOST)
-            hits = (await _nearest(connection, collection, query, filters, limit))[: query.limit]
+        most = min(await count_known(connection, collection, filters), MOST)
+        while len(hits) < query.limit and asked < most:
+            asked = min(2 * asked, most)
+            hits = (await _nearest(connection, collection, query, filters, asked))[: query.limit]
     if query.threshold is not None:
         hits = [hit for hit in hits if hit.score >= query.threshold]
     return hits

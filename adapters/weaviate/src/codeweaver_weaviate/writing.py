@@ -13,30 +13,36 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import httpx
-import numpy as np
-import orjson
 
 from codeweaver_backends.errors import BackendConnectionError, BackendError, CollectionNotFoundError
-from codeweaver_backends.filters import Node
+from codeweaver_backends.filters import Always, Node
 from codeweaver_backends.types import PointId
-from codeweaver_backends.validate import Batch, decode_payload
+from codeweaver_backends.validate import Batch
 from codeweaver_weaviate import convert, reading
 from codeweaver_weaviate.client import BatchDeleteReply, BatchDeleteRequest, BatchObjectsReply, Connection
 from codeweaver_weaviate.convert import Collection
 from codeweaver_weaviate.errors import is_missing
 from codeweaver_weaviate.filters import everything, ids_filter, look_up, narrowed
 
-__all__ = ["delete_ids", "delete_matching", "repair", "write"]
+__all__ = ["WHOLE", "Surplus", "delete_ids", "delete_matching", "repair", "write"]
 
 _HEAD_START: Final = 0.001
 """Seconds in which a message leaves, before the next one is prepared and holds the event loop."""
-_DELETED: Final = 1_000
+_PIECE: Final = 1_000
+_AT_ONCE: Final = 8
 _REPAIRED_SIZE: Final = 100_000
 """Looking a collection over scans its vectors: done up to this many points."""
 _PATIENCE: Final = 0.5
 """Seconds that somebody else's write is given before it is taken for one that never ended."""
 _NOBODY: Final = ""
 """A token that no point has."""
+
+Surplus = tuple[int, int]
+"""How many objects more than are stored the index of facts knows, and a search would count.
+
+A crash may leave entries in the indexes for objects that were lost. Nothing removes them, and nothing returns them.
+"""
+WHOLE: Final[Surplus] = (0, 0)
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -90,8 +96,8 @@ async def _flush(connection: Connection, collection: Collection) -> None:
 async def delete_ids(connection: Connection, collection: Collection, ids: Sequence[PointId]) -> None:
     """Delete the points of these ids."""
     uuids = [convert.point_uuid(point_id) for point_id in ids]
-    for start in range(0, len(uuids), _DELETED):
-        filters = ids_filter(uuids[start : start + _DELETED])
+    for start in range(0, len(uuids), _PIECE):
+        filters = ids_filter(uuids[start : start + _PIECE])
         request = BatchDeleteRequest(collection=collection.class_name, filters=filters)
         _check(await connection.delete(request))
 
@@ -117,68 +123,72 @@ def _check(reply: BatchDeleteReply) -> None:
 # --- repairing -------------------------------------------------------------------------------------------------------
 
 
-async def repair(connection: Connection, collection: Collection) -> None:
-    """Write again what is stored and in no index."""
-    for _ in range(2):
-        if await _is_whole(connection, collection):
-            return
-        await asyncio.sleep(_PATIENCE)
-    suspects = await _unindexed(connection, collection, await _stored(connection, collection))
+async def repair(connection: Connection, collection: Collection, known: Surplus = WHOLE) -> Surplus:
+    """Have indexed what is stored and is not, or not wholly. Returns the surplus that is left for good.
+
+    Whether anything is amiss is told by three counts; where their differences are those that an earlier repair left,
+    nothing is.
+    """
+    surplus = await _surplus(connection, collection)
+    if surplus in (WHOLE, known):
+        return surplus
+    stored = await _stored(connection, collection)
+    suspects = await _unindexed(connection, collection, list(stored))
     if suspects:
         await asyncio.sleep(_PATIENCE)
         suspects = await _unindexed(connection, collection, suspects)
-    for start in range(0, len(suspects), _DELETED):
-        batch = await _stored_points(connection, collection, suspects[start : start + _DELETED])
-        for piece in convert.chunks(batch):
-            _judge(await connection.write(convert.write_request(collection, piece)), piece.ids)
-    if suspects:
-        await _flush(connection, collection)
+    # The objects of one batch bear one time. The last one that got anywhere may lack some facts and still be found.
+    batches = {stored[uuid] for uuid in suspects}
+    broken = [uuid for uuid, written in stored.items() if written in batches]
+    for start in range(0, len(broken), _AT_ONCE):
+        await asyncio.gather(*(_stamp(connection, collection, uuid) for uuid in broken[start : start + _AT_ONCE]))
+    return await _surplus(connection, collection) if broken else surplus
 
 
-async def _is_whole(connection: Connection, collection: Collection) -> bool:
+async def _stamp(connection: Connection, collection: Collection, uuid: str) -> None:
+    """Give an object another stamp, and so have it indexed anew; what it holds is not touched."""
+    stamp = {collection.stamp: convert.new_stamp().tolist()}
+    body = {"class": collection.class_name, "id": uuid, "vectors": stamp}
+    try:
+        await connection.request("PATCH", f"/v1/objects/{collection.class_name}/{uuid}", body)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.NOT_FOUND:  # deleted in the meantime
+            raise
+
+
+async def _surplus(connection: Connection, collection: Collection) -> Surplus:
     stored = await reading.count_stored(connection, collection)
     if not 0 < stored <= _REPAIRED_SIZE:
-        return True
+        return WHOLE
     known, indexed = await asyncio.gather(
         reading.count_known(connection, collection, everything()),
         reading.count_indexed(connection, collection, everything(), stored),
     )
-    return stored == known == indexed
+    return known - stored, indexed - stored
 
 
-async def _stored(connection: Connection, collection: Collection) -> list[str]:
-    uuids: list[str] = []
-    while page := await reading.stored_after(connection, collection, uuids[-1] if uuids else "", reading.MOST - 1):
-        uuids += page
-    return uuids
+async def _stored(connection: Connection, collection: Collection) -> dict[str, int]:
+    """When each object was written, by its UUID."""
+    stored: dict[str, int] = {}
+    after = ""
+    while True:
+        request = reading.request(collection, _PIECE)
+        request.after = after
+        request.metadata.last_update_time_unix = True
+        found = (await connection.search(request)).results
+        stored.update((one.metadata.id, one.metadata.last_update_time_unix) for one in found)
+        if len(found) < _PIECE:
+            return stored
+        after = found[-1].metadata.id
 
 
-async def _unindexed(connection: Connection, collection: Collection, uuids: list[str]) -> list[str]:
+async def _unindexed(connection: Connection, collection: Collection, uuids: Sequence[str]) -> list[str]:
     near = convert.near(collection, convert.probe(collection))
     missing: list[str] = []
-    for start in range(0, len(uuids), _DELETED):
-        piece = uuids[start : start + _DELETED]
-        request = reading.request(collection, len(piece), ids_filter(piece))
+    for start in range(0, len(uuids), _PIECE):
+        piece = uuids[start : start + _PIECE]
+        request = reading.request(collection, len(piece), narrowed(Always(), ids_filter(piece)))
         request.near_vector.CopyFrom(near)
         found = {one.metadata.id for one in (await connection.search(request)).results}
         missing += (uuid for uuid in piece if uuid not in found)
     return missing
-
-
-async def _stored_points(connection: Connection, collection: Collection, uuids: Sequence[str]) -> Batch:
-    ids: list[PointId] = []
-    vectors: list[list[float]] = []
-    documents: list[bytes] = []
-    for uuid in uuids:
-        try:
-            reply = await connection.request("GET", f"/v1/objects/{collection.class_name}/{uuid}?include=vector")
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code == httpx.codes.NOT_FOUND:
-                continue
-            raise
-        stored = orjson.loads(reply.content)
-        ids.append(orjson.loads(stored["properties"][convert.ID]))
-        vectors.append(stored["vectors"][collection.vector])
-        documents.append(stored["properties"][convert.DOCUMENT].encode())
-    matrix = np.array(vectors, dtype=np.float32).reshape(len(ids), collection.settings.dimension)
-    return Batch(ids, matrix, [decode_payload(document) for document in documents], documents)

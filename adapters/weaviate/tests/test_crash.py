@@ -1,0 +1,153 @@
+"""A server that is killed under load, again and again, loses no acknowledged point and counts what a search finds.
+
+``CODEWEAVER_TEST_WEAVIATE_KILLS`` says how often (a kill takes some ten seconds). Needs a binary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from codeweaver_backends.errors import BackendConnectionError
+from codeweaver_backends.metrics import scores
+from codeweaver_backends.types import DistanceMetric, FilterCondition, SearchFilter, VectorPoint
+from codeweaver_weaviate import WeaviateBackend, WeaviateConfig
+from codeweaver_weaviate.testing import BINARY, Server, find_binary
+
+KILLS = int(os.environ.get("CODEWEAVER_TEST_WEAVIATE_KILLS", "2"))
+NAME, DIMENSION, WRITERS, OWN, BATCH = "crash", 32, 3, 1_200, 200
+ODD = SearchFilter(must=[FilterCondition("version", "ge", 1), FilterCondition("odd", "eq", True)])
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    binary = find_binary()
+    if binary is None:
+        pytest.skip(f"not verified: {BINARY} is not set, and no weaviate is on the PATH")
+    with tempfile.TemporaryDirectory(prefix="codeweaver-weaviate-", ignore_cleanup_errors=True) as folder:
+        one = Server(binary, Path(folder))
+        try:
+            one.start()
+            yield one
+        finally:
+            one.kill()
+
+
+class Ledger:
+    """What writers were told."""
+
+    def __init__(self) -> None:
+        self.acknowledged: dict[int, int] = {}
+        """Version by id, as the last acknowledged write left it; deleted ones are not here."""
+        self.open: dict[int, set[int]] = {}
+        """Versions by id of writes that failed since: any may be there. A failed delete has version 0."""
+
+    async def run(self, backend: WeaviateBackend, writer: int, chance: random.Random) -> None:
+        """Write and delete this writer's own points, until the server dies."""
+        own = range(writer * OWN, (writer + 1) * OWN)
+        while True:
+            ids = chance.sample(own, BATCH)
+            version = max(self.acknowledged.get(one, 0) for one in ids) + 1
+            try:
+                if chance.random() < 0.15:
+                    version = 0
+                    await backend.delete_vectors(NAME, list(ids))
+                else:
+                    await backend.upsert_vectors(NAME, [_point(one, version) for one in ids])
+            except BackendConnectionError as error:
+                named = version == 0 or set(error.ids) == set(ids) or not error.state_unknown
+                for one in ids if error.state_unknown or not version else ():
+                    self.open.setdefault(one, set()).add(version)
+                break
+            for one in ids:
+                self.open.pop(one, None)
+                self.acknowledged.pop(one, None)
+                if version:
+                    self.acknowledged[one] = version
+        assert named, "the error of a write names its points"
+
+
+def _vector(point_id: int, version: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.random.default_rng((point_id, version)).standard_normal(DIMENSION).astype(np.float32)
+
+
+def _point(point_id: int, version: int) -> VectorPoint:
+    return VectorPoint(point_id, _vector(point_id, version), {"version": version, "odd": bool(point_id % 2)})
+
+
+async def _round(server: Server, backend: WeaviateBackend, ledger: Ledger, chance: random.Random) -> None:
+    writers = [asyncio.create_task(ledger.run(backend, one, chance)) for one in range(WRITERS)]
+    await asyncio.sleep(chance.uniform(0.3, 2.5))
+    server.kill()
+    await asyncio.gather(*writers)
+    await asyncio.to_thread(server.start)
+
+
+async def _check(backend: WeaviateBackend, ledger: Ledger, chance: random.Random) -> None:
+    """Everything acknowledged is found, as written; every way to count and to read agrees."""
+    query = _vector(0, chance.randrange(10**6))
+    count = (await backend.get_collection_info(NAME)).vector_count
+    found = {hit.id: hit for hit in await backend.search_vectors(NAME, query.tolist(), 10_000, with_vectors=True)}
+    for point_id, version in ledger.acknowledged.items():
+        tried = ledger.open.get(point_id, set())
+        if point_id not in found and 0 in tried:
+            continue  # a delete that failed came to pass
+        assert point_id in found, f"{point_id} was acknowledged and is not found; tried since: {tried}"
+        seen = (found[point_id].payload or {})["version"]
+        assert seen == version or seen in tried
+    unexpected = found.keys() - ledger.acknowledged.keys() - ledger.open.keys()
+    assert not unexpected, f"deleted or never written: {sorted(map(str, unexpected))[:5]}"
+    assert count == len(found)
+    assert await _scrolled(backend, None) == found.keys()
+    odd = {one for one in found if isinstance(one, int) and one % 2}
+    assert await _scrolled(backend, ODD) == odd
+    assert await backend.count_vectors(NAME, ODD) == len(odd)
+    assert {one.id for one in await backend.get_vectors(NAME, list(found))} == found.keys()
+    ids = list(found)
+    matrix = np.array([found[one].vector for one in ids], dtype=np.float32)
+    for _ in range(5):
+        query = _vector(1, chance.randrange(10**6))
+        order = np.argsort(-scores(DistanceMetric.COSINE, query, matrix), kind="stable")[:25]
+        hits = await backend.search_vectors(NAME, query.tolist(), 25)
+        assert [hit.id for hit in hits] == [ids[row] for row in order]
+
+
+async def _scrolled(backend: WeaviateBackend, search_filter: SearchFilter | None) -> set[Any]:
+    ids: list[Any] = []
+    cursor = None
+    while True:
+        page = await backend.scroll_vectors(NAME, cursor=cursor, limit=999, search_filter=search_filter)
+        ids += (point.id for point in page.points)
+        cursor = page.cursor
+        if cursor is None:
+            assert len(set(ids)) == len(ids)
+            return set(ids)
+
+
+async def _survive(server: Server, kills: int) -> None:
+    chance = random.Random(20_250_101)
+    ledger = Ledger()
+    async with WeaviateBackend(WeaviateConfig(**server.settings)) as backend:
+        await backend.create_collection(NAME, DIMENSION)
+        for kill in range(kills):
+            await _round(server, backend, ledger, chance)
+            if kill % 2:
+                await _check(backend, ledger, chance)
+            else:
+                async with WeaviateBackend(WeaviateConfig(**server.settings)) as fresh:
+                    await _check(fresh, ledger, chance)
+        assert len(ledger.acknowledged) > OWN
+
+
+@pytest.mark.skipif(KILLS < 1, reason="CODEWEAVER_TEST_WEAVIATE_KILLS=0")
+def test_no_acknowledged_point_is_lost(server: Server) -> None:
+    """Check that a write is flushed before it is acknowledged, and that what was half written is written again."""
+    asyncio.run(_survive(server, KILLS))
