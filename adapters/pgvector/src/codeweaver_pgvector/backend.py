@@ -62,9 +62,9 @@ from codeweaver_pgvector.tables import Collection
 
 __all__ = ["PgvectorBackend"]
 
-_CHUNK_ROWS: Final = 2_000
-_CHUNK_BYTES: Final = 16 * 2**20
-"""What is sent at once, the vectors counted."""
+_CHUNK_ROWS: Final = 10_000
+_CHUNK_BYTES: Final = 32 * 2**20
+"""What is written within one timeout, the vectors counted."""
 _MERGED: Final = 64
 """Up to so many points are merged one by one."""
 _DELETED: Final = 10_000

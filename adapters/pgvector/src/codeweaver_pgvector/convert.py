@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import repeat
 from typing import Any, Final
 
@@ -55,6 +55,8 @@ _WHOLE: Final = 1e16
 """From here on floats are whole numbers and written with an exponent."""
 _COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_TAIL: Final = b"\xff\xff"
+_PIECE: Final = 256
+"""Points that are made ready at once, while the server takes in those before."""
 _SAFE_PEAK: Final = 2.0**40
 """Up to this size and down to its inverse, squares of a vector's elements neither overflow nor vanish in float32."""
 
@@ -159,13 +161,13 @@ def engine_vectors(vectors: FloatMatrix, metric: DistanceMetric) -> tuple[FloatM
 def engine_query(vector: FloatMatrix, metric: DistanceMetric) -> tuple[bytes, float]:
     """The query to compute with, and what a dot product with it is to be multiplied by."""
     exponent = 0
-    if metric is DistanceMetric.DOT_PRODUCT:
+    if metric in (DistanceMetric.COSINE, DistanceMetric.DOT_PRODUCT):
         peak = float(np.abs(vector).max())
-        exponent = int(np.frexp(peak)[1]) if peak > _SAFE_PEAK else 0
-        vectors = np.ldexp(vector, -exponent)[None]
-    else:
-        vectors, _ = engine_vectors(vector[None], metric)
-    return _binary(vectors)[0], 2.0**exponent
+        if not 1 / _SAFE_PEAK <= peak <= _SAFE_PEAK:
+            exponent = int(np.frexp(peak)[1])
+            vector = np.ldexp(vector, -exponent)
+    data = struct.pack(">HH", len(vector), 0) + vector.astype(">f4").tobytes()
+    return data, 2.0**exponent
 
 
 def score_of(metric: DistanceMetric, distance: float, factor: float) -> float:
@@ -182,14 +184,21 @@ def score_of(metric: DistanceMetric, distance: float, factor: float) -> float:
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
-def rows_to_copy(batch: Batch, metric: DistanceMetric) -> bytes:
-    """A batch in the binary format of COPY, of the columns :data:`COLUMNS`."""
+def rows_to_copy(batch: Batch, metric: DistanceMetric) -> Iterator[bytes]:
+    """A batch in the binary format of COPY, of the columns :data:`COLUMNS`, piece by piece."""
+    yield _COPY_HEAD
+    for piece in batch.chunks(_PIECE):
+        yield _copied(piece, metric)
+    yield _COPY_TAIL
+
+
+def _copied(batch: Batch, metric: DistanceMetric) -> bytes:
     vectors, extreme = engine_vectors(batch.vectors, metric)
     given = _binary(batch.vectors) if any(extreme) else repeat(b"")
     pack = struct.Struct(">i").pack
     null, start = pack(-1), struct.pack(">h", len(COLUMNS))
     size = pack(4 + 4 * batch.vectors.shape[1])
-    parts = [_COPY_HEAD]
+    parts: list[bytes] = []
     for point_id, vector, is_extreme, original, document in zip(
         batch.ids, _binary(vectors), extreme, given, batch.documents, strict=False
     ):
@@ -200,7 +209,6 @@ def rows_to_copy(batch: Batch, metric: DistanceMetric) -> bytes:
         parts += (pack(len(doc) + 1), b"\1", doc)
         parts += (null,) if raw is None else (pack(len(raw)), raw)
         parts += (null,) if ts is None else (pack(len(ts) + 1), b"\1", ts)
-    parts.append(_COPY_TAIL)
     return b"".join(parts)
 
 

@@ -31,30 +31,65 @@ from codeweaver_backends.filters import (
 from codeweaver_backends.types import Scalar
 from codeweaver_pgvector.convert import CODE, json_text, nested_json, path_key
 
-__all__ = ["KEYWORD_LENGTH", "Condition", "DeclaredField"]
+__all__ = ["ODD", "Condition", "DeclaredField", "column_of"]
 
-KEYWORD_LENGTH: Final = 600
-"""Characters that the column of a declared keyword holds: as many as surely fit an entry of a B-tree."""
-
+ODD: Final[dict[str, Any]] = {"text": "\x02", "numeric": Decimal("NaN"), "bigint": 2**63 - 1}
+"""What stands in a column where a payload holds something that the column cannot: no value of a payload is like it, and
+it is the largest number."""
+_KEYWORD: Final = 600
+"""Characters that a column holds: as many as surely fit an entry of a B-tree."""
 _SYMBOLS: Final = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 _FEW: Final = 8
 """Up to so many values an index may find each; beyond, PostgreSQL hashes them and looks each point's value up."""
-_KINDS: Final[dict[str, tuple[type, ...]]] = {
+_TYPES: Final = {"keyword": "text", "bool": "text", "integer": "numeric", "float": "numeric", "datetime": "bigint"}
+_OPERANDS: Final[dict[str, tuple[type, ...]]] = {
     "keyword": (str,),
+    "bool": (bool,),
     "integer": (int, float),
     "float": (int, float),
-    "bool": (bool,),
-    "datetime": (),
 }
 """The operands of equality that a declared field's column can answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredField:
-    """A field of ``payload_indexes``: values of its type stand in ``column``; where another does, ``odd`` is true."""
+    """A field of ``payload_indexes``, and the column that holds its values of the declared kind."""
 
     column: str
     kind: str
+
+    @property
+    def type(self) -> str:
+        """The column's type."""
+        return _TYPES[self.kind]
+
+    @property
+    def odd(self) -> str:
+        """:data:`ODD`, for the column, in SQL."""
+        return {"text": "chr(2)", "numeric": "'NaN'::numeric", "bigint": "9223372036854775807"}[self.type]
+
+
+def column_of(path: Path, declared: DeclaredField) -> str:
+    """The value of a declared field's column, from the payload."""
+    *parents, key = ("doc", *(_quoted(CODE.encode(key)) for key in path))
+    parent = " -> ".join(parents)
+    found, text = f"jsonb_typeof({parent} -> {key})", f"({parent} ->> {key})"
+    match declared.kind:
+        case "keyword":
+            value, is_odd = f"when {found} = 'string' then left({text}, {_KEYWORD})", f"{found} <> 'null'"
+        case "bool":
+            value, is_odd = f"when {found} = 'boolean' then {text}", f"{found} <> 'null'"
+        case "datetime":
+            instant = f"(ts -> {_quoted(path_key(path))} ->> 0)::bigint"
+            value, is_odd = f"when {found} = 'string' then {instant}", f"{found} = 'array'"
+        case _:
+            value, is_odd = f"when {found} = 'number' then {text}::numeric", f"{found} <> 'null'"
+    return f"case {value} when {is_odd} then {declared.odd} end"
+
+
+def _quoted(text: str) -> str:
+    # A literal: a table's definition takes no parameters. Doubling is all that standard-conforming strings need.
+    return "'" + text.replace("'", "''") + "'"
 
 
 @dataclass(slots=True)
@@ -86,41 +121,35 @@ class Condition:
                 return self._leaf(leaf)
 
     def _leaf(self, leaf: Leaf) -> str:
-        """By the declared field's column where it can tell; rows of another type there are looked into."""
         declared = self.declared.get(leaf.path)
         by_column = self._by_column(leaf, declared) if declared else None
-        if by_column is None:
-            return self._by_payload(leaf)
-        # "is true" keeps the planner from considering the index over payloads, which is not needed here.
-        return f"({by_column} or (odd and ({self._by_payload(leaf)}) is true))"
+        return by_column or self._by_payload(leaf)
 
-    # --- declared fields ---
+    # --- declared fields: by the column where it can tell, and where it is odd by the payload ---
 
     def _by_column(self, leaf: Leaf, declared: DeclaredField) -> str | None:
         match leaf, declared.kind:
-            case AnyOf(_, values), kind if None not in values:
-                return self._column_equals(declared, [value for value in values if _is_of(kind, value)])
+            case AnyOf(_, values), kind if kind != "datetime" and None not in values:
+                return self._by_equality(leaf, declared, [_operand(kind, one) for one in values if _is_of(kind, one)])
             case NumberRange(_, order, bound), "integer" | "float":
-                return f"{declared.column} {_SYMBOLS[order]} {self.bind(_number(bound), 'numeric')}"
+                return self._by_range(leaf, declared, order, _operand("float", bound))
             case InstantRange(_, order, bound), "datetime":
-                return f"{declared.column} {_SYMBOLS[order]} {self.bind(bound, 'bigint')}"
+                return self._by_range(leaf, declared, order, bound)
         return None
 
-    def _column_equals(self, declared: DeclaredField, values: list[Any]) -> str | None:
-        if declared.kind == "datetime":
+    def _by_equality(self, leaf: Leaf, declared: DeclaredField, operands: list[Any]) -> str | None:
+        column, type_ = declared.column, declared.type
+        if type_ == "text" and any(len(operand) >= _KEYWORD for operand in operands):
             return None
-        operands: list[Any]
-        if declared.kind == "keyword":
-            kind, operands = "text", [CODE.encode(value) for value in values]
-            if any(len(operand) >= KEYWORD_LENGTH for operand in operands):
-                return None
-        elif declared.kind == "bool":
-            kind, operands = "boolean", values
-        else:
-            kind, operands = "numeric", [_number(value) for value in values]
-        if len(operands) == 1:
-            return f"{declared.column} = {self.bind(operands[0], kind)}"
-        return f"{declared.column} = any({self.bind(operands, kind + '[]')})"
+        found = self.bind([*operands, ODD[type_]], f"{type_}[]")
+        return f"({column} = any({found}) and ({column} <> {declared.odd} or {self._by_payload(leaf)}))"
+
+    def _by_range(self, leaf: Leaf, declared: DeclaredField, order: str, bound: object) -> str:
+        column, odd = declared.column, declared.odd
+        found, by_payload = f"{column} {_SYMBOLS[order]} {self.bind(bound, declared.type)}", self._by_payload(leaf)
+        if order in ("gt", "ge"):
+            return f"({found} and ({column} <> {odd} or {by_payload}))"
+        return f"({found} or ({column} = {odd} and {by_payload}))"
 
     # --- undeclared fields ---
 
@@ -183,8 +212,11 @@ class Condition:
 
 
 def _is_of(kind: str, value: Scalar) -> bool:
-    return isinstance(value, _KINDS[kind]) and (kind == "bool" or not isinstance(value, bool))
+    return isinstance(value, _OPERANDS[kind]) and (kind == "bool" or not isinstance(value, bool))
 
 
-def _number(value: float) -> Decimal:
-    return Decimal(canonical_number(value))
+def _operand(kind: str, value: Any) -> Any:
+    """A value as the column of this kind holds it."""
+    if kind == "keyword":
+        return CODE.encode(value)
+    return str(value).lower() if kind == "bool" else Decimal(canonical_number(value))

@@ -66,11 +66,11 @@ class Work:
         async with asyncio.timeout(self.timeout):
             return await self.connection.fetchrow(sql, *values)
 
-    async def copy(self, schema: str, table: str, columns: Sequence[str], data: bytes) -> None:
+    async def copy(self, schema: str, table: str, columns: Sequence[str], data: Iterable[bytes]) -> None:
         """Load rows in the binary format of COPY, within the timeout."""
         async with asyncio.timeout(self.timeout):
             await self.connection.copy_to_table(
-                table, schema_name=schema, columns=columns, source=_once(data), format="binary"
+                table, schema_name=schema, columns=columns, source=_stream(data), format="binary"
             )
 
     @asynccontextmanager
@@ -396,8 +396,9 @@ class Session(TransactionalBase[Work]):
             self._unaware.discard(connection)
 
 
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data
+async def _stream(data: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in data:
+        yield piece
 
 
 async def _checked_server(connection: Connection) -> str:

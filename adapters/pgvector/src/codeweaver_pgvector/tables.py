@@ -19,8 +19,8 @@ import orjson
 from codeweaver_backends.facts import Path
 from codeweaver_backends.types import DistanceMetric
 from codeweaver_backends.validate import CollectionSettings
-from codeweaver_pgvector.convert import CODE, COLUMNS, path_key
-from codeweaver_pgvector.filters import KEYWORD_LENGTH, DeclaredField
+from codeweaver_pgvector.convert import COLUMNS
+from codeweaver_pgvector.filters import DeclaredField, column_of
 
 __all__ = ["Collection", "Schema"]
 
@@ -71,12 +71,18 @@ class Collection:
     def search(self, where: str, *, with_payload: bool, with_vectors: bool) -> str:
         """The nearest points, none if the collection was deleted; parameters are query vector, limit and number."""
         shown = _shown(with_payload=with_payload, with_vectors=with_vectors)
-        carried = "id" + ", doc, raw" * with_payload + ", vec, given" * with_vectors
-        # What is shown is computed outside, for the points that were found only.
+        there = f"(select name is not null from {self.catalogue} where number = $3::bigint)"
+        distance = f"vec {self.operator} $1 as distance from {self.table} where {there} and {where}"
+        # What is shown is computed outside, for the points that were found. Carrying it through the sort of a few
+        # points is cheaper than fetching it afterwards; that is the other way round where all points are sorted.
+        if where == "true":
+            nearest, source = f"select id, {distance}", f"join {self.table} using (id)"
+        else:
+            carried = "id" + ", doc, raw" * with_payload + ", vec, given" * with_vectors
+            nearest, source = f"select {carried}, {distance}", ""
         return (
-            f"select {shown}, distance from (select {carried}, vec {self.operator} $1 as distance from {self.table}"
-            f" where (select name is not null from {self.catalogue} where number = $3::bigint) and {where}"
-            f" order by distance limit $2::bigint) as nearest order by distance"
+            f"select {shown}, distance from ({nearest} order by distance limit $2::bigint) as nearest {source}"
+            " order by distance"
         )
 
     def selection(self, where: str, *, with_payload: bool, with_vectors: bool) -> str:
@@ -121,48 +127,17 @@ class Collection:
         yield f"create index on {table} using gin (doc jsonb_path_ops) with (gin_pending_list_limit = {_PENDING})"
         for one in self.declared.values():
             yield f"create index on {table} ({one.column})"
-        if self.declared:
-            yield f"create index on {table} (id) where odd"
 
     def _generated_columns(self) -> Iterator[str]:
-        odd = []
         for path, one in self.declared.items():
-            kind, value, is_odd = _declaration(path, one.kind)
-            odd.append(is_odd)
-            yield f"{one.column} {kind} generated always as ({value}) stored"
-        if odd:
-            yield f"odd boolean generated always as (case when {' or '.join(odd)} then true end) stored"
+            kind = 'text collate "C"' if one.type == "text" else one.type
+            yield f"{one.column} {kind} generated always as ({column_of(path, one)}) stored"
 
 
 def _shown(*, with_payload: bool, with_vectors: bool) -> str:
     payload = "coalesce(raw, doc::text)" if with_payload else "null::text"
     vector = "coalesce(given, vec)::real[]" if with_vectors else "null::real[]"
     return f"id, {payload} as payload, {vector} as vector"
-
-
-def _declaration(path: Path, kind: str) -> tuple[str, str, str]:
-    """The type of a declared field's column, its value, and when a payload holds there what the column cannot."""
-    *parents, key = ("doc", *(_quoted(CODE.encode(key)) for key in path))
-    parent = " -> ".join(parents)
-    of_type, text = f"jsonb_typeof({parent} -> {key})", f"({parent} ->> {key})"
-    match kind:
-        case "keyword":
-            value = f"case {of_type} when 'string' then left({text}, {KEYWORD_LENGTH}) end"
-            return 'text collate "C"', value, f"{of_type} not in ('string', 'null')"
-        case "bool":
-            value = f"case {of_type} when 'boolean' then {text}::boolean end"
-            return "boolean", value, f"{of_type} not in ('boolean', 'null')"
-        case "datetime":
-            value = f"case {of_type} when 'string' then (ts -> {_quoted(path_key(path))} ->> 0)::bigint end"
-            return "bigint", value, f"{of_type} = 'array'"
-        case _:
-            value = f"case {of_type} when 'number' then {text}::numeric end"
-            return "numeric", value, f"{of_type} not in ('number', 'null')"
-
-
-def _quoted(text: str) -> str:
-    # A literal: a table's definition takes no parameters. Doubling is all that standard-conforming strings need.
-    return "'" + text.replace("'", "''") + "'"
 
 
 @dataclass(frozen=True)
