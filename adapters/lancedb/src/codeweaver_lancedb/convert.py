@@ -25,7 +25,7 @@ from codeweaver_backends.facts import parse_instant
 from codeweaver_backends.metrics import clamp_cosine, score_of_distance
 from codeweaver_backends.types import DistanceMetric, FloatMatrix, PointId, SearchResult, VectorPoint
 from codeweaver_backends.validate import Batch, CollectionSettings, WithPayload, decode_payload, project
-from codeweaver_lancedb.facts import encode_text, facts_column
+from codeweaver_lancedb.facts import encode_text, facts_of_many
 
 __all__ = [
     "DISTANCE_TYPES",
@@ -154,7 +154,7 @@ def _record_batch(batch: Batch, settings: CollectionSettings, schema: pa.Schema)
         "id": pa.array([encode_id(point_id) for point_id in batch.ids], pa.utf8()),
         "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), settings.dimension),
         "document": pa.array(batch.documents, pa.binary()),
-        "facts": facts_column(batch.payloads, batch.documents),
+        "facts": pa.array(facts_of_many(batch.payloads, batch.documents), pa.utf8()),
         "original": pa.array(originals, pa.binary()),
     }
     for number, (field, kind) in enumerate(settings.payload_indexes.items()):

@@ -9,26 +9,24 @@ the ``s`` of the same string), ``b0`` ``b1``, ``z`` null, ``o`` an object, ``l``
 list. Path and text pass through a self-synchronising code, so that nothing in a payload can forge a token and a
 substring of the code is a substring of the text.
 
-There are two ways to the same text: :func:`facts` for one payload, and :func:`facts_column`, which works on whole
+There are two ways to the same text: :func:`facts` for one payload, and :func:`facts_of_many`, which works on whole
 columns where the payloads of a batch are alike, several times faster.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, repeat
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from codeweaver_backends.facts import Kind, Path, StringCode, instant_key, kind_of, number_key, parse_instant
 
-__all__ = ["END", "TOK", "encode_text", "facts", "facts_column", "head", "scalar", "spell_path"]
+__all__ = ["END", "TOK", "encode_text", "facts", "facts_of_many", "head", "scalar", "spell_path"]
 
 TOK: Final = "\x1f"
 END: Final = "\x1e"
@@ -36,7 +34,7 @@ _STEP: Final = "\x1d"
 _DIGEST: Final = "\x1c"
 _PATH_LIMIT: Final = 128
 """A longer path is spelt by its digest: every leaf repeats its path, and a payload of 1 MiB must not grow to 1 GiB."""
-_COLUMN_ROWS: Final = 64
+_COLUMN_ROWS: Final = 16
 """Payloads of one shape from which on columns are faster than rows."""
 
 _CODE: Final = StringCode(
@@ -96,138 +94,131 @@ def scalar(value: Any) -> str:
 
 def facts(payload: Mapping[str, Any]) -> str:
     """The facts of one payload."""
-    return "".join(chain.from_iterable(_tokens(_child(None, key), value) for key, value in payload.items()))
+    return _object(None, payload)
 
 
-def _tokens(path: str, value: Any) -> Iterator[str]:
+def _object(parent: str | None, fields: Mapping[str, Any]) -> str:
+    return "".join([_field(_child(parent, key), value) for key, value in fields.items()])
+
+
+def _field(path: str, value: Any) -> str:
     start = head(path)
     kind = kind_of(value)
     if kind is Kind.OBJECT:
-        yield f"{start}o{END}S"
-        for key, inner in value.items():
-            yield from _tokens(_child(path, key), inner)
-    elif kind is Kind.LIST:
-        yield f"{start}l{END}S"
-        for element in value:
-            yield from _scalar_tokens(start, element, "L")
-    else:
-        yield from _scalar_tokens(start, value, "S")
+        return f"{start}o{END}S{_object(path, value)}"
+    if kind is Kind.LIST:  # containers in a list have no facts
+        scalars = [_scalar_facts(start, one, "L") for one in value if kind_of(one) < Kind.LIST]
+        return f"{start}l{END}S{''.join(scalars)}"
+    return _scalar_facts(start, value, "S")
 
 
-def _scalar_tokens(start: str, value: Any, place: str) -> Iterator[str]:
-    kind = kind_of(value)
-    if kind >= Kind.LIST:  # containers in a list have no facts
-        return
-    yield f"{start}{scalar(value)}{END}{place}"
-    if kind is Kind.STRING and (instant := parse_instant(value)) is not None:
-        yield f"{start}d{instant_key(instant)}{END}{place}"
+def _scalar_facts(start: str, value: Any, place: str) -> str:
+    if not isinstance(value, str):
+        return f"{start}{scalar(value)}{END}{place}"
+    token = f"{start}s{encode_text(value)}{END}{place}"
+    if _is_dated(value) and (instant := parse_instant(value)) is not None:
+        return f"{token}{start}d{instant_key(instant)}{END}{place}"
+    return token
+
+
+def _is_dated(text: str) -> bool:
+    return text[4:5] == "-" == text[7:8]
 
 
 # --- many payloads ---------------------------------------------------------------------------------------------------
 
 
-def facts_column(payloads: Sequence[Mapping[str, Any]], documents: Sequence[bytes]) -> pa.Array:
+def facts_of_many(payloads: Sequence[Mapping[str, Any]], documents: Sequence[bytes]) -> Sequence[str]:
     """The facts of each payload. ``documents`` are the payloads as JSON."""
-    if len(payloads) < _COLUMN_ROWS or _has_controls(documents):
-        return pa.array([facts(payload) for payload in payloads], pa.utf8())
-    return _objects(None, payloads)
-
-
-def _has_controls(documents: Sequence[bytes]) -> bool:
-    """Whether any text needs the code. JSON escapes what the code escapes; a few more escapes look alike."""
     text = b"".join(documents)
+    if len(payloads) < _COLUMN_ROWS or _has_controls(text):
+        return [facts(payload) for payload in payloads]
+    return _Columns(has_instants=_has_instants(text)).objects(None, payloads)
+
+
+def _has_controls(text: bytes) -> bool:
+    """Whether some string needs the code. JSON escapes what the code escapes; a few more escapes look alike."""
     return b"\\" in text and any(escape in text for escape in (b"\\u00", b"\\b", b"\\f"))
 
 
-def _objects(parent: str | None, objects: Sequence[Mapping[str, Any]]) -> pa.Array:
-    """The facts of each object's fields. Objects with the same keys are worked on together."""
-    keys = list(map(tuple, objects))
-    if len(set(keys)) == 1:
-        return _fields(parent, keys[0], objects)
-    shapes: dict[tuple[str, ...], list[int]] = {}
-    for row, shape in enumerate(keys):
-        shapes.setdefault(shape, []).append(row)
-    if len(shapes) * _COLUMN_ROWS > len(objects):
-        return pa.array([_object(parent, fields) for fields in objects], pa.utf8())
-    parts = [_fields(parent, shape, [objects[row] for row in rows]) for shape, rows in shapes.items()]
-    order = np.fromiter(chain.from_iterable(shapes.values()), np.int64, len(objects))
-    return pa.concat_arrays(parts).take(pa.array(np.argsort(order)))
+def _has_instants(text: bytes) -> bool:
+    """Whether some string may be an instant, which has a token more: somewhere stands ``-??-?????:``."""
+    codes = np.frombuffer(text, np.uint8)
+    return bool(((codes[:-9] == ord("-")) & (codes[3:-6] == ord("-")) & (codes[9:] == ord(":"))).any())
 
 
-def _object(parent: str | None, fields: Mapping[str, Any]) -> str:
-    return "".join(chain.from_iterable(_tokens(_child(parent, key), value) for key, value in fields.items()))
+_Column: TypeAlias = tuple[str, Iterable[str], str]
+"""A text of each row, and what stands before and after it in every row."""
 
 
-def _fields(parent: str | None, keys: tuple[str, ...], objects: Sequence[Mapping[str, Any]]) -> pa.Array:
-    if not keys:
-        return pa.array([""] * len(objects), pa.utf8())
-    return _join(*(_field(_child(parent, key), list(map(itemgetter(key), objects))) for key in keys))
+class _Columns:
+    """Works on the values of one field together, for objects that have the same keys."""
 
+    def __init__(self, *, has_instants: bool) -> None:
+        self._has_instants = has_instants
+        self._of_kind: Mapping[type, Callable[[str, list[Any]], _Column | None]] = {
+            str: self._texts,
+            int: self._numbers,
+            float: self._numbers,
+            bool: self._bools,
+            list: self._lists,
+            dict: self._dicts,
+        }
 
-def _field(path: str, values: list[Any]) -> pa.Array:
-    """The facts of one field, from the values it has in each object."""
-    kinds = set(map(type, values))
-    if len(kinds) == 1 and (vectorised := _VECTORISED.get(kinds.pop())) is not None:
-        column = vectorised(path, values)
-        if column is not None:
-            return column
-    return pa.array(["".join(_tokens(path, value)) for value in values], pa.utf8())
+    def objects(self, parent: str | None, objects: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+        """The facts of each object's fields."""
+        shapes = list(map(tuple, objects))
+        rows_of: dict[tuple[str, ...], list[int]] = {}
+        if len(set(shapes)) == 1:
+            return self._alike(parent, shapes[0], objects)
+        for row, shape in enumerate(shapes):
+            rows_of.setdefault(shape, []).append(row)
+        found = [""] * len(objects)
+        for shape, rows in rows_of.items():
+            for row, text in zip(rows, self._alike(parent, shape, [objects[row] for row in rows]), strict=True):
+                found[row] = text
+        return found
 
+    def _alike(self, parent: str | None, keys: tuple[str, ...], objects: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+        if len(objects) < _COLUMN_ROWS:
+            return [_object(parent, fields) for fields in objects]
+        parts: list[Iterable[str]] = [repeat("", len(objects))]
+        between = ""
+        for key in keys:
+            before, texts, after = self._column(_child(parent, key), list(map(itemgetter(key), objects)))
+            parts += (repeat(between + before), texts)
+            between = after
+        return list(map("".join, zip(*parts, repeat(between))))
 
-def _texts(path: str, values: list[str]) -> pa.Array | None:
-    texts = pa.array(values, pa.utf8())
-    return None if _has_dates(texts) else _join(f"{head(path)}s", texts, f"{END}S")
+    def _column(self, path: str, values: list[Any]) -> _Column:
+        kinds = set(map(type, values))
+        of_kind = self._of_kind.get(kinds.pop()) if len(kinds) == 1 else None
+        column = of_kind(path, values) if of_kind is not None else None
+        return column or ("", [_field(path, value) for value in values], "")
 
+    def _texts(self, path: str, values: list[str]) -> _Column | None:
+        if self._has_instants and any(map(_is_dated, values)):
+            return None
+        return f"{head(path)}s", values, f"{END}S"
 
-def _has_dates(texts: pa.Array) -> bool:
-    """Whether some text may be an instant, which has a token more."""
-    return bool(pc.any(pc.match_like(texts, "____-__-__%")).as_py())
+    def _numbers(self, path: str, values: list[float]) -> _Column | None:
+        if type(values[0]) is int and not -_EXACT_INT <= min(values) <= max(values) <= _EXACT_INT:
+            return None  # beyond the integers that doubles tell apart, a key has a remainder
+        bits = (np.array(values, np.float64) + 0.0).view(np.uint64)
+        keys = np.where(bits >> np.uint64(63), ~bits, bits | np.uint64(1 << 63))
+        digits = keys.astype(">u8").tobytes().hex()
+        return f"{head(path)}n", [digits[at : at + 16] for at in range(0, len(digits), 16)], f"800{END}S"
 
+    def _bools(self, path: str, values: list[bool]) -> _Column:
+        return f"{head(path)}b", map("01".__getitem__, values), f"{END}S"
 
-def _numbers(path: str, values: list[float]) -> pa.Array | None:
-    if not -_EXACT_INT <= min(values) <= max(values) <= _EXACT_INT and type(values[0]) is int:
-        return None  # beyond the doubles a key has a remainder
-    bits = (np.array(values, np.float64) + 0.0).view(np.uint64)
-    keys = np.where(bits >> np.uint64(63), ~bits, bits | np.uint64(1 << 63))
-    offsets = np.arange(0, 16 * len(values) + 1, 16, dtype=np.int32)
-    digits = keys.astype(">u8").tobytes().hex().encode()
-    column = pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(digits))
-    return _join(f"{head(path)}n", column, f"800{END}S")
+    def _lists(self, path: str, values: list[list[Any]]) -> _Column | None:
+        elements = list(chain.from_iterable(values))
+        if not set(map(type, elements)) <= {str} or (self._has_instants and any(map(_is_dated, elements))):
+            return None
+        start, end = f"{head(path)}s", f"{END}L"
+        join = f"{end}{start}".join
+        return f"{head(path)}l{END}S", [f"{start}{join(value)}{end}" if value else "" for value in values], ""
 
-
-def _bools(path: str, values: list[bool]) -> pa.Array:
-    start = head(path)
-    tokens = (f"{start}b0{END}S", f"{start}b1{END}S")
-    return pa.array([tokens[value] for value in values], pa.utf8())
-
-
-def _lists(path: str, values: list[list[Any]]) -> pa.Array | None:
-    elements = list(chain.from_iterable(values))
-    if not set(map(type, elements)) <= {str}:
-        return None
-    texts = pa.array(elements, pa.utf8())
-    if _has_dates(texts):
-        return None
-    offsets = np.zeros(len(values) + 1, np.int32)
-    np.cumsum([len(value) for value in values], out=offsets[1:])
-    start = head(path)
-    lists = pa.ListArray.from_arrays(pa.array(offsets), _join(f"{start}s", texts, f"{END}L"))
-    return _join(f"{start}l{END}S", pc.binary_join(lists, ""))
-
-
-def _dicts(path: str, values: list[Mapping[str, Any]]) -> pa.Array:
-    return _join(f"{head(path)}o{END}S", _objects(path, values))
-
-
-def _join(*parts: pa.Array | str) -> pa.Array:
-    return pc.binary_join_element_wise(*parts, "")
-
-
-_VECTORISED: Final[dict[type, Callable[[str, list[Any]], pa.Array | None]]] = {
-    str: _texts,
-    int: _numbers,
-    float: _numbers,
-    bool: _bools,
-    list: _lists,
-    dict: _dicts,
-}
+    def _dicts(self, path: str, values: list[Mapping[str, Any]]) -> _Column:
+        return f"{head(path)}o{END}S", self.objects(path, values), ""
