@@ -1,0 +1,165 @@
+"""Points to rows and back, without a server."""
+
+from __future__ import annotations
+
+import json
+import struct
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codeweaver_backends.facts import leaves, parse_instant
+from codeweaver_backends.metrics import scores
+from codeweaver_backends.types import DistanceMetric, Payload, PointId, VectorPoint
+from codeweaver_backends.validate import Batch, CollectionSettings, encode_payload, validate_batch
+from codeweaver_conformance.oracle import json_equal
+from codeweaver_conformance.strategies import ids, payloads
+from codeweaver_pgvector.convert import (
+    CODE,
+    COLUMNS,
+    decode_id,
+    encode_id,
+    engine_query,
+    engine_vectors,
+    json_text,
+    path_key,
+    row_documents,
+    rows_to_copy,
+    rows_to_insert,
+    score_of,
+)
+from codeweaver_pgvector.plugin import CAPABILITIES
+
+unhurried = settings(deadline=None)
+hostile = st.text(st.sampled_from("\0\x01\x02\x03\x04ab'\"\\%_ é"), max_size=8)
+
+
+def batch_of(points: list[VectorPoint], metric: DistanceMetric = DistanceMetric.COSINE) -> Batch:
+    dimension = len(points[0].vector)
+    return validate_batch(points, CollectionSettings("c", dimension, metric), CAPABILITIES)
+
+
+def through_jsonb(document: bytes) -> Any:
+    """What PostgreSQL gives back of a jsonb: numbers are decimals, and written without exponents."""
+    assert b"\\u0000" not in document
+    parsed = json.loads(document, parse_float=lambda text: f"<{format(Decimal(text), 'f')}>", parse_int=int)
+
+    def number(value: Any) -> Any:
+        if isinstance(value, str) and value[:1] == "<" and value[-1:] == ">":
+            text = value[1:-1]
+            return float(text) if "." in text else int(text)
+        if isinstance(value, dict):
+            return {key: number(inner) for key, inner in value.items()}
+        return [number(inner) for inner in value] if isinstance(value, list) else value
+
+    return number(parsed)
+
+
+@given(ids() | hostile.filter(bool))
+def test_ids_come_back(point_id: PointId) -> None:
+    code = encode_id(point_id)
+    assert "\0" not in code
+    assert (decode_id(code), type(decode_id(code))) == (point_id, type(point_id))
+
+
+@given(st.text(max_size=4))
+def test_nothing_else_is_the_code_of_an_id(text: str) -> None:
+    try:
+        assert encode_id(decode_id(text)) == text or "\x01" in text or "\0" in text
+    except ValueError:
+        assert not (text[:1] == "s" and len(text) > 1)
+
+
+@unhurried
+@given(payloads() | st.dictionaries(hostile, hostile | st.floats(allow_nan=False, allow_infinity=False)))
+def test_payloads_come_back(payload: Payload) -> None:
+    document = encode_payload(payload, CAPABILITIES.limits)
+    doc, raw, ts = row_documents(document)
+    assert json_equal(json.loads(raw) if raw else through_jsonb(doc), json.loads(document))
+    found: dict[str, list[int]] = {}
+    for fact in leaves(json.loads(document)):
+        instant = parse_instant(fact.value) if isinstance(fact.value, str) else None
+        if instant is not None:
+            found.setdefault(path_key(fact.path), []).append(instant)
+    assert (json.loads(ts) if ts else {}) == found
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_are_compared_by_exact_value(number: float) -> None:
+    document, _, _ = row_documents(encode_payload({"n": number}, CAPABILITIES.limits))
+    stored = json.loads(document, parse_float=Decimal, parse_int=Decimal)["n"]
+    # Where a whole number could be between the two, they are one.
+    assert stored == Decimal(number) or (float(stored) == number and not number.is_integer())
+    assert Decimal(json_text(number)) == stored
+
+
+@given(hostile, hostile)
+def test_substrings_are_kept(text: str, part: str) -> None:
+    assert (part in text) == (CODE.encode(part) in CODE.encode(text))
+
+
+@unhurried
+@given(st.lists(st.tuples(ids(), payloads()), min_size=1, max_size=5), st.sampled_from(list(DistanceMetric)))
+def test_both_ways_in_write_the_same(some: list[tuple[PointId, Payload]], metric: DistanceMetric) -> None:
+    points = [VectorPoint(one, [2.0**100, float(n), 1.0], payload) for n, (one, payload) in enumerate(some)]
+    batch = batch_of(points, metric)
+    rows = rows_to_insert(batch, metric)
+    assert _parsed(b"".join(rows_to_copy(batch, metric))) == [
+        (key.encode(), vec, given, b"\1" + doc.encode(), _bytes(raw), _bytes(ts, b"\1"))
+        for key, vec, given, doc, raw, ts in rows
+    ]
+    given_vectors = [_vector(given or vec) for _, vec, given, *_ in rows]
+    assert np.array_equal(np.array(given_vectors, dtype=np.float32), batch.vectors)
+
+
+@pytest.mark.parametrize("exponent", [-120, -60, 0, 60, 126])
+@pytest.mark.parametrize("metric", [DistanceMetric.COSINE, DistanceMetric.DOT_PRODUCT])
+def test_lengths_do_not_spoil_scores(metric: DistanceMetric, exponent: int) -> None:
+    random = np.random.default_rng(exponent + 1_000)
+    matrix = random.standard_normal((20, 7)).astype(np.float32)
+    query = np.ldexp(random.standard_normal(7).astype(np.float32) / 4, exponent).astype(np.float32)
+    if metric is DistanceMetric.COSINE:
+        matrix = np.ldexp(matrix / 4, exponent).astype(np.float32)
+    data, factor = engine_query(query, metric)
+    used, stored = np.array(_vector(data), dtype=np.float32), engine_vectors(matrix, metric)[0]
+    dots = stored @ used  # in float32, as pgvector does
+    if metric is DistanceMetric.COSINE:
+        dots /= np.sqrt((stored * stored).sum(axis=1)) * np.sqrt((used * used).sum())
+    assert np.isfinite(dots).all()
+    distances = 1 - dots if metric is DistanceMetric.COSINE else -dots
+    got = [score_of(metric, float(distance), factor) for distance in distances]
+    norms = np.linalg.norm(matrix.astype(float), axis=1) * np.linalg.norm(query.astype(float))
+    scale = np.maximum(1.0, norms) if metric is DistanceMetric.DOT_PRODUCT else 1.0
+    assert (np.abs(np.array(got) - scores(metric, query, matrix)) <= 1e-5 * scale).all()
+
+
+def _parsed(data: bytes) -> list[tuple[bytes | None, ...]]:
+    """The rows of a binary COPY."""
+    assert data.startswith(b"PGCOPY\n\xff\r\n\0" + bytes(8))
+    rows, at = [], 19
+    while (count := struct.unpack_from(">h", data, at)[0]) != -1:
+        assert count == len(COLUMNS)
+        at += 2
+        row: list[bytes | None] = []
+        for _ in range(count):
+            (size,) = struct.unpack_from(">i", data, at)
+            at += 4
+            row.append(None if size < 0 else data[at : at + size])
+            at += max(size, 0)
+        rows.append(tuple(row))
+    assert at + 2 == len(data)
+    return rows
+
+
+def _bytes(text: str | None, before: bytes = b"") -> bytes | None:
+    return None if text is None else before + text.encode()
+
+
+def _vector(data: bytes) -> list[float]:
+    dimension, unused = struct.unpack_from(">HH", data)
+    assert unused == 0
+    return list(struct.unpack_from(f">{dimension}f", data, 4))
