@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +19,6 @@ from codeweaver_backends.testing import NotProvisioned, Target
 __all__ = ["targets"]
 
 _PORTS: Final = (
-    "etcd_port",
     "root_coord_port",
     "proxy_port",
     "proxy_internal_port",
@@ -27,7 +29,17 @@ _PORTS: Final = (
     "data_coord_port",
     "data_node_port",
 )
+_ETCD: Final = """\
+listen-client-urls: http://127.0.0.1:{client}
+advertise-client-urls: http://127.0.0.1:{client}
+listen-peer-urls: http://127.0.0.1:{peer}
+initial-advertise-peer-urls: http://127.0.0.1:{peer}
+initial-cluster: default=http://127.0.0.1:{peer}
+"""
+"""The server's own settings leave etcd's second port as it is, and so only one server could run on a machine."""
+
 _TIMEOUT: Final = 30.0
+_PATIENCE: Final = 120.0
 
 
 @contextmanager
@@ -54,17 +66,43 @@ def _server() -> Iterator[dict[str, Any]]:
         raise NotProvisioned(
             "neither is CODEWEAVER_TEST_MILVUS_URI set nor the extra codeweaver-milvus[test] installed"
         ) from None
-    folder = tempfile.mkdtemp(prefix="codeweaver-milvus-")
-    *ports, web = _free_ports(len(_PORTS) + 1)
-    settings = dict(zip(_PORTS, ports, strict=True))
-    server = MilvusServer(MilvusServerConfig(data_dir=folder, **settings))
+    with _started(MilvusServer, MilvusServerConfig) as port:
+        yield {"host": "127.0.0.1", "port": port, "timeout": _TIMEOUT}
+
+
+@contextmanager
+def _started(server_class: Any, config_class: Any) -> Iterator[int]:
+    """The packaged server on free ports, with its data in a temporary folder."""
+    folder = Path(tempfile.mkdtemp(prefix="codeweaver-milvus-"))
+    *ports, web, client, peer = _free_ports(len(_PORTS) + 3)
+    settings = dict(zip(_PORTS, ports, strict=True)) | {"etcd_port": client}
+    server = server_class(config_class(data_dir=str(folder), **settings), wait_for_started=False)
     server.webservice_port = web
+    (folder / "etcd.yaml").write_text(_ETCD.format(client=client, peer=peer), encoding="utf-8")
+    os.environ["ETCD_CONFIG_PATH"] = str(folder / "etcd.yaml")
     try:
         server.start()
-        yield {"host": "127.0.0.1", "port": settings["proxy_port"], "timeout": _TIMEOUT}
+        _await_health(f"http://127.0.0.1:{server.webservice_port}/healthz", server.server_proc)
+        yield settings["proxy_port"]
     finally:
+        del os.environ["ETCD_CONFIG_PATH"]
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _await_health(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise NotProvisioned(f"the packaged Milvus server ended at its start, with code {process.returncode}")
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - of this machine
+                if answer.read().strip() == b"OK":
+                    return
+        except OSError:
+            pass
+        time.sleep(0.2)
+    raise NotProvisioned(f"the packaged Milvus server was not ready within {_PATIENCE:g} s")
 
 
 def _free_ports(number: int) -> list[int]:
