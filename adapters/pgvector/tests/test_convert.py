@@ -21,6 +21,7 @@ from codeweaver_conformance.strategies import ids, payloads
 from codeweaver_pgvector.convert import (
     CODE,
     COLUMNS,
+    columns_to_merge,
     decode_id,
     encode_id,
     engine_query,
@@ -29,7 +30,6 @@ from codeweaver_pgvector.convert import (
     path_key,
     row_documents,
     rows_to_copy,
-    rows_to_insert,
     score_of,
 )
 from codeweaver_pgvector.plugin import CAPABILITIES
@@ -107,7 +107,7 @@ def test_substrings_are_kept(text: str, part: str) -> None:
 def test_both_ways_in_write_the_same(some: list[tuple[PointId, Payload]], metric: DistanceMetric) -> None:
     points = [VectorPoint(one, [2.0**100, float(n), 1.0], payload) for n, (one, payload) in enumerate(some)]
     batch = batch_of(points, metric)
-    rows = rows_to_insert(batch, metric)
+    rows = list(zip(*columns_to_merge(batch, metric), strict=True))
     assert _parsed(b"".join(rows_to_copy(batch, metric))) == [
         (key.encode(), vec, given, b"\1" + doc.encode(), _bytes(raw), _bytes(ts, b"\1"))
         for key, vec, given, doc, raw, ts in rows

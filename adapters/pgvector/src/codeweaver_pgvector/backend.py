@@ -46,12 +46,12 @@ from codeweaver_backends.validate import (
 from codeweaver_pgvector.config import PgvectorConfig
 from codeweaver_pgvector.convert import (
     COLUMNS,
+    columns_to_merge,
     decode_id,
     encode_id,
     engine_query,
     payload_of,
     rows_to_copy,
-    rows_to_insert,
     score_of,
 )
 from codeweaver_pgvector.filters import Condition
@@ -66,7 +66,9 @@ _CHUNK_ROWS: Final = 10_000
 _CHUNK_BYTES: Final = 32 * 2**20
 """What is written within one timeout, the vectors counted."""
 _MERGED: Final = 64
-"""Up to so many points are merged one by one."""
+"""So few points are not worth a COPY."""
+_PIECE: Final = 1_000
+"""Points that are merged by one statement."""
 _DELETED: Final = 10_000
 """Points that are deleted by one statement."""
 _CURSOR: Final = "after:"
@@ -168,19 +170,20 @@ class PgvectorBackend(Session):
         await self._write(upsert)
 
     async def _store(self, work: Work, collection: Collection, chunk: Batch) -> None:
-        """Write one chunk. COPY is the fastest way in, but cannot replace: what is there is deleted first."""
+        """Write one chunk. COPY is the fastest way in, but does not replace what is there already."""
         metric = collection.settings.metric
-        if len(chunk) > _MERGED:
-            try:
+        if len(chunk) > _MERGED and not await self._exists(work, collection, chunk):
+            # Unless someone else creates one of these points at the same time, that is all.
+            with suppress(asyncpg.UniqueViolationError):
                 async with work.undoable():
-                    await work.execute(collection.deletion, [encode_id(point_id) for point_id in chunk.ids])
                     await work.copy(collection.schema, collection.table_name, COLUMNS, rows_to_copy(chunk, metric))
-            except asyncpg.UniqueViolationError:
-                # Someone else has just created one of these points.
-                pass
-            else:
                 return
-        await work.execute_many(collection.merge, rows_to_insert(chunk, metric))
+        for piece in chunk.chunks(_PIECE):
+            await work.execute(collection.merge, *columns_to_merge(piece, metric))
+
+    async def _exists(self, work: Work, collection: Collection, chunk: Batch) -> bool:
+        row = await work.fetchrow(collection.existence, [encode_id(point_id) for point_id in chunk.ids])
+        return row is not None and bool(row["found"])
 
     @operation
     async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
@@ -192,7 +195,7 @@ class PgvectorBackend(Session):
             work.ids = validate_ids(given)
             codes = sorted(encode_id(point_id) for point_id in work.ids)
             for start in range(0, len(codes), _DELETED):
-                await work.execute(collection.deletion, codes[start : start + _DELETED])
+                await work.execute(collection.deletion("id = any($1::text[])"), codes[start : start + _DELETED])
 
         await self._write(delete)
 
@@ -204,7 +207,7 @@ class PgvectorBackend(Session):
             collection = await self._resolve(work, collection_name, lock=True)
             condition = Condition(collection.declared)
             where = condition.sql(normalise(search_filter, self.capabilities))
-            return await work.execute(collection.deletion_where(where), *condition.values)
+            return await work.execute(collection.deletion(where), *condition.values)
 
         return await self._write(delete)
 

@@ -25,6 +25,7 @@ from codeweaver_backends.validate import Batch, WithPayload, decode_payload, pro
 __all__ = [
     "CODE",
     "COLUMNS",
+    "columns_to_merge",
     "decode_id",
     "encode_id",
     "engine_query",
@@ -35,7 +36,6 @@ __all__ = [
     "payload_of",
     "row_documents",
     "rows_to_copy",
-    "rows_to_insert",
     "score_of",
 ]
 
@@ -212,14 +212,17 @@ def _copied(batch: Batch, metric: DistanceMetric) -> bytes:
     return b"".join(parts)
 
 
-def rows_to_insert(batch: Batch, metric: DistanceMetric) -> list[tuple[Any, ...]]:
-    """A batch as parameters of a statement, of the columns :data:`COLUMNS`."""
+def columns_to_merge(batch: Batch, metric: DistanceMetric) -> list[list[Any]]:
+    """A batch as parameters of a statement, a list for each of :data:`COLUMNS`."""
     vectors, extreme = engine_vectors(batch.vectors, metric)
-    rows: list[tuple[Any, ...]] = []
-    for at, (vector, given) in enumerate(zip(_binary(vectors), _binary(batch.vectors), strict=True)):
-        documents = (part.decode() if part is not None else None for part in row_documents(batch.documents[at]))
-        rows.append((encode_id(batch.ids[at]), vector, given if extreme[at] else None, *documents))
-    return rows
+    given = _binary(batch.vectors) if any(extreme) else repeat(None)
+    docs, raws, instants = zip(*map(row_documents, batch.documents), strict=True)
+    return [
+        [encode_id(point_id) for point_id in batch.ids],
+        _binary(vectors),
+        [vector if is_extreme else None for vector, is_extreme in zip(given, extreme, strict=False)],
+        *([None if part is None else part.decode() for part in parts] for parts in (docs, raws, instants)),
+    ]
 
 
 def _binary(vectors: FloatMatrix) -> list[bytes]:

@@ -56,11 +56,6 @@ class Work:
         count = status.rpartition(" ")[2]
         return int(count) if count.isdecimal() else 0
 
-    async def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run one statement once per row, within the timeout."""
-        async with asyncio.timeout(self.timeout):
-            await self.connection.executemany(sql, rows)
-
     async def fetchrow(self, sql: str, *values: Any) -> asyncpg.Record | None:
         """Run one statement within the timeout, and give its first row."""
         async with asyncio.timeout(self.timeout):

@@ -91,22 +91,27 @@ class Collection:
         return f"select {shown} from {self.table} where {where}"
 
     @property
-    def deletion(self) -> str:
-        """Delete points by the codes of their ids."""
-        return f"delete from {self.table} where id = any($1::text[])"
+    def existence(self) -> str:
+        """Whether there is any of these points; the parameter is a list of codes of ids."""
+        return f"select exists (select from {self.table} where id = any($1::text[])) as found"
 
-    def deletion_where(self, where: str) -> str:
+    # Writers of the same points lock them in the order of their ids: so one waits for the other, and never both.
+
+    def deletion(self, where: str) -> str:
         """Delete the points of a condition."""
-        return f"delete from {self.table} where {where}"
+        return (
+            f"with doomed as (select id from {self.table} where {where} order by id for update)"
+            f" delete from {self.table} using doomed where {self.table_name}.id = doomed.id"
+        )
 
     @property
     def merge(self) -> str:
-        """Insert or replace one point."""
+        """Insert or replace points, which come by ids; parameters are a list for each of :data:`COLUMNS`."""
         columns = ", ".join(COLUMNS)
         replaced = ", ".join(f"{column} = excluded.{column}" for column in COLUMNS[1:])
         return (
-            f"insert into {self.table} ({columns})"
-            " values ($1, $2, $3, $4, $5, $6)"
+            f"insert into {self.table} ({columns}) select * from unnest"
+            "($1::text[], $2::vector[], $3::vector[], $4::jsonb[], $5::text[], $6::jsonb[])"
             f" on conflict (id) do update set {replaced}"
         )
 
