@@ -28,6 +28,7 @@ from codeweaver_backends.validate import Batch, CollectionSettings
 from codeweaver_qdrant.backend import BaseQdrantBackend
 from codeweaver_qdrant.config import QdrantEdgeConfig
 from codeweaver_qdrant.convert import TOKENS, engine_id, engine_payload, field_of, stored_vectors
+from codeweaver_qdrant.errors import RecreatedError
 from codeweaver_qdrant.plugin import EDGE_CAPABILITIES
 from codeweaver_qdrant.store import Store
 
@@ -131,12 +132,11 @@ class _Folder:
             guard.acquire()
         except portalocker.LockException as error:
             raise BackendConnectionError("the folder is open in another process") from error
-        folder = cls(path, guard)
-        for child in path.iterdir():
-            name = decode_name(child.name)
-            if name is not None and (child / _SETTINGS).is_file():
-                folder.collections[name] = _Collection(_read_settings(name, child / _SETTINGS), child / "shard")
-        return folder
+        try:
+            return cls(path, guard, collections=_collections(path))
+        except BaseException:
+            guard.release()
+            raise
 
     def close(self) -> None:
         """Close for one user; the last one closes everything."""
@@ -168,6 +168,13 @@ class _Folder:
         collection.close()
         shutil.rmtree(collection.path.parent)
 
+    def expect(self, settings: CollectionSettings) -> _Collection:
+        """The collection, if it is still the one that has these settings: another backend may have made it anew."""
+        collection = self.find(settings.name)
+        if collection.settings != settings:
+            raise RecreatedError("the collection was created again with other settings; try again")
+        return collection
+
     def find(self, name: str) -> _Collection:
         try:
             return self.collections[name]
@@ -189,6 +196,15 @@ def _settings_document(settings: CollectionSettings) -> bytes:
             "payload_indexes": dict(settings.payload_indexes),
         }
     )
+
+
+def _collections(path: Path) -> dict[str, _Collection]:
+    found = {}
+    for child in path.iterdir():
+        name = decode_name(child.name)
+        if name is not None and (child / _SETTINGS).is_file():
+            found[name] = _Collection(_read_settings(name, child / _SETTINGS), child / "shard")
+    return found
 
 
 def _read_settings(name: str, path: Path) -> CollectionSettings:
@@ -259,7 +275,7 @@ class EdgeStore:
             for (point_id, document, payload), vector, more in zip(rows, vectors, beside, strict=True)
         ]
         with self._folder.lock:
-            collection = self._folder.find(settings.name)
+            collection = self._folder.expect(settings)
             collection.opened().update(edge.UpdateOperation.upsert_points(points))
             collection.unflushed += len(points)
             if collection.unflushed >= _ROWS_BETWEEN_FLUSHES:
@@ -298,7 +314,8 @@ class EdgeStore:
             with_payload=fields,
             with_vector=with_vectors,
         )
-        return self._with_shard(settings.name, lambda shard: shard.query(request))
+        with self._folder.lock:
+            return self._folder.expect(settings).opened().query(request)
 
     async def retrieve(
         self, name: str, ids: list[int | str], fields: list[str], with_vectors: bool

@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from codeweaver_backends.testing import NotProvisioned, Target
 
-__all__ = ["targets"]
+__all__ = ["Server", "find_binary", "targets"]
 
 URL: Final = "CODEWEAVER_TEST_QDRANT_URL"
 GRPC_PORT: Final = "CODEWEAVER_TEST_QDRANT_GRPC_PORT"
@@ -48,44 +48,74 @@ def _local() -> Iterator[dict[str, Any]]:
 def _server(transport: str) -> Iterator[dict[str, Any]]:
     settings: dict[str, Any] = {"transport": transport, "timeout": 20.0}
     url = os.environ.get(URL)
-    binary = os.environ.get(BINARY) or shutil.which("qdrant")
     if url:
         yield settings | {"url": url, "grpc_port": int(os.environ.get(GRPC_PORT, "6334"))}
-    elif binary:
-        with _running(binary) as (port, grpc_port):
-            yield settings | {"port": port, "grpc_port": grpc_port}
-    else:
+        return
+    with Server(find_binary()) as server:
+        yield settings | {"port": server.port, "grpc_port": server.grpc_port}
+
+
+def find_binary() -> str:
+    """The server's binary, or ``NotProvisioned``."""
+    binary = os.environ.get(BINARY) or shutil.which("qdrant")
+    if not binary:
         raise NotProvisioned(f"neither {URL} nor {BINARY} is set, and no qdrant is on the PATH")
+    return binary
 
 
-@contextmanager
-def _running(binary: str) -> Iterator[tuple[int, int]]:
-    with tempfile.TemporaryDirectory(prefix="codeweaver-qdrant-", ignore_cleanup_errors=True) as folder:
-        port, grpc_port = _free_port(), _free_port()
-        own = {
+class Server:
+    """A server of this machine with temporary data, which can be killed and started again."""
+
+    def __init__(self, binary: str, environment: Mapping[str, str] | None = None) -> None:
+        self.port, self.grpc_port = _free_port(), _free_port()
+        self._binary = binary
+        self._folder = Path(tempfile.mkdtemp(prefix="codeweaver-qdrant-"))
+        self._environment = {
             "QDRANT__SERVICE__HOST": "127.0.0.1",
-            "QDRANT__SERVICE__HTTP_PORT": str(port),
-            "QDRANT__SERVICE__GRPC_PORT": str(grpc_port),
-            "QDRANT__STORAGE__STORAGE_PATH": f"{folder}/storage",
-            "QDRANT__STORAGE__SNAPSHOTS_PATH": f"{folder}/snapshots",
+            "QDRANT__SERVICE__HTTP_PORT": str(self.port),
+            "QDRANT__SERVICE__GRPC_PORT": str(self.grpc_port),
+            "QDRANT__STORAGE__STORAGE_PATH": str(self._folder / "storage"),
+            "QDRANT__STORAGE__SNAPSHOTS_PATH": str(self._folder / "snapshots"),
             "QDRANT__TELEMETRY_DISABLED": "true",
             "QDRANT__LOG_LEVEL": "WARN",
+            **(environment or {}),
         }
-        log = Path(folder, "log")
-        with log.open("wb") as stream:
-            process = subprocess.Popen(  # noqa: S603 - the binary is the one the user named
-                [binary], cwd=folder, env=os.environ | own, stdout=stream, stderr=subprocess.STDOUT
-            )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Server:
         try:
-            _wait(process, port, log)
-            yield port, grpc_port
-        finally:
-            process.terminate()
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start it, after :meth:`kill` on what it had stored, and wait until it answers."""
+        log = self._folder / "log"
+        with log.open("ab") as stream:
+            process = self._process = subprocess.Popen(  # noqa: S603 - the binary is the one the user named
+                [self._binary], cwd=self._folder, env=os.environ | self._environment, stdout=stream, stderr=stream
+            )
+        end = time.monotonic() + _START
+        while time.monotonic() < end and process.poll() is None:
             try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=1):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        raise NotProvisioned(f"the binary did not come up: {log.read_text(errors='replace')[-500:]}")
+
+    def kill(self) -> None:
+        """Kill it, as a power failure would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
 
 def _free_port() -> int:
@@ -93,17 +123,6 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
-
-
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    end = time.monotonic() + _START
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    raise NotProvisioned(f"the binary did not come up: {log.read_text(errors='replace')[-500:]}")
 
 
 def _elsewhere(transport: str, port: int) -> dict[str, Any]:
