@@ -195,6 +195,21 @@ def test_a_writer_waits_no_longer_than_the_timeout(tmp_path: Path) -> None:
     run(tmp_path, story, timeout=0.3)
 
 
+def test_a_busy_writer_starves_nobody(tmp_path: Path) -> None:
+    async def story(backend: Backends) -> None:
+        busy, patient = backend(), backend()
+        await busy.create_collection("c", 2)
+        await patient.get_collection_info("c")
+        writes = [asyncio.create_task(busy.upsert_vectors("c", points(number))) for number in range(60)]
+        await asyncio.sleep(0)
+        await patient.upsert_vectors("c", points(100))
+        assert sum(write.done() for write in writes) < 30
+        await asyncio.gather(*writes)
+        assert await patient.count_vectors("c") == 61
+
+    run(tmp_path, story)
+
+
 def test_tables_that_others_made_are_left_alone(tmp_path: Path) -> None:
     async def story(backend: Backends) -> None:
         one = backend()

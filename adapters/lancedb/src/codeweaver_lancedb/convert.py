@@ -62,8 +62,8 @@ _PIECE_ROWS: Final = 4_096
 _PIECE_BYTES: Final = 4 << 20
 _CHUNK_ROWS: Final = 50_000
 _CHUNK_BYTES: Final = 64 << 20
-_ORDINARY: Final = (2.0**-40, 2.0**40)
-"""Between these the engine's float32 arithmetic neither overflows nor loses digits; see :func:`comparable`."""
+_ORDINARY: Final = (2.0**-60, 2.0**60)
+"""Squared lengths with which the engine's float32 arithmetic neither overflows nor loses digits."""
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
@@ -173,9 +173,10 @@ def comparable(vector: FloatMatrix) -> FloatMatrix:
 
 
 def _comparable_rows(vectors: FloatMatrix) -> tuple[FloatMatrix, list[bytes | None]]:
-    greatest = np.maximum(vectors.max(axis=1), -vectors.min(axis=1))
+    with np.errstate(over="ignore"):
+        squares = np.einsum("ij,ij->i", vectors, vectors)
     least, most = _ORDINARY
-    extreme = np.flatnonzero((greatest < least) | (greatest > most))
+    extreme = np.flatnonzero((squares < least) | (squares > most))
     originals: list[bytes | None] = [None] * len(vectors)
     if len(extreme):
         vectors = vectors.copy()

@@ -39,7 +39,7 @@ __all__ = ["Tables"]
 _LOCKS: Final = ".codeweaver"
 """The folder of the lock files, beside the tables."""
 _GENERATION: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
-_PAUSE: Final = 0.02
+_PAUSE: Final = 0.005
 _process_locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
 
@@ -120,19 +120,29 @@ class Tables:
     async def turn(self, name: str) -> AsyncIterator[None]:
         """Be the only writer of the collection: in this process, and in a folder among all processes."""
         async with self._turns.setdefault(name, asyncio.Lock()):
-            while (release := self._claim(name)) is None:  # noqa: ASYNC110 - a lock of another process cannot wake us
-                await asyncio.sleep(_PAUSE * (0.5 + secrets.randbelow(100) / 100))
+            # Who waits for the lock holds the queue meanwhile: else a busy writer, who is at hand when it
+            # becomes free, would take it time and again from those who look for it now and then.
+            leave_queue = await self._claim(f"{encode_name(name)}.queue")
+            try:
+                release = await self._claim(f"{encode_name(name)}.lock")
+            finally:
+                leave_queue()
             try:
                 yield
             finally:
                 release()
 
-    def _claim(self, name: str) -> Callable[[], None] | None:
-        """Take the lock if it is free, and say how to release it."""
+    async def _claim(self, lock_name: str) -> Callable[[], None]:
+        """Wait for the lock, and say how to release it."""
+        while (release := self._try_claim(lock_name)) is None:  # noqa: ASYNC110 - other processes cannot wake us
+            await asyncio.sleep(_PAUSE * (0.5 + secrets.randbelow(100) / 100))
+        return release
+
+    def _try_claim(self, lock_name: str) -> Callable[[], None] | None:
         if self._folder is None or sys.platform == "win32":
-            lock = _process_locks.setdefault(f"{self._uri}/{name}", threading.Lock())
+            lock = _process_locks.setdefault(f"{self._uri}/{lock_name}", threading.Lock())
             return lock.release if lock.acquire(blocking=False) else None
-        file = self._folder / _LOCKS / f"{encode_name(name)}.lock"
+        file = self._folder / _LOCKS / lock_name
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         try:
