@@ -204,6 +204,8 @@ class Conformance:
             return True
         if capability == "server":
             return self.subject.has_server
+        if capability == "credentials":
+            return bool(self.subject.credentials)
         name, _, member = capability.partition(":")
         value = getattr(self.capabilities, name)
         return DistanceMetric[member] in value if member else bool(value)

@@ -18,6 +18,7 @@ from codeweaver_backends.testing import Target, find_targets
 
 __all__ = ["Subject", "provisioned", "settings_from"]
 
+_CREDENTIALS = ("api_key", "token", "password")
 _ADDRESS_SETTINGS = ("url", "uri", "dsn", "location", "path", "grpc_port")
 
 
@@ -50,6 +51,11 @@ class Subject:
         if self.target is not None:
             return self.target.elsewhere is not None
         return {"host", "port"} <= self.config_fields.keys()
+
+    @property
+    def credentials(self) -> list[str]:
+        """The settings in use that are keys: where there are none, none can be wrong."""
+        return [name for name in _CREDENTIALS if self.settings.get(name)]
 
     @property
     def config_fields(self) -> Mapping[str, Any]:

@@ -375,6 +375,12 @@ _TABLE: Final = (
         capability="server",
     ),
     Clause(
+        "errors.authentication",
+        "With credentials that the engine refuses every call raises BackendAuthenticationError at once, and health_check is False.",
+        level="extended",
+        capability="credentials",
+    ),
+    Clause(
         "errors.secret",
         "No secret of the configuration is in a message, a repr or a traceback's text.",
         capability="server",

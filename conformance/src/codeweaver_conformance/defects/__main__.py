@@ -6,12 +6,11 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from codeweaver_conformance.defects import load
@@ -36,17 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         one.id: one.sentence for one in MUTANTS.values()
     }
     correct, hopeless, wrong = _jobs(options)
-    done = list(
-        track(
-            outcomes([*correct, *hopeless, *wrong], options.jobs),
-            total=len(correct) + len(hopeless) + len(wrong),
-            description="defects",
-            console=Console(stderr=True),
-        )
-    )
-    alarms = [one for one in done[: len(correct)] if one.failures or one.trouble or one.verdict != "certified"]
-    fooled = [one for one in done[len(correct) :][: len(hopeless)] if one.verdict == "certified" or one.trouble]
-    judged = done[len(correct) + len(hopeless) :]
+    done = {one.job.id: one for one in _watched(outcomes([*correct, *hopeless, *wrong], options.jobs))}
+    alarms = [
+        one for one in (done[job.id] for job in correct) if one.failures or one.trouble or one.verdict != "certified"
+    ]
+    fooled = [job.id for job in hopeless if done[job.id].verdict == "certified" or done[job.id].trouble]
+    judged = [done[job.id] for job in wrong]
     survivors = [one.job.id for one in judged if not _killed(one)]
     by_class: dict[str, dict[str, int]] = {}
     for one in judged:
@@ -62,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for one in alarms
             for failed in one.failures or [((), "", one.trouble or one.verdict)]
         ],
-        "must_not_be_certified": {one.job.id: one.verdict for one in done[len(correct) :][: len(hopeless)]},
+        "must_not_be_certified": {job.id: done[job.id].verdict for job in hopeless},
         "by_class": by_class,
         "defects": [
             {
@@ -83,6 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _print(report)
     share = report["killed"] / max(1, report["total"])
     return int(bool(alarms or fooled) or share < ENOUGH)
+
+
+def _watched(outcomes_: Iterable[Outcome]) -> Iterator[Outcome]:
+    """Tell how far it is, one line for each."""
+    for number, one in enumerate(outcomes_, 1):
+        told = one.trouble[-300:] or ", ".join(one.failures[0][0] if one.failures else [one.verdict])
+        sys.stderr.write(f"{number:>4} {one.job.id:36} {one.seconds:6.1f} s  {told}\n")
+        yield one
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

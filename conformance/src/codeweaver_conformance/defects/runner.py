@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -122,7 +122,8 @@ def _prepare() -> None:
 
 
 def outcomes(jobs: Sequence[Job], workers: int) -> Iterable[Outcome]:
-    """Run the jobs in fresh processes, and give what came of each in the order of the jobs."""
+    """Run the jobs in fresh processes, and give what came of each as it comes."""
     context: Any = get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare) as pool:
-        yield from pool.map(run, jobs)
+        for done in as_completed([pool.submit(run, job) for job in jobs]):
+            yield done.result()

@@ -238,3 +238,8 @@ async def test_configurations_are_judged(cw: Conformance) -> None:
     setting = "timeout" if "timeout" in fields else next(iter(fields))
     with cw.raises(BackendError, ValueError, why=f"{setting!r} of the wrong type"):
         cw.subject.create(**{setting: object()})
+    try:
+        wrong = plugin.validate_config({**cw.subject.settings, setting: object()})
+    except Exception:  # noqa: BLE001 - one that takes objects only: its model has refused the wrong value above
+        return
+    cw.true(not wrong.is_valid and wrong.errors, f"an error that {setting!r} is of the wrong type", wrong)

@@ -111,8 +111,9 @@ async def test_searches_beside_writes_see_whole_points(cw: Conformance) -> None:
     async def write() -> None:
         version = 1
         while time.monotonic() < end:
-            await cw.backend.upsert_vectors(name, [point(n, [1, n], {"v": version, "w": version}) for n in range(20)])
-            await cw.backend.delete_vectors(name, [99])
+            ids = [*range(20), 5_000 + version]  # one that is new, so that the collection grows and shrinks
+            await cw.backend.upsert_vectors(name, [point(n, [1, n], {"v": version, "w": version}) for n in ids])
+            await cw.backend.delete_vectors(name, [4_999 + version])
             version += 1
             await asyncio.sleep(0)
         stop.set()

@@ -95,6 +95,8 @@ SCALARS: list[Any] = [one for one in VALUES if not isinstance(one, list | dict)]
 async def test_eq_is_json_equality(cw: Conformance) -> None:
     """Check types that the engine converts: bool and 1, text and number, int and float, null and missing."""
     await _check_all(cw, [("f", "eq", value) for value in [*SCALARS, 3, "zzz", 2**53 - 1, 0.1 + 0.2, 1e-300]])
+    nearly = ["lead", "trail", "two spaces", "two", "nul", "nul\x00", "new", "trailing", "50%", "\\\\\\", "cafe", "A.B"]
+    await _check_all(cw, [("s", "eq", text) for text in nearly])
 
 
 @clause("filters.ne")

@@ -101,8 +101,8 @@ async def test_opening_and_closing_leaves_nothing(cw: Conformance) -> None:
     """Check tasks, warnings, threads and descriptors after several rounds; the first two are warm-up."""
     name = await cw.collection([point(A, [1, 0])])
     tasks, seen = asyncio.all_tasks(), []
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         for _ in range(6):
             backend = await cw.reopen()
             if not hasattr(backend.wrapped, "aclose"):
@@ -115,6 +115,7 @@ async def test_opening_and_closing_leaves_nothing(cw: Conformance) -> None:
             gc.collect()
             seen.append((threading.active_count(), _descriptors()))
     await cw.reopen()
+    cw.equal([str(one.message) for one in told], [], "warnings")
     cw.equal(len(asyncio.all_tasks() - tasks), 0, "tasks left behind")
     threads, descriptors = zip(*seen, strict=True)
     cw.true(threads[-1] <= threads[2] + 1, "no growing number of threads", threads)
@@ -173,6 +174,7 @@ async def test_no_call_holds_the_event_loop(cw: Conformance) -> None:
 
     points = [point(n, [float(n % 7 + 1)] * 128, {"n": n, "t": "x" * 50}) for n in range(1_000)]
     ticking = asyncio.create_task(tick())
+    await asyncio.sleep(0.02)  # let it begin: a call that never awaits would not
     try:
         name = await cw.collection(points, dimension=128)
         await cw.backend.search_vectors(
@@ -266,6 +268,20 @@ async def test_a_silent_engine_ends_every_call_in_time(cw: Conformance) -> None:
                 f"an end within the timeout of {PATIENCE} s, generously",
                 f"{label}: {took:.1f} s",
             )
+
+
+@clause("errors.authentication")
+async def test_refused_credentials_are_told(cw: Conformance) -> None:
+    """Check for retries of what cannot succeed, for empty answers, and for a health check that only connects."""
+    backend = cw.fresh(**dict.fromkeys(cw.subject.credentials, "no such key"))
+    name = cw.new_name()
+    for label, call in every_call(backend, name).items():
+        started = time.monotonic()
+        with cw.raises(BackendAuthenticationError, why=label):
+            await asyncio.wait_for(call(), 60)
+        took = time.monotonic() - started
+        cw.true(took < 5, "a refusal at once: trying again is no use", f"{label}: {took:.1f} s")
+    cw.equal(await backend.health_check(), False, "health_check with a refused key")
 
 
 @clause("errors.secret", "config.secret")

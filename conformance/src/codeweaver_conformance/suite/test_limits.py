@@ -133,16 +133,26 @@ async def test_columns_mean_what_points_mean(cw: Conformance) -> None:
     matrix = np.array([[0, 1], [3, 4], [4, 3], [1, 0], [0, 1]], dtype=np.float32)
     payloads = [{"v": n, "deep": {"x": [n, None]}} for n in range(4)] + [None]
     await cw.backend.upsert_batch(name, ids, matrix, payloads)
+    matrix[:] = 7
     expected = {"old": payloads[0], 1: payloads[1], "1": payloads[2], "twice": {}}
     cw.equal(await cw.payloads(name), expected)
     cw.equal(await cw.count(name), 4)
     hits = await cw.backend.search_vectors(name, [0, 1], limit=2)
-    cw.equal({hit.id for hit in hits}, {"old", "twice"}, "the vectors are those of the columns")
+    cw.equal(
+        {hit.id for hit in hits},
+        {"old", "twice"},
+        "the vectors are those of the columns, even if the matrix is changed afterwards",
+    )
     found = await cw.ids(name, SearchFilter(must=[FilterCondition("deep.x", "eq", 1)]))
     cw.equal(found, {1}, "payloads are filtered alike")
-    for dtype in (np.float64, np.int64, np.float16):
-        await cw.backend.upsert_batch(name, [5], np.array([[1, 2]], dtype=dtype))
-    await cw.backend.upsert_batch(name, [6], np.asfortranarray(np.array([[1, 2]], dtype=np.float32)), [{}])
+    rows = np.array([[-1, 2], [-2, 1]])
+    kinds = [rows.astype(dtype) for dtype in (np.float64, np.int64, np.float16, np.float32)]
+    kinds += [np.asfortranarray(kinds[3]), np.repeat(kinds[3], 2, axis=0)[::2], np.repeat(kinds[3], 2, axis=1)[:, ::2]]
+    for number, kind in enumerate(kinds):
+        await cw.backend.upsert_batch(name, [5, 6], kind, [{"kind": number}, {}])
+        for one, row in zip((5, 6), rows.tolist(), strict=True):
+            [hit] = await cw.backend.search_vectors(name, row, limit=1)
+            cw.true(hit.id == one and hit.score > 1 - 1e-5, f"point {one} at {row}, of {kind.dtype}", hit)
     cw.equal(await cw.count(name), 6)
     await cw.backend.upsert_batch(name, [], np.empty((0, 2), dtype=np.float32), [])
     cw.equal(await cw.count(name), 6, "no columns at all")
