@@ -1,6 +1,6 @@
-"""The pages that come from the code: the contract, the support matrix, the certificate's and the reports' formats.
+"""The pages that come from the code: the contract, the support matrix, the certificate's format, the README's table.
 
-``python -m codeweaver_conformance.pages`` writes them under ``docs/``; ``--check`` fails if one is not current.
+``python -m codeweaver_conformance.pages``, run at the root, writes them; ``--check`` fails if one is not current.
 The matrix is made of the certificates that are committed under ``docs/certificates/``.
 """
 
@@ -20,6 +20,7 @@ __all__ = ["main"]
 
 DOCS = Path("docs")
 _MADE = "<!-- Made by python -m codeweaver_conformance.pages; edit the code, not this page. -->\n\n"
+_BEGIN, _END = "<!-- support:begin (generated) -->", "<!-- support:end -->"
 _MARKS = {"pass": "yes", "fail": "**no**", "denied": "denied", "waived": "waived", "not-verified": "not verified"}
 
 
@@ -108,10 +109,30 @@ def certificate_schema() -> str:
     return json.dumps(Certificate.model_json_schema(), indent=2) + "\n"
 
 
-PAGES: dict[str, Callable[[], str]] = {
-    "contract.md": contract_page,
-    "matrix.md": matrix_page,
-    "certificate.schema.json": certificate_schema,
+def readme() -> str:
+    """The README with the table of what is certified, between its two marks."""
+    text = Path("README.md").read_text(encoding="utf-8")
+    before, _, rest = text.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    rows = [
+        [
+            f"`{one.environment.target}`",
+            ", ".join(f"{profile} {verdict}" for profile, verdict in one.profiles.items() if verdict != "denied"),
+            ", ".join(_metrics(one)),
+            one.environment.server or "in process",
+            one.created[:10],
+        ]
+        for one in _certificates()
+    ]
+    table = _table(["target", "verdict by profile", "metrics", "server", "certified on"], rows)
+    return f"{before}{_BEGIN}\n" + "\n".join(table) + f"\n{_END}{after}"
+
+
+PAGES: dict[Path, Callable[[], str]] = {
+    DOCS / "contract.md": contract_page,
+    DOCS / "matrix.md": matrix_page,
+    DOCS / "certificate.schema.json": certificate_schema,
+    Path("README.md"): readme,
 }
 
 
@@ -121,10 +142,10 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a page is not current")
     check = parser.parse_args().check
     stale = []
-    for name, make in PAGES.items():
-        file, text = DOCS / name, make()
+    for file, make in PAGES.items():
+        text = make()
         if not file.is_file() or file.read_text(encoding="utf-8") != text:
-            stale.append(name)
+            stale.append(str(file))
             if not check:
                 file.write_text(text, encoding="utf-8")
     if check and stale:
