@@ -71,8 +71,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if seed is not None:
         random.Random(seed).shuffle(items)  # noqa: S311 - an order, not a secret
     first = config.getoption("--cw-first").split(",")
-    if first != [""]:
-        items.sort(key=lambda item: all(CLAUSES[one].area not in first for one in clauses_of_test(item)))
+    items.sort(key=lambda item: min([*(first.index(area) for area in _areas(item) if area in first), len(first)]))
+
+
+def _areas(item: pytest.Item) -> list[str]:
+    return [CLAUSES[one].area for one in clauses_of_test(item)]
 
 
 # --- fixtures --------------------------------------------------------------------------------------------------------

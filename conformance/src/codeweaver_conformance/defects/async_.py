@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import socket
 import threading
 import time
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from codeweaver_backends.memory.config import MemoryConfig
 from codeweaver_backends.types import SearchResult
 from codeweaver_backends.validate import Query
+from codeweaver_conformance.defects.network import NetworkBackend, NetworkConfig
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Collection, Rig
 
@@ -160,9 +161,8 @@ class _BlocksLoop(Rig):
         return super().answer(collection, query)
 
 
-@plant("asy-connects-in-constructor", "The constructor opens the client and waits for it.", side="above")
-class _ConnectsInConstructor(Rig):
-    def __init__(self, config: MemoryConfig) -> None:
+@plant("asy-connects-in-constructor", "The constructor opens a connection and waits for it.", side="above")
+class _ConnectsInConstructor(NetworkBackend):
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
-        with contextlib.suppress(RuntimeError):
-            asyncio.run(self._ready())
+        socket.create_connection(self.address, config.timeout).close()

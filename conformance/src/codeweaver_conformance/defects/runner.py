@@ -90,7 +90,7 @@ def run(job: Job) -> Outcome:
         code = pytest.main([*_arguments(job, folder, stack)], plugins=[_Watch(outcome)])
         verdicts = [json.loads(file.read_text())["verdict"] for file in (folder / "certificates").glob("*.json")]
     outcome.verdict = verdicts[0] if verdicts else "none"
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not outcome.tests:
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not (outcome.tests or outcome.failures):
         outcome.trouble = outcome.trouble or f"pytest ended with {code!r} after {outcome.tests} tests"
     outcome.seconds = time.monotonic() - started
     return outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -192,6 +193,9 @@ async def test_other_names_are_refused(cw: Conformance, name: Any) -> None:
 async def test_every_collection_is_listed_once(cw: Conformance) -> None:
     """Check for a first page taken for the whole: 10 and 100 are usual."""
     names = [await cw.collection(dimension=1) for _ in range(12)]
+    end = time.monotonic() + 4  # a hundred more where that is quick
+    while time.monotonic() < end and len(names) < 105:
+        names.append(await cw.collection(dimension=1))
     listed = [one for one in await cw.backend.list_collections() if one in set(names)]
     cw.equal(sorted(listed), sorted(names))
 

@@ -473,6 +473,10 @@ async def test_filters_up_to_the_declared_limits_are_answered(cw: Conformance) -
     await _check(cw, SearchFilter(must=[FilterCondition("n", "ne", n) for n in range(0, 128, 2)]))
     mixed = [FilterCondition("n", "gt", n) if n % 2 else FilterCondition("f", "le", n) for n in range(64)]
     await _check(cw, SearchFilter(should=mixed), SearchFilter(must_not=mixed[60:], should=mixed[:60]))
+    name = await cw.collection([point(n, [1, n], {f"w{n}": n}) for n in range(64)])
+    wide = [FilterCondition(f"w{n}", "ge", 0) for n in range(64)]
+    cw.equal(await cw.ids(name, SearchFilter(should=wide)), set(range(64)), "64 alternatives, each with a point")
+    cw.equal(await cw.ids(name, SearchFilter(must_not=wide[:63])), {63}, "63 exclusions, each with a point")
     if cw.claims("supports_contains"):
         await _check_all(cw, [("s", "contains", "x" * 256), ("s", "contains", "%" * 256)])
     deep: FilterLike = A
