@@ -195,6 +195,23 @@ def test_a_writer_waits_no_longer_than_the_timeout(tmp_path: Path) -> None:
     run(tmp_path, story, timeout=0.3)
 
 
+def test_writes_that_are_cut_off_and_repeated_leave_each_id_once(tmp_path: Path) -> None:
+    async def story(backend: Backends) -> None:
+        one = backend()
+        await one.create_collection("c", 2)
+        for turn in range(12):
+            batch = points(*range(100 * turn, 100 * turn + 150), turn=turn)
+            write = asyncio.create_task(one.upsert_vectors("c", batch))
+            await asyncio.sleep(0.002 * turn)
+            write.cancel()
+            await asyncio.gather(write, return_exceptions=True)
+            await one.upsert_vectors("c", batch)
+        found = (await one.scroll_vectors("c", limit=5_000)).points
+        assert len(found) == len({point.id for point in found}) == await one.count_vectors("c") == 1_250
+
+    run(tmp_path, story)
+
+
 def test_a_busy_writer_starves_nobody(tmp_path: Path) -> None:
     async def story(backend: Backends) -> None:
         busy, patient = backend(), backend()
