@@ -89,6 +89,9 @@ async def test_a_large_batch_is_stored_whole(cw: Conformance) -> None:
         cw.equal([hit.id, hit.payload], [n, {"n": n}])
     found = await cw.ids(name, SearchFilter(must=[FilterCondition("n", "ge", count - 500)]))
     cw.equal(found, set(range(count - 500, count)), "the last 500, by filter")
+    if cw.limits.exact_size >= count:
+        most = min(count, cw.limits.max_limit)
+        cw.equal(len(await cw.backend.search_vectors(name, matrix[0].tolist(), limit=most)), most, "all in one search")
     size = min(cw.limits.max_payload_bytes, 200_000) - 40
     number = 40_000_000 // size if size > 100_000 else 400
     heavy = await cw.collection([point(n, [1, n], {"n": n, "t": "x" * size}) for n in range(number)])
