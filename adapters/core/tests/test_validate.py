@@ -149,6 +149,7 @@ def test_settings_of_a_collection() -> None:
         (InvalidOptionError, "'a' must be one of", (2, DistanceMetric.COSINE, {"payload_indexes": {"a": SECRET}})),
         (InvalidOptionError, "dotted path", (2, DistanceMetric.COSINE, {"payload_indexes": {"": "keyword"}})),
         (InvalidOptionError, "dotted path", (2, DistanceMetric.COSINE, {"payload_indexes": {1: "keyword"}})),
+        (InvalidOptionError, "lone surrogate", (2, DistanceMetric.COSINE, {"payload_indexes": {"\ud800": "keyword"}})),
     ],
 )
 def test_wrong_settings_are_refused(error: type[BackendError], words: str, arguments: tuple[Any, Any, Any]) -> None:

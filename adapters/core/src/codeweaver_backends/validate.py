@@ -178,6 +178,10 @@ def _payload_indexes(value: object, capabilities: BackendCapabilities) -> dict[s
     for name, kind in value.items():
         if type(name) is not str or not all(name.split(".")):
             raise InvalidOptionError("a field of payload_indexes must be a dotted path without empty segments")
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InvalidOptionError("a field of payload_indexes must not hold a lone surrogate") from None
         if kind not in capabilities.payload_index_types:
             allowed = ", ".join(capabilities.payload_index_types)
             raise InvalidOptionError(f"the type of the payload index on {name!r} must be one of {allowed}")
