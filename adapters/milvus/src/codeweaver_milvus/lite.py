@@ -7,10 +7,11 @@ callers at once, and while it flushes a collection a reader misses the rows that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -21,20 +22,24 @@ __all__ = ["Gate", "Lite"]
 Result = TypeVar("Result")
 
 _PAUSE = 0.005
-"""Seconds between two looks at what another event loop may be holding."""
+"""Seconds between two looks at whether a flush has ended."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Turn:
+    loop: asyncio.AbstractEventLoop
+    event: asyncio.Event
 
 
 @dataclass(slots=True, weakref_slot=True)
 class Gate:
-    """Order among the callers of one collection.
-
-    They may be on several event loops, which no event of asyncio spans: so the few that must wait look now and then.
-    """
+    """Order among the callers of one collection, who may be on several event loops."""
 
     unflushed_rows: int = 0
     unflushed_bytes: int = 0
     deletions: int = 0
-    _writer: threading.Lock = field(default_factory=threading.Lock)
+    _turns: deque[_Turn] = field(default_factory=deque)
+    """The writer and those who wait to write."""
     _flushes: int = 0
     """Odd while one is under way."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -51,15 +56,31 @@ class Gate:
                 gate = cls._known[key] = cls(unflushed_rows)
         return gate
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
-        """One writer at a time."""
-        while not self._writer.acquire(blocking=False):  # noqa: ASYNC110 - see above
-            await asyncio.sleep(_PAUSE)
+        """One writer at a time, in the order they came."""
+        turn = _Turn(asyncio.get_running_loop(), asyncio.Event())
+        with self._lock:
+            self._turns.append(turn)
+            if self._turns[0] is turn:
+                turn.event.set()
         try:
+            await turn.event.wait()
             yield
         finally:
-            self._writer.release()
+            with self._lock, contextlib.suppress(ValueError):
+                self._turns.remove(turn)
+                self._call_next()
+
+    def _call_next(self) -> None:
+        while self._turns:
+            try:
+                self._turns[0].loop.call_soon_threadsafe(self._turns[0].event.set)
+            except RuntimeError:
+                # Its event loop was closed, and nobody waits there any more.
+                self._turns.popleft()
+            else:
+                return
 
     async def flush(self, call: Callable[[], Awaitable[Any]]) -> None:
         """Flush what is unflushed. Once begun it goes on, even if its caller is cancelled: the engine would anyway."""
@@ -82,7 +103,7 @@ class Gate:
     async def reading(self, read: Callable[[], Awaitable[Result]]) -> Result:
         """Read, and again if a flush began meanwhile."""
         while True:
-            while self._flushes % 2:  # noqa: ASYNC110 - see above
+            while self._flushes % 2:  # noqa: ASYNC110 - no event of asyncio spans event loops
                 await asyncio.sleep(_PAUSE)
             before = self._flushes
             result = await read()

@@ -46,8 +46,8 @@ _PATIENCE: Final = 120.0
 def _lite() -> Iterator[dict[str, Any]]:
     try:
         import milvus_lite
-    except ImportError:
-        raise NotProvisioned("milvus-lite is not installed") from None
+    except ImportError as error:
+        raise NotProvisioned(f"milvus-lite cannot be imported: {error}") from None
     del milvus_lite
     with tempfile.TemporaryDirectory(prefix="codeweaver-milvus-") as folder:
         yield {"path": str(Path(folder) / "lite.db"), "timeout": _TIMEOUT}

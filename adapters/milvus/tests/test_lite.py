@@ -1,0 +1,101 @@
+"""The order that keeps Lite from tripping over itself: no engine needed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from codeweaver_milvus.lite import Gate
+
+
+def test_writers_take_turns_in_the_order_they_came() -> None:
+    async def scenario() -> list[int]:
+        gate, order = Gate(), list[int]()
+
+        async def write(number: int) -> None:
+            async with gate.writing():
+                await asyncio.sleep(0)
+                order.append(number)
+
+        async with gate.writing():
+            tasks = [asyncio.create_task(write(number)) for number in range(5)]
+            await asyncio.sleep(0)
+            tasks[2].cancel()
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return order
+
+    assert asyncio.run(scenario()) == [0, 1, 3, 4]
+
+
+def test_a_writer_that_never_rests_lets_a_flush_in() -> None:
+    async def scenario() -> int:
+        gate, writes = Gate(unflushed_rows=1), 0
+        flush = asyncio.create_task(gate.flush(lambda: asyncio.sleep(0)))
+        while not flush.done():
+            async with gate.writing():
+                await asyncio.sleep(0)
+            writes += 1
+        return writes
+
+    assert asyncio.run(scenario()) < 5
+
+
+def test_writers_on_several_event_loops_exclude_each_other() -> None:
+    gate, inside, most = Gate(), 0, 0
+
+    async def write() -> None:
+        nonlocal inside, most
+        for _ in range(20):
+            async with gate.writing():
+                inside += 1
+                most = max(most, inside)
+                await asyncio.sleep(0.0005)
+                inside -= 1
+
+    threads = [threading.Thread(target=lambda: asyncio.run(write())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert (inside, most) == (0, 1)
+
+
+def test_a_read_that_a_flush_overtook_is_made_again() -> None:
+    async def scenario() -> tuple[str, int]:
+        gate, reads = Gate(unflushed_rows=1), 0
+
+        async def read() -> str:
+            nonlocal reads
+            reads += 1
+            if reads == 1:
+                await gate.flush(lambda: asyncio.sleep(0))
+                return "without the rows on their way"
+            return "whole"
+
+        return await gate.reading(read), reads
+
+    assert asyncio.run(scenario()) == ("whole", 2)
+
+
+def test_a_cancelled_caller_does_not_cut_a_flush_short() -> None:
+    async def scenario() -> int:
+        gate, ended = Gate(unflushed_rows=7), asyncio.Event()
+        caller = asyncio.create_task(gate.flush(ended.wait))
+        await asyncio.sleep(0.01)
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+        reader = asyncio.create_task(gate.reading(lambda: asyncio.sleep(0, "read")))
+        await asyncio.sleep(0.01)
+        assert not reader.done()
+        ended.set()
+        assert await reader == "read"
+        return gate.unflushed_rows
+
+    assert asyncio.run(scenario()) == 0
+
+
+def test_everybody_who_has_a_collection_open_shares_its_gate() -> None:
+    one = Gate.of(("address", "", "collection"), unflushed_rows=500)
+    assert Gate.of(("address", "", "collection")) is one
+    assert Gate.of(("address", "", "other")) is not one
