@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codeweaver_backends.errors import InvalidVectorError
 from codeweaver_backends.facts import leaves, parse_instant
 from codeweaver_backends.metrics import scores
 from codeweaver_backends.types import DistanceMetric, Payload, PointId, VectorPoint
@@ -21,6 +22,7 @@ from codeweaver_conformance.strategies import ids, payloads
 from codeweaver_pgvector.convert import (
     CODE,
     COLUMNS,
+    check_lengths,
     columns_to_merge,
     decode_id,
     encode_id,
@@ -135,6 +137,14 @@ def test_lengths_do_not_spoil_scores(metric: DistanceMetric, exponent: int) -> N
     norms = np.linalg.norm(matrix.astype(float), axis=1) * np.linalg.norm(query.astype(float))
     scale = np.maximum(1.0, norms) if metric is DistanceMetric.DOT_PRODUCT else 1.0
     assert (np.abs(np.array(got) - scores(metric, query, matrix)) <= 1e-5 * scale).all()
+
+
+def test_what_a_dot_product_cannot_add_up_is_refused() -> None:
+    points = [VectorPoint("near", [1e18, 0.0]), VectorPoint("far", [0.0, -1.1e18])]
+    check_lengths(batch_of(points, DistanceMetric.EUCLIDEAN), DistanceMetric.EUCLIDEAN)
+    check_lengths(batch_of(points[:1], DistanceMetric.DOT_PRODUCT), DistanceMetric.DOT_PRODUCT)
+    with pytest.raises(InvalidVectorError, match="'far'"):
+        check_lengths(batch_of(points, DistanceMetric.DOT_PRODUCT), DistanceMetric.DOT_PRODUCT)
 
 
 def _parsed(data: bytes) -> list[tuple[bytes | None, ...]]:

@@ -46,6 +46,7 @@ from codeweaver_backends.validate import (
 from codeweaver_pgvector.config import PgvectorConfig
 from codeweaver_pgvector.convert import (
     COLUMNS,
+    check_lengths,
     columns_to_merge,
     decode_id,
     encode_id,
@@ -162,6 +163,7 @@ class PgvectorBackend(Session):
         async def upsert(work: Work) -> None:
             collection = await self._resolve(work, name, lock=True)
             batch = validated(collection.settings)
+            check_lengths(batch, collection.settings.metric)
             work.ids = batch.ids
             size = _CHUNK_BYTES // (4 * collection.settings.dimension)
             for chunk in _in_order(batch).chunks(max(1, min(_CHUNK_ROWS, size))):

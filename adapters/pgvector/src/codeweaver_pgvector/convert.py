@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from codeweaver_backends.errors import InvalidVectorError
 from codeweaver_backends.facts import INT64_MAX, Kind, Path, StringCode, leaves, parse_instant
 from codeweaver_backends.metrics import clamp_cosine, score_of_distance
 from codeweaver_backends.types import DistanceMetric, FloatMatrix, Payload, PointId
@@ -25,6 +26,7 @@ from codeweaver_backends.validate import Batch, WithPayload, decode_payload, pro
 __all__ = [
     "CODE",
     "COLUMNS",
+    "check_lengths",
     "columns_to_merge",
     "decode_id",
     "encode_id",
@@ -55,6 +57,7 @@ _WHOLE: Final = 1e16
 """From here on floats are whole numbers and written with an exponent."""
 _COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_TAIL: Final = b"\xff\xff"
+_LONGEST: Final = 1e18
 _PIECE: Final = 256
 """Points that are made ready at once, while the server takes in those before."""
 _SAFE_PEAK: Final = 2.0**40
@@ -140,6 +143,18 @@ def payload_of(text: str, with_payload: WithPayload) -> Payload:
 
 
 # --- vectors ---------------------------------------------------------------------------------------------------------
+
+
+def check_lengths(batch: Batch, metric: DistanceMetric) -> None:
+    """Refuse what pgvector would add up to infinity: of a dot product the length cannot be left out."""
+    if metric is DistanceMetric.DOT_PRODUCT and len(batch):
+        peaks = np.abs(batch.vectors).max(axis=1)
+        longest = int(peaks.argmax())
+        if peaks[longest] > _LONGEST:
+            raise InvalidVectorError(
+                f"the vector of point {batch.ids[longest]!r} has elements beyond ±{_LONGEST:g},"
+                " whose dot products this engine cannot add up"
+            )
 
 
 def engine_vectors(vectors: FloatMatrix, metric: DistanceMetric) -> tuple[FloatMatrix, list[bool]]:
