@@ -101,7 +101,8 @@ def tests(session: nox.Session, engine: str) -> None:
         prepare(
             session, None, "-e", "conformance[compare]", *(part for one in embedded for part in one), "pytest-asyncio"
         )
-        session.run("pytest", "-q", "-n", "2", "conformance/tests", "tests", *session.posargs)
+        # pytest-asyncio is there for the kit's tests of itself, which start pytest anew; it warns about our settings.
+        session.run("pytest", "-q", "-n", "2", "-p", "no:asyncio", "conformance/tests", "tests", *session.posargs)
     else:
         prepare(session, ENGINES[engine])
         folder = f"adapters/{engine}/tests"
