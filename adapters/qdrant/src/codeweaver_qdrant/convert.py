@@ -28,7 +28,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from codeweaver_backends.errors import InvalidVectorError
+from codeweaver_backends.errors import InvalidVectorError, UnsupportedError
 from codeweaver_backends.facts import Kind, Path, canonical_number, kind_of, leaves, number_key, parse_instant
 from codeweaver_backends.metrics import clamp_cosine, score_of_distance
 from codeweaver_backends.names import encode_name
@@ -37,10 +37,12 @@ from codeweaver_backends.validate import WithPayload, decode_payload, project
 
 __all__ = [
     "DOCUMENT",
+    "LAYOUT",
     "ORIGINAL_ID",
     "TOKENS",
     "Field",
     "Parts",
+    "check_layout",
     "check_lengths",
     "element_tokens",
     "engine_id",
@@ -56,6 +58,8 @@ __all__ = [
     "wanted_fields",
 ]
 
+LAYOUT: Final = 1
+"""Stored with each collection; another number is another layout."""
 DOCUMENT: Final = "d"
 ORIGINAL_ID: Final = "i"
 TOKENS: Final = "f"
@@ -70,6 +74,12 @@ _BOOLS: Final[dict[Scalar, str]] = {True: "1", False: "0"}
 _VALUED: Final = (Kind.BOOL, Kind.NUMBER, Kind.STRING)
 _LONGEST_VECTOR: Final = 1e18
 _SMALLEST_NORMAL: Final = float(np.finfo(np.float32).smallest_normal)
+
+
+def check_layout(stored: object) -> None:
+    """Refuse a collection that another version of this adapter has laid out otherwise."""
+    if stored != LAYOUT:
+        raise UnsupportedError(f"the collection has the layout {stored!r}, this version knows {LAYOUT} only")
 
 
 # --- fields ----------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from codeweaver_backends.types import DistanceMetric, FloatMatrix
 from codeweaver_backends.validate import Batch, CollectionSettings
 from codeweaver_qdrant.backend import BaseQdrantBackend
 from codeweaver_qdrant.config import QdrantEdgeConfig
-from codeweaver_qdrant.convert import TOKENS, engine_id, engine_payload, field_of, stored_vectors
+from codeweaver_qdrant.convert import LAYOUT, TOKENS, check_layout, engine_id, engine_payload, field_of, stored_vectors
 from codeweaver_qdrant.errors import RecreatedError
 from codeweaver_qdrant.plugin import EDGE_CAPABILITIES
 from codeweaver_qdrant.store import Store
@@ -189,7 +189,7 @@ _LOCK: Final = threading.Lock()
 def _settings_document(settings: CollectionSettings) -> bytes:
     return orjson.dumps(
         {
-            "layout": 1,
+            "layout": LAYOUT,
             "name": settings.name,
             "dimension": settings.dimension,
             "metric": settings.metric.value,
@@ -209,6 +209,7 @@ def _collections(path: Path) -> dict[str, _Collection]:
 
 def _read_settings(name: str, path: Path) -> CollectionSettings:
     stored = orjson.loads(path.read_bytes())
+    check_layout(stored["layout"])
     return CollectionSettings(name, stored["dimension"], DistanceMetric(stored["metric"]), stored["payload_indexes"])
 
 
@@ -320,7 +321,15 @@ class EdgeStore:
     async def retrieve(
         self, name: str, ids: list[int | str], fields: list[str], with_vectors: bool
     ) -> Sequence[edge.Record]:
-        return self._with_shard(name, lambda shard: shard.retrieve(list(ids), fields, with_vectors))
+        def read(part: list[int | str]) -> list[edge.Record]:
+            return self._with_shard(name, lambda shard: shard.retrieve(list(part), fields, with_vectors))
+
+        records: list[edge.Record] = []
+        step = self._portion(name, with_vectors)
+        for start in range(0, len(ids), step):
+            records += read(ids[start : start + step])
+            await asyncio.sleep(0)
+        return records
 
     async def scroll(
         self,
@@ -331,10 +340,23 @@ class EdgeStore:
         fields: list[str],
         with_vectors: bool,
     ) -> tuple[Sequence[edge.Record], Any]:
-        request = edge.ScrollRequest(
-            offset=offset, limit=limit, filter=condition, with_payload=fields, with_vector=with_vectors
-        )
-        return self._with_shard(name, lambda shard: shard.scroll(request))
+        def read(start: Any, size: int) -> tuple[list[edge.Record], Any]:
+            request = edge.ScrollRequest(start, size, condition, fields, with_vectors)
+            return self._with_shard(name, lambda shard: shard.scroll(request))
+
+        records: list[edge.Record] = []
+        step = self._portion(name, with_vectors)
+        while True:
+            found, offset = read(offset, min(step, limit - len(records)))
+            records += found
+            if offset is None or len(records) >= limit:
+                return records, offset
+            await asyncio.sleep(0)
+
+    def _portion(self, name: str, with_vectors: bool) -> int:
+        """As many points as can be read without holding the event loop for long."""
+        dimension = self._folder.find(name).settings.dimension if with_vectors else 0
+        return max(1, self.batch_bytes // (4 * dimension + 4_000))
 
     def _with_shard(self, name: str, use: Callable[[edge.EdgeShard], T]) -> T:
         with self._folder.lock:

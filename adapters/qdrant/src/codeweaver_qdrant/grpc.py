@@ -9,7 +9,6 @@ import numpy as np
 from qdrant_client import grpc
 
 from codeweaver_backends.filters import Order
-from codeweaver_backends.names import encode_name
 from codeweaver_backends.types import FloatMatrix
 from codeweaver_backends.validate import Batch, CollectionSettings
 from codeweaver_qdrant.convert import TOKENS, engine_id, engine_payload, stored_vectors
@@ -63,7 +62,7 @@ class GrpcStore(ServerStore):
 
     async def upsert(self, settings: CollectionSettings, batch: Batch) -> None:
         vectors, beside = stored_vectors(batch.vectors, settings.metric)
-        request = grpc.UpsertPoints(collection_name=encode_name(settings.name), wait=True)
+        request = grpc.UpsertPoints(collection_name=await self.code(settings.name), wait=True)
         rows = zip(batch.ids, batch.documents, batch.payloads, _packed(vectors), beside, strict=True)
         for point_id, document, payload, vector, more in rows:
             point = request.points.add()
@@ -84,11 +83,11 @@ class GrpcStore(ServerStore):
         return count
 
     async def _delete(self, name: str, selector: Any) -> None:
-        request = grpc.DeletePoints(collection_name=encode_name(name), wait=True, points=selector)
+        request = grpc.DeletePoints(collection_name=await self.code(name), wait=True, points=selector)
         await self.write(lambda: self._client.grpc_points.Delete(request))
 
     async def count(self, name: str, condition: Any) -> int:
-        request = grpc.CountPoints(collection_name=encode_name(name), filter=condition, exact=True)
+        request = grpc.CountPoints(collection_name=await self.code(name), filter=condition, exact=True)
         response = await self.read(lambda: self._client.grpc_points.Count(request))
         count: int = response.result.count
         return count
@@ -105,7 +104,7 @@ class GrpcStore(ServerStore):
         [packed] = _packed(vector[np.newaxis])
         nearest = grpc.VectorInput(dense=grpc.DenseVector.FromString(packed))
         request = grpc.QueryPoints(
-            collection_name=encode_name(settings.name),
+            collection_name=await self.code(settings.name),
             query=grpc.Query(nearest=nearest),
             using=settings.metric.value,
             filter=condition,
@@ -118,7 +117,7 @@ class GrpcStore(ServerStore):
 
     async def retrieve(self, name: str, ids: list[int | str], fields: list[str], with_vectors: bool) -> Sequence[_Hit]:
         request = grpc.GetPoints(
-            collection_name=encode_name(name),
+            collection_name=await self.code(name),
             ids=_point_ids(ids),
             with_payload=_with_payload(fields),
             with_vectors=grpc.WithVectorsSelector(enable=with_vectors),
@@ -130,7 +129,7 @@ class GrpcStore(ServerStore):
         self, name: str, offset: int | str | None, limit: int, condition: Any, fields: list[str], with_vectors: bool
     ) -> tuple[Sequence[_Hit], int | str | None]:
         request = grpc.ScrollPoints(
-            collection_name=encode_name(name),
+            collection_name=await self.code(name),
             filter=condition,
             offset=None if offset is None else _point_ids([offset])[0],
             limit=limit,
@@ -174,11 +173,9 @@ def _set_value(target: Any, value: Any) -> None:
         target.integer_value = value
     elif type(value) is float:
         target.double_value = value
-    elif type(value) is list:
+    else:
         for element in value:
             target.list_value.values.add().integer_value = element
-    else:
-        target.string_value = str(value)
 
 
 def _with_payload(fields: list[str]) -> Any:

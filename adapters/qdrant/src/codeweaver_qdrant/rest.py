@@ -10,7 +10,6 @@ import orjson
 from qdrant_client import models
 
 from codeweaver_backends.filters import Order
-from codeweaver_backends.names import encode_name
 from codeweaver_backends.types import FloatMatrix
 from codeweaver_backends.validate import Batch, CollectionSettings
 from codeweaver_qdrant.convert import TOKENS, engine_id, engine_payload, stored_vectors
@@ -58,6 +57,7 @@ class RestStore(ServerStore):
         self.dialect = RestDialect(substring=self.matches_substrings)
 
     async def upsert(self, settings: CollectionSettings, batch: Batch) -> None:
+        code = await self.code(settings.name)
         vectors, beside = stored_vectors(batch.vectors, settings.metric)
         rows = zip(batch.ids, batch.documents, batch.payloads, vectors, beside, strict=True)
         points = [
@@ -71,20 +71,23 @@ class RestStore(ServerStore):
         body = _EncodedPoints(orjson.dumps({"points": points}, option=orjson.OPT_SERIALIZE_NUMPY).decode())
         api = self._client.http.points_api
         await self.write(
-            lambda: api.upsert_points(encode_name(settings.name), wait=True, point_insert_operations=body)  # type: ignore[arg-type]
+            lambda: api.upsert_points(code, wait=True, point_insert_operations=body)  # type: ignore[arg-type]
         )
 
     async def delete(self, name: str, ids: list[int | str]) -> None:
-        await self.write(lambda: self._client.delete(encode_name(name), models.PointIdsList(points=list(ids))))
+        code = await self.code(name)
+        await self.write(lambda: self._client.delete(code, models.PointIdsList(points=list(ids))))
 
     async def delete_matching(self, name: str, condition: models.Filter | None) -> int:
+        code = await self.code(name)
         count = await self.count(name, condition)
         selector = models.FilterSelector(filter=condition or models.Filter())
-        await self.write(lambda: self._client.delete(encode_name(name), selector))
+        await self.write(lambda: self._client.delete(code, selector))
         return count
 
     async def count(self, name: str, condition: models.Filter | None) -> int:
-        return (await self.read(lambda: self._client.count(encode_name(name), condition, exact=True))).count
+        code = await self.code(name)
+        return (await self.read(lambda: self._client.count(code, condition, exact=True))).count
 
     async def search(
         self,
@@ -95,9 +98,10 @@ class RestStore(ServerStore):
         fields: list[str],
         with_vectors: bool,
     ) -> Sequence[models.ScoredPoint]:
+        code = await self.code(settings.name)
         response = await self.read(
             lambda: self._client.query_points(
-                encode_name(settings.name),
+                code,
                 vector.tolist(),
                 using=settings.metric.value,
                 query_filter=condition,
@@ -111,9 +115,8 @@ class RestStore(ServerStore):
     async def retrieve(
         self, name: str, ids: list[int | str], fields: list[str], with_vectors: bool
     ) -> Sequence[models.Record]:
-        return await self.read(
-            lambda: self._client.retrieve(encode_name(name), ids, with_payload=fields, with_vectors=with_vectors)
-        )
+        code = await self.code(name)
+        return await self.read(lambda: self._client.retrieve(code, ids, with_payload=fields, with_vectors=with_vectors))
 
     async def scroll(
         self,
@@ -124,9 +127,10 @@ class RestStore(ServerStore):
         fields: list[str],
         with_vectors: bool,
     ) -> tuple[Sequence[models.Record], Any]:
+        code = await self.code(name)
         return await self.read(
             lambda: self._client.scroll(
-                encode_name(name),
+                code,
                 condition,
                 limit=limit,
                 offset=offset,
@@ -168,7 +172,8 @@ class LocalStore(RestStore):
             )
             for point_id, document, payload, vector, more in rows
         ]
-        await self.write(lambda: self._client.upsert(encode_name(settings.name), points))
+        code = await self.code(settings.name)
+        await self.write(lambda: self._client.upsert(code, points))
         await asyncio.sleep(0)
 
     async def _create_indexes(self, settings: CollectionSettings) -> None:

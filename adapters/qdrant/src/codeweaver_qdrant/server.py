@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import time
 import warnings
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -25,7 +26,7 @@ from codeweaver_backends.types import DistanceMetric
 from codeweaver_backends.validate import CollectionSettings
 from codeweaver_qdrant.backend import BaseQdrantBackend
 from codeweaver_qdrant.config import QdrantConfig
-from codeweaver_qdrant.convert import TOKENS, field_of
+from codeweaver_qdrant.convert import LAYOUT, TOKENS, check_layout, field_of
 from codeweaver_qdrant.errors import translate_error
 from codeweaver_qdrant.plugin import CAPABILITIES, EXACT_SIZE
 
@@ -42,6 +43,14 @@ _REST_PORT: Final = 6333
 _GRPC_PORT: Final = 6334
 _PROBE: Final = 2.0
 """Seconds that a guessed gRPC port is given to answer."""
+_GRPC_OPTIONS: Final = {
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.min_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 200,
+}
+"""Left to itself, a channel refuses calls for up to two minutes after a server is back."""
+_CATCH_UP: Final = 5.0
+"""Seconds that a collection is given to catch up; under steady writes its queue is never seen empty."""
 _OLDEST: Final = (1, 16, 0)
 _MATCH_SUBSTRING: Final = (1, 20, 0)
 _METADATA: Final = "codeweaver"
@@ -124,6 +133,7 @@ def _client(config: QdrantConfig, *, grpc: bool) -> AsyncQdrantClient:
             # The backend's own timeout ends every call, to the millisecond; the client knows whole seconds only.
             timeout=math.ceil(config.timeout) + 1,
             check_compatibility=False,
+            grpc_options=dict(_GRPC_OPTIONS),
             limits=httpx.Limits(
                 max_connections=config.max_connections, max_keepalive_connections=config.max_connections
             ),
@@ -151,6 +161,7 @@ class ServerStore:
         self._timeout = config.timeout
         self._retries = config.retries
         self._owned = owned
+        self._settled: set[str] = set()
         self.matches_substrings = version >= _MATCH_SUBSTRING and hasattr(models, "MatchSubstring")
         """Whether there is a condition for it; before 1.19.1 one for texts did the same where there is no index."""
         self.finds_substrings = self.matches_substrings or version <= (1, 19, 0)
@@ -160,16 +171,34 @@ class ServerStore:
         async with asyncio.timeout(self._timeout):
             for attempt in range(self._retries):
                 try:
-                    return await _answer(ask)
+                    return await self._answer(ask)
                 except (BackendConnectionError, RateLimitError) as error:
-                    pause = getattr(error, "retry_after", None) or 0.05 * 4**attempt
+                    pause = getattr(error, "retry_after", None) or 0.1 * 3**attempt
                 await asyncio.sleep(pause)
-            return await _answer(ask)
+            return await self._answer(ask)
 
     async def write(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask once, within the timeout."""
         async with asyncio.timeout(self._timeout):
-            return await _answer(ask)
+            return await self._answer(ask)
+
+    async def _answer(self, ask: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await ask()
+        except Exception as error:
+            translated = translate_error(error)
+            if isinstance(translated, BackendConnectionError):
+                self._settled.clear()
+            if translated is None:
+                raise
+            raise translated from error
+
+    async def code(self, name: str) -> str:
+        """The engine's name of a collection that is ours, and that has caught up."""
+        code = encode_name(name)
+        if code not in self._settled:
+            await self.settings(name)
+        return code
 
     async def ping(self) -> None:
         await self.write(self._client.get_collections)  # the server's own health answers without a key
@@ -186,31 +215,41 @@ class ServerStore:
         code = encode_name(name)
         info = await self.read(lambda: self._client.get_collection(code))
         settings = _settings(name, info.config)
+        if code not in self._settled:
+            await self._settle(code, info)
         if TOKENS not in info.payload_schema:
             await self._create_indexes(settings)  # whoever created the collection died between
         return settings
 
+    async def _settle(self, code: str, info: models.CollectionInfo) -> None:
+        """A server that was killed answers before it has repeated the last writes of its log: wait until it has."""
+        end = time.monotonic() + min(_CATCH_UP, self._timeout)
+        while _pending(info) and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+            info = await self.read(lambda: self._client.get_collection(code))
+        self._settled.add(code)
+
     async def create(self, settings: CollectionSettings) -> None:
-        metric = settings.metric
+        code, metric = encode_name(settings.name), settings.metric
         # Segments below the threshold have no graph and are searched exactly. It counts kilobytes; twice the exact
         # size leaves room for points that were replaced and not yet cleaned away.
         threshold = math.ceil(2 * EXACT_SIZE * settings.dimension * 4 / 1024)
         await self.write(
             lambda: self._client.create_collection(
-                encode_name(settings.name),
+                code,
                 vectors_config={
                     metric.value: models.VectorParams(size=settings.dimension, distance=_DISTANCES[metric])
                 },
                 optimizers_config=models.OptimizersConfigDiff(indexing_threshold=threshold),
-                metadata={_METADATA: {"layout": 1, "payload_indexes": dict(settings.payload_indexes)}},
+                metadata={_METADATA: {"layout": LAYOUT, "payload_indexes": dict(settings.payload_indexes)}},
             )
         )
         await self._create_indexes(settings)
+        self._settled.add(code)
 
     async def _create_indexes(self, settings: CollectionSettings) -> None:
-        """The tokens' index, and those of the declared fields: creating one again is no error."""
-        words = models.TextIndexParams(type=models.TextIndexType.TEXT, tokenizer=models.TokenizerType.WHITESPACE)
-        indexes: dict[str, Any] = {TOKENS: words.model_copy(update={"lowercase": False})}
+        """Those of the declared fields, and last the tokens': where it is, all are. One again is no error."""
+        indexes: dict[str, Any] = {}
         for dotted, kind in settings.payload_indexes.items():
             field = field_of(tuple(dotted.split(".")))
             if kind == "keyword" and self.matches_substrings:
@@ -219,23 +258,23 @@ class ServerStore:
                 indexes[field.number] = models.PayloadSchemaType.FLOAT
             elif kind == "datetime":
                 indexes[field.instant] = models.PayloadSchemaType.FLOAT
+        indexes[TOKENS] = models.TextIndexParams(
+            type=models.TextIndexType.TEXT, tokenizer=models.TokenizerType.WHITESPACE, lowercase=False
+        )
         code = encode_name(settings.name)
         for key, schema in indexes.items():
             await self.write(partial(self._client.create_payload_index, code, key, schema))
 
     async def drop(self, name: str) -> None:
-        if not await self.write(lambda: self._client.delete_collection(encode_name(name))):
+        code = await self.code(name)
+        self._settled.discard(code)
+        if not await self.write(lambda: self._client.delete_collection(code)):
             raise CollectionNotFoundError("the collection does not exist")
 
 
-async def _answer(ask: Callable[[], Awaitable[T]]) -> T:
-    try:
-        return await ask()
-    except Exception as error:
-        translated = translate_error(error)
-        if translated is None:
-            raise
-        raise translated from error
+def _pending(info: models.CollectionInfo) -> int:
+    queue: Any = getattr(info, "update_queue", None)  # older servers, and clients, have none
+    return queue.length or 0 if queue else 0
 
 
 def _settings(name: str, config: models.CollectionConfig) -> CollectionSettings:
@@ -243,5 +282,6 @@ def _settings(name: str, config: models.CollectionConfig) -> CollectionSettings:
     vectors = config.params.vectors
     if not isinstance(ours, dict) or not isinstance(vectors, dict) or len(vectors) != 1:
         raise CollectionNotFoundError("the collection was not created by this backend")
+    check_layout(ours.get("layout"))
     [(metric, params)] = vectors.items()
     return CollectionSettings(name, params.size, DistanceMetric(metric), dict(ours.get("payload_indexes") or {}))

@@ -104,7 +104,10 @@ class Server:
         end = time.monotonic() + _START
         while time.monotonic() < end and process.poll() is None:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=1):
+                with (
+                    urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=1),
+                    socket.create_connection(("127.0.0.1", self.grpc_port), timeout=1),
+                ):
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
