@@ -57,7 +57,7 @@ from codeweaver_pgvector.convert import (
 )
 from codeweaver_pgvector.filters import Condition
 from codeweaver_pgvector.plugin import CAPABILITIES
-from codeweaver_pgvector.pool import Connection
+from codeweaver_pgvector.server import Connection
 from codeweaver_pgvector.session import Session, Work
 from codeweaver_pgvector.tables import Collection
 

@@ -16,7 +16,7 @@ from codeweaver_backends.errors import (
     RateLimitError,
 )
 
-__all__ = ["CONFLICTS", "LOST", "is_retried", "translate"]
+__all__ = ["CONFLICTS", "LOST", "is_intact", "is_retried", "translate"]
 
 CONFLICTS: Final = (
     asyncpg.SerializationError,
@@ -51,6 +51,11 @@ _TABLE: Final[tuple[tuple[tuple[type[Exception], ...], type[BackendError], str],
     ((*LOST, OSError), BackendConnectionError, "the server cannot be reached, or ended the connection"),
     ((asyncpg.PostgresError,), BackendConnectionError, "the server failed"),
 )
+
+
+def is_intact(error: BaseException) -> bool:
+    """Whether the connection on which this was raised can go on: nothing was cut short."""
+    return isinstance(error, Exception) and not isinstance(error, (*LOST, OSError))
 
 
 def is_retried(error: Exception) -> bool:

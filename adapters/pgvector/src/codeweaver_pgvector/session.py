@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
-from weakref import WeakSet
 
 import asyncpg
 
 from codeweaver_backends.errors import (
     BackendConnectionError,
     BackendError,
+    BackendTimeoutError,
     CollectionNotFoundError,
     TransactionError,
 )
@@ -22,16 +21,14 @@ from codeweaver_backends.transactions import Transaction, TransactionalBase
 from codeweaver_backends.types import PointId
 from codeweaver_backends.validate import validate_name
 from codeweaver_pgvector.config import PgvectorConfig
-from codeweaver_pgvector.errors import CONFLICTS, LOST, is_retried, translate
-from codeweaver_pgvector.pool import Connection, Pool
+from codeweaver_pgvector.errors import CONFLICTS, LOST, is_intact, is_retried, translate
+from codeweaver_pgvector.server import Connection, Server
 from codeweaver_pgvector.tables import Collection, Schema
 
 __all__ = ["Session", "Work"]
 
 T = TypeVar("T")
 
-_PARALLEL: Final = "64MB"
-"""Smaller tables are scanned faster than workers are started; PostgreSQL overrates those it has not analysed yet."""
 _LOST: Final = "its connection was lost, and nothing was written"
 
 
@@ -45,7 +42,6 @@ class Work:
     """What is being written, for the error."""
     is_sent: bool = False
     """Whether the commit was sent: from then on a lost connection leaves the outcome open."""
-
     removed: bool = False
     """Whether a collection was deleted, whose table is to be dropped."""
 
@@ -74,8 +70,9 @@ class Work:
         await self.execute("savepoint undoable")
         try:
             yield
-        except (asyncpg.PostgresError, BackendError):
-            await self.execute("rollback to savepoint undoable; release savepoint undoable")
+        except Exception as error:
+            if is_intact(error):
+                await self.execute("rollback to savepoint undoable; release savepoint undoable")
             raise
         await self.execute("release savepoint undoable")
 
@@ -88,87 +85,29 @@ class Session(TransactionalBase[Work]):
     def __init__(self, config: PgvectorConfig) -> None:
         super().__init__(config)
         self._schema = Schema(config.db_schema)
-        # Apart, so that open transactions leave connections to everything else.
-        self._calls: Pool
-        self._begun: Pool
-        self._unaware: WeakSet[Connection] = WeakSet()
-        """Connections that were opened before there were vectors."""
-        self._server_version: str | None = None
+        self._server = Server(config)
 
     @property
     def server_version(self) -> str | None:
         """The versions of PostgreSQL and pgvector, once connected."""
-        return self._server_version
+        return self._server.version
 
     # --- lifetime ---
 
     async def _connect(self) -> None:
         async with asyncio.timeout(self.config.timeout):
-            calls = Pool(self._new_connection, self.config.max_connections)
-            connection = await calls.acquire()
-            try:
-                self._server_version = await _checked_server(connection)
-            except BaseException:
-                calls.release(connection, intact=False)
-                raise
-        calls.release(connection, intact=True)
-        self._calls, self._begun = calls, Pool(self._new_connection, self.config.max_transactions)
-
-    async def _new_connection(self) -> Connection:
-        config = self.config
-        address: dict[str, Any] = {"host": config.host, "port": config.port or 5432, "ssl": False}
-        if config.url:
-            address = {"dsn": config.url}
-        if config.tls:
-            address["ssl"] = ssl.create_default_context()
-        connection: Connection = await asyncpg.connect(
-            **address,
-            user=config.user,
-            password=config.secret,
-            database=config.database,
-            timeout=config.timeout,
-            server_settings={
-                "application_name": "codeweaver-pgvector",
-                "statement_timeout": _milliseconds(config.timeout),
-                "lock_timeout": _milliseconds(min(config.lock_timeout, config.timeout)),
-                "idle_in_transaction_session_timeout": _milliseconds(config.idle_timeout),
-                "min_parallel_table_scan_size": _PARALLEL,
-            },
-        )
-        try:
-            await self._teach(connection)
-        except BaseException:
-            connection.terminate()
-            raise
-        return connection
+            await self._server.open()
 
     async def _disconnect(self) -> None:
-        await self._begun.aclose()
-        await self._calls.aclose()
+        await self._server.aclose()
 
     async def _ping(self) -> None:
-        connection, intact = await self._acquire(), False
-        try:
-            await connection.fetchval("select 1")
-            intact = True
-        finally:
-            self._calls.release(connection, intact=intact)
+        await self._read_alone(lambda connection: connection.fetchval("select 1"))
 
     def _translate_error(self, error: Exception) -> BackendError | None:
         return translate(error)
 
     # --- calls ---
-
-    async def _acquire(self) -> Connection:
-        """A connection for a call outside of transactions."""
-        connection = await self._calls.acquire()
-        if connection in self._unaware:
-            try:
-                await self._teach(connection)
-            except BaseException:
-                self._calls.release(connection, intact=False)
-                raise
-        return connection
 
     async def _read(self, body: Callable[[Connection], Awaitable[T]]) -> T:
         """Run a read: in the transaction that the call is in, or on a connection of its own."""
@@ -187,7 +126,7 @@ class Session(TransactionalBase[Work]):
         tries = self.config.retries
         async with asyncio.timeout(self.config.timeout):
             while True:
-                connection, intact = await self._acquire(), False
+                connection, intact = await self._server.acquire(), False
                 try:
                     result = await body(connection)
                     intact = True
@@ -196,11 +135,11 @@ class Session(TransactionalBase[Work]):
                     if not tries:
                         raise
                     tries -= 1
-                except (asyncpg.PostgresError, BackendError):
-                    intact = True
+                except Exception as error:
+                    intact = is_intact(error)
                     raise
                 finally:
-                    self._calls.release(connection, intact=intact)
+                    self._server.calls.release(connection, intact=intact)
 
     async def _read_collection(self, name: str, body: Callable[[Connection, Collection], Awaitable[T]]) -> T:
         """Run a read of a collection."""
@@ -227,12 +166,12 @@ class Session(TransactionalBase[Work]):
         tries, timeout = self.config.retries, self.config.timeout
         while True:
             async with asyncio.timeout(timeout):
-                work, intact = Work(await self._acquire(), timeout), False
+                work, intact = Work(await self._server.acquire(), timeout), False
             try:
                 result = await self._committed(work, body)
                 intact = True
             except Exception as error:
-                intact = isinstance(error, asyncpg.PostgresError | BackendError)
+                intact = is_intact(error)
                 if not tries or work.is_sent or not is_retried(error):
                     failure = self._failed(work, error)
                     if failure is error:
@@ -242,7 +181,7 @@ class Session(TransactionalBase[Work]):
             else:
                 break
             finally:
-                self._calls.release(work.connection, intact=intact)
+                self._server.calls.release(work.connection, intact=intact)
         if work.removed:
             await self._dispose()
         return result
@@ -251,9 +190,10 @@ class Session(TransactionalBase[Work]):
         await work.execute("begin")
         try:
             result = await body(work)
-        except (asyncpg.PostgresError, BackendError):
-            with suppress(Exception):  # what went wrong first is what to tell
-                await work.execute("rollback")
+        except Exception as error:
+            if is_intact(error):
+                with suppress(Exception):  # what went wrong first is what to tell
+                    await work.execute("rollback")
             raise
         work.is_sent = True
         await work.execute("commit")
@@ -272,14 +212,24 @@ class Session(TransactionalBase[Work]):
     async def _begin(self) -> Work:
         # A connection learns of vectors when it is opened; there must be some by then.
         await self._prepare()
-        async with asyncio.timeout(self.config.timeout):
-            connection = await self._begun.acquire()
-            try:
-                await connection.execute("begin isolation level repeatable read")
-            except BaseException:
-                self._begun.release(connection, intact=False)
+        pool = self._server.transactions
+        try:
+            async with asyncio.timeout(self.config.timeout):
+                connection = await pool.acquire()
+        except TimeoutError as error:
+            if not pool.is_exhausted:
                 raise
-        return Work(connection, self.config.timeout)
+            raise BackendTimeoutError(
+                f"{self.config.max_transactions} transactions are open, as many as may"
+            ) from error
+        work, intact = Work(connection, self.config.timeout), False
+        try:
+            await work.execute("begin isolation level repeatable read")
+            intact = True
+        finally:
+            if not intact:
+                pool.release(connection, intact=False)
+        return work
 
     async def _run_in(self, transaction: Transaction[Work], body: Callable[[Work], Awaitable[T]]) -> T:
         """Run a call in a transaction. Where it fails it is undone; the transaction goes on if the engine lets it."""
@@ -306,12 +256,10 @@ class Session(TransactionalBase[Work]):
         if isinstance(error, CONFLICTS):
             transaction.ended = "another transaction was first, and this one was rolled back"
             await self._rollback(transaction.handle)
-        elif isinstance(error, asyncpg.PostgresError | BackendError) and not transaction.handle.connection.is_closed():
-            return
-        else:
+        elif not is_intact(error) or transaction.handle.connection.is_closed():
             cut = isinstance(error, TimeoutError) or not isinstance(error, Exception)
             transaction.ended = "a call was cut short, and nothing was written" if cut else _LOST
-            self._begun.release(transaction.handle.connection, intact=False)
+            self._server.transactions.release(transaction.handle.connection, intact=False)
 
     async def _commit(self, work: Work) -> None:
         intact = False
@@ -327,7 +275,7 @@ class Session(TransactionalBase[Work]):
             intact = True
             raise
         finally:
-            self._begun.release(work.connection, intact=intact)
+            self._server.transactions.release(work.connection, intact=intact)
         if work.removed:
             await self._dispose()
 
@@ -340,7 +288,7 @@ class Session(TransactionalBase[Work]):
         except Exception:  # noqa: BLE001, S110 - the server rolls back what loses its connection
             pass
         finally:
-            self._begun.release(work.connection, intact=intact)
+            self._server.transactions.release(work.connection, intact=intact)
 
     # --- the catalogue ---
 
@@ -378,37 +326,7 @@ class Session(TransactionalBase[Work]):
         with suppress(asyncpg.PostgresError, *LOST):
             await self._read_alone(dispose)
 
-    async def _teach(self, connection: Connection) -> None:
-        """Have a connection send vectors as bytes. Where there is no extension yet, that is done later."""
-        schema = await connection.fetchval(
-            "select nspname from pg_extension join pg_namespace on pg_namespace.oid = extnamespace"
-            " where extname = 'vector'"
-        )
-        if schema is None:
-            self._unaware.add(connection)
-        else:
-            await connection.set_type_codec("vector", schema=schema, encoder=bytes, decoder=bytes, format="binary")
-            self._unaware.discard(connection)
-
 
 async def _stream(data: Iterable[bytes]) -> AsyncIterator[bytes]:
     for piece in data:
         yield piece
-
-
-async def _checked_server(connection: Connection) -> str:
-    row = await connection.fetchrow(
-        "select current_setting('server_version') as postgresql, current_setting('server_encoding') as encoding,"
-        " coalesce((select extversion from pg_extension where extname = 'vector'),"
-        " (select default_version from pg_available_extensions where name = 'vector')) as pgvector"
-    )
-    assert row is not None  # noqa: S101 - a select without a table has one row
-    if row["encoding"] != "UTF8":
-        raise BackendConnectionError(f"the database must be encoded in UTF8, not {row['encoding']}")
-    if row["pgvector"] is None:
-        raise BackendConnectionError("the server has no extension 'vector': install pgvector 0.8 or later")
-    return f"PostgreSQL {row['postgresql']}, pgvector {row['pgvector']}"
-
-
-def _milliseconds(seconds: float) -> str:
-    return str(max(1, int(seconds * 1_000)))
