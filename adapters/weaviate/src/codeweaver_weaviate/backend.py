@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
-from uuid import UUID
 
 import httpx
 import numpy.typing as npt
@@ -19,9 +18,8 @@ from codeweaver_backends.errors import (
     CollectionExistsError,
     CollectionNotFoundError,
     InvalidInputError,
-    InvalidOptionError,
 )
-from codeweaver_backends.filters import Never, normalise
+from codeweaver_backends.filters import Always, Never, normalise
 from codeweaver_backends.types import (
     CollectionInfo,
     DistanceMetric,
@@ -65,8 +63,8 @@ class WeaviateBackend(BaseBackend):
         self._settings = config
         self._connected: Connection | None = None
         self._known: dict[str, Collection] = {}
-        self._surplus: dict[str, writing.Surplus] = {}
-        """What the last repair left, by generation."""
+        self._doubted: set[str] = set()
+        """Collections that were known when something happened that may have left them half written."""
 
     @property
     def capabilities(self) -> BackendCapabilities:
@@ -100,8 +98,7 @@ class WeaviateBackend(BaseBackend):
     def _translate_error(self, error: Exception) -> BackendError | None:
         translated = errors.translate(error)
         if isinstance(translated, BackendConnectionError):
-            # The server may have been restarted: collections are looked over when they are opened again.
-            self._known.clear()
+            self._doubt(*self._known)  # the server may have crashed
         return translated
 
     # --- collections ---
@@ -134,11 +131,14 @@ class WeaviateBackend(BaseBackend):
 
     @operation
     async def get_collection_info(self, name: str) -> CollectionInfo:
-        collection = await self._look_over(validate_name(name))
-        settings = collection.settings
-        count = await reading.count_stored(self._connection, collection)
-        indexes = dict(settings.payload_indexes)
-        return CollectionInfo(name, settings.dimension, settings.metric, count, None, indexes)
+        async def work(collection: Collection) -> CollectionInfo:
+            await self._confirm(collection)
+            settings = collection.settings
+            count = await reading.count(self._connection, collection, Always())
+            indexes = dict(settings.payload_indexes)
+            return CollectionInfo(name, settings.dimension, settings.metric, count, None, indexes)
+
+        return await self._on(name, work)
 
     # --- writing ---
 
@@ -172,7 +172,7 @@ class WeaviateBackend(BaseBackend):
         try:
             await writing.write(self._connection, collection, batch, self._translated)
         except BaseException:
-            self._known.pop(collection.settings.name, None)
+            self._doubt(collection.settings.name)
             raise
 
     @operation
@@ -181,7 +181,7 @@ class WeaviateBackend(BaseBackend):
 
         async def work(collection: Collection) -> None:
             if wanted:
-                await writing.delete_ids(self._connection, collection, wanted)
+                await writing.delete_ids(self._connection, collection, wanted, self._translated)
             else:
                 await self._confirm(collection)
 
@@ -254,8 +254,6 @@ class WeaviateBackend(BaseBackend):
     ) -> ScrollPage:
         async def work(collection: Collection) -> ScrollPage:
             page = validate_page(cursor, limit, search_filter, with_payload, with_vectors, self.capabilities)
-            if page.cursor is not None and not _is_cursor(page.cursor):
-                raise InvalidOptionError("cursor must be None or what the last page gave")
             if isinstance(page.node, Never):
                 await self._confirm(collection)
                 return ScrollPage([])
@@ -282,7 +280,10 @@ class WeaviateBackend(BaseBackend):
         That may be outdated. Where validation or the server objects, it is looked up, and if the collection is another
         one by now, the work is done once more.
         """
-        known = self._known.get(validate_name(name))
+        validate_name(name)
+        if self._connection.is_interrupted():
+            self._doubt(*self._known)
+        known = self._known.get(name)
         if known is None:
             return await work(await self._look_over(name))
         try:
@@ -298,10 +299,15 @@ class WeaviateBackend(BaseBackend):
     async def _look_over(self, name: str) -> Collection:
         """Look a collection up, and repair what a crash may have left of it."""
         collection = await self._load(name)
-        left = self._surplus.get(collection.generation, writing.WHOLE)
-        self._surplus[collection.generation] = await writing.repair(self._connection, collection, left)
+        await writing.repair(self._connection, collection, doubted=name in self._doubted)
         self._known[name] = collection
+        self._doubted.discard(name)
         return collection
+
+    def _doubt(self, *names: str) -> None:
+        for name in names:
+            self._known.pop(name, None)
+            self._doubted.add(name)
 
     async def _load(self, name: str) -> Collection:
         try:
@@ -320,10 +326,3 @@ class WeaviateBackend(BaseBackend):
         """See that the collection is still there, where there is nothing to ask or to tell the server."""
         if await self._load(collection.settings.name) != collection:
             raise CollectionNotFoundError("the collection was created again")
-
-
-def _is_cursor(cursor: str) -> bool:
-    try:
-        return str(UUID(cursor)) == cursor
-    except ValueError:
-        return False

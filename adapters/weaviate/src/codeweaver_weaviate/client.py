@@ -130,9 +130,18 @@ class Connection:
 
     async def _check_grpc(self) -> None:
         request = health_weaviate_pb2.WeaviateHealthCheckRequest()
-        reply = await self._health(request, timeout=self._config.timeout, metadata=self._metadata)
+        try:
+            reply = await self._health(request, timeout=self._config.timeout, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            if "read-only mode" in (error.details() or ""):
+                return  # the server answers; it takes this call, too, for a write
+            raise
         if reply.status != health_weaviate_pb2.WeaviateHealthCheckResponse.SERVING:
             raise BackendConnectionError("the server does not serve by gRPC yet")
+
+    def is_interrupted(self) -> bool:
+        """Whether the server went away since the last call, however shortly: it may have crashed."""
+        return self._channel.get_state() is not grpc.ChannelConnectivity.READY
 
     async def close(self) -> None:
         """Close both ports."""
@@ -165,6 +174,11 @@ class Connection:
     async def write(self, request: BatchObjectsRequest) -> BatchObjectsReply:
         """Write points, trying once. What is wrong with single ones is in the answer."""
         return await self._call(self._stub.BatchObjects, request, retry=False)
+
+    async def count_deletable(self, collection: str, filters: Filters) -> int:
+        """Count what a deletion would delete. It deletes nothing, but has the server write its buffers."""
+        reply = await self.delete(BatchDeleteRequest(collection=collection, filters=filters, dry_run=True))
+        return int(reply.matches)
 
     async def delete(self, request: BatchDeleteRequest, *, retry: bool = True) -> BatchDeleteReply:
         """Delete what a filter finds, up to the server's maximum."""

@@ -18,9 +18,10 @@ from codeweaver_backends.errors import (
     RateLimitError,
 )
 
-__all__ = ["MISSING", "is_missing", "is_too_large", "translate"]
+__all__ = ["READ_ONLY", "is_missing", "is_too_large", "is_write_refused", "translate"]
 
-MISSING: Final = (
+READ_ONLY: Final = "read-only mode"
+_MISSING: Final = (
     "could not find class",
     "does not have named vector",
     "does not have configuration for vector",
@@ -48,12 +49,17 @@ _LONGEST: Final = 300
 
 def is_missing(text: str) -> bool:
     """Whether the server's words mean that the collection is gone, or another one by now."""
-    return any(part in text for part in MISSING)
+    return any(part in text for part in _MISSING)
 
 
 def is_too_large(error: AioRpcError) -> bool:
     """Whether an answer did not fit into one message."""
     return error.code() is StatusCode.RESOURCE_EXHAUSTED and "larger than max" in (error.details() or "")
+
+
+def is_write_refused(error: AioRpcError) -> bool:
+    """Whether we, or all, may read but not write."""
+    return error.code() is StatusCode.PERMISSION_DENIED or READ_ONLY in (error.details() or "")
 
 
 def translate(error: Exception) -> BackendError | None:
@@ -77,5 +83,5 @@ def _of_call(code: StatusCode, details: str) -> BackendError:
         return LimitExceededError("the server is configured for smaller limits", limit="max_limit")
     cls, message = _BY_CODE.get(code, (BackendConnectionError, "the server failed"))
     if code is StatusCode.UNAVAILABLE:
-        message = "the server cannot be reached by gRPC"
+        message = "the server is not available by gRPC"
     return cls(f"{message}: {details[:_LONGEST]}")

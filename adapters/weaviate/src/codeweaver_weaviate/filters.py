@@ -64,14 +64,27 @@ def everything() -> Filters:
     return look_up((EVERY,))
 
 
-def narrowed(node: Node, *further: Filters) -> Filters:
-    """The filter of a tree that does not fold to ``Never``, of existing points only, and of ``further`` conditions."""
-    parts = [everything(), *further]
+def narrowed(node: Node, *further: Filters) -> Filters | None:
+    """The filter of a tree that does not fold to ``Never``, and of ``further`` conditions; ``None`` for no filter.
+
+    What a negation leaves over may be a deleted point: existing ones are asked for beside it.
+    """
+    parts = list(further)
     if isinstance(node, All):
         parts += map(translate, node.parts)
     elif not isinstance(node, Always):
         parts.append(translate(node))
+    if _denies(node):
+        parts.append(everything())
+    if not parts:
+        return None
     return parts[0] if len(parts) == 1 else Filters(operator=Filters.OPERATOR_AND, filters=parts)
+
+
+def _denies(node: Node) -> bool:
+    if isinstance(node, All | Either):
+        return any(map(_denies, node.parts))
+    return isinstance(node, Not)
 
 
 def translate(node: Node) -> Filters:

@@ -7,39 +7,31 @@ places among the first ``limit``, and are counted where only an index is asked. 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Final
 
 from grpc.aio import AioRpcError
 
+from codeweaver_backends.errors import InvalidOptionError
 from codeweaver_backends.filters import Always, Node
 from codeweaver_backends.types import ScrollPage, SearchResult
 from codeweaver_backends.validate import Page, Query, WithPayload
 from codeweaver_weaviate import convert
-from codeweaver_weaviate.client import AggregateRequest, Connection, Filters, SearchRequest
+from codeweaver_weaviate.client import AggregateRequest, Connection, Filters, NearVector, SearchRequest
 from codeweaver_weaviate.client import SearchResult as Found
 from codeweaver_weaviate.convert import Collection
-from codeweaver_weaviate.errors import is_too_large
+from codeweaver_weaviate.errors import is_too_large, is_write_refused
 from codeweaver_weaviate.facts import window_token
 from codeweaver_weaviate.filters import everything, ids_filter, look_up, narrowed
 
-__all__ = [
-    "MOST",
-    "count",
-    "count_indexed",
-    "count_known",
-    "count_stored",
-    "fetch",
-    "request",
-    "scroll",
-    "search",
-    "stored_after",
-]
+__all__ = ["count", "count_indexed", "fetch", "request", "scroll", "search"]
 
 MOST: Final = 10_000
 """What the server returns at most, as it is shipped."""
 _FETCHED: Final = 1_000
 _FETCHED_VECTOR_BYTES: Final = 32_000_000
+_CURSOR: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\+([0-9]{1,4}))?")
 _WINDOWS: Final = 4_096
 _WINDOW_POINTS: Final = 5_000
 """Of a filtered scroll: few enough that no window holds as many as the server returns."""
@@ -74,10 +66,10 @@ async def search(connection: Connection, collection: Collection, query: Query) -
     filters = narrowed(query.node)
     asked = query.limit
     hits = await _nearest(connection, collection, query, filters, asked)
-    if len(hits) < query.limit:
-        most = min(await count_known(connection, collection, filters), MOST)
-        while len(hits) < query.limit and asked < most:
-            asked = min(2 * asked, most)
+    if len(hits) < query.limit and len(hits) < await _aggregate(connection, collection, filters):
+        there = min(await count(connection, collection, query.node), query.limit)
+        while len(hits) < there and asked < MOST:
+            asked = min(2 * asked, MOST)
             hits = (await _nearest(connection, collection, query, filters, asked))[: query.limit]
     if query.threshold is not None:
         hits = [hit for hit in hits if hit.score >= query.threshold]
@@ -85,7 +77,7 @@ async def search(connection: Connection, collection: Collection, query: Query) -
 
 
 async def _nearest(
-    connection: Connection, collection: Collection, query: Query, filters: Filters, limit: int
+    connection: Connection, collection: Collection, query: Query, filters: Filters | None, limit: int
 ) -> list[SearchResult]:
     with_payload, metric = query.with_payload, collection.settings.metric
     asked = request(collection, limit, filters, with_payload=with_payload, with_vectors=query.with_vectors)
@@ -146,52 +138,68 @@ async def fetch(
 
 async def scroll(connection: Connection, collection: Collection, page: Page) -> ScrollPage:
     """A page, in the order of the objects' UUIDs."""
-    after = page.cursor or ""
+    after, width = _position(page.cursor)
     if isinstance(page.node, Always):
-        uuids = await stored_after(connection, collection, after, page.limit)
-    else:
-        uuids = await _matching_after(connection, collection, page.node, after, page.limit)
+        return await _scroll_all(connection, collection, page, after)
+    if not width:
+        matching = max(1, await count(connection, collection, page.node))
+        width = min(_WINDOWS, max(1, _WINDOWS * min(page.limit + 1, _WINDOW_POINTS) // matching))
+        width = _WINDOWS if matching <= _WINDOW_POINTS else width
+    uuids = await _matching_after(connection, collection, page, after, width)
     shown = uuids[: page.limit]
     found = await fetch(connection, collection, shown, page.with_payload, with_vectors=page.with_vectors)
     points = [convert.vector_point(found[uuid], page.with_payload) for uuid in shown if uuid in found]
-    return ScrollPage(points, shown[-1] if len(uuids) > len(shown) else None)
+    return ScrollPage(points, f"{shown[-1]}+{width}" if len(uuids) > len(shown) else None)
 
 
-async def stored_after(connection: Connection, collection: Collection, after: str, limit: int) -> list[str]:
-    """More than ``limit`` of the UUIDs after this one, if there are more."""
-    uuids: list[str] = []
-    while len(uuids) <= limit:
-        asked = request(collection, min(limit + 1, MOST))
+def _position(cursor: str | None) -> tuple[str, int]:
+    """The UUID that a page begins after, and for a filtered scroll the width of its windows."""
+    if cursor is None:
+        return "", 0
+    match = _CURSOR.fullmatch(cursor)
+    if match is None or not int(match[2] or 1):
+        raise InvalidOptionError("cursor must be None or what the last page gave")
+    return match[1], min(int(match[2] or 0), _WINDOWS)
+
+
+async def _scroll_all(connection: Connection, collection: Collection, page: Page, after: str) -> ScrollPage:
+    most = min(page.limit + 1, MOST)
+    if page.with_vectors:
+        most = min(most, 1 + _FETCHED_VECTOR_BYTES // (4 * collection.settings.dimension))
+    while True:
+        asked = request(collection, most, with_payload=page.with_payload, with_vectors=page.with_vectors)
         asked.after = after
-        reply = await connection.search(asked)
-        uuids += (one.metadata.id for one in reply.results)
-        if len(reply.results) < asked.limit:
+        try:
+            found = (await connection.search(asked)).results
             break
-        after = uuids[-1]
-    return uuids
+        except AioRpcError as error:
+            if most == 1 or not is_too_large(error):
+                raise
+            most = max(1, most // 2)
+    full = len(found) == most
+    shown = found[: page.limit]
+    points = [convert.vector_point(one, page.with_payload) for one in shown]
+    return ScrollPage(points, shown[-1].metadata.id if full else None)
 
 
 async def _matching_after(
-    connection: Connection, collection: Collection, node: Node, after: str, limit: int
+    connection: Connection, collection: Collection, page: Page, after: str, width: int
 ) -> list[str]:
-    """As :func:`stored_after`, of the points that match.
+    """More than a page of the matching UUIDs after this one, if there are more.
 
     The server's own cursor takes no filter. But UUIDs are spread evenly, and every point has a token for the beginning
     of its own: the matches are asked for window by window.
     """
-    filters = narrowed(node)
-    matching = await count_known(connection, collection, filters)
-    width = _WINDOWS
-    if matching > _WINDOW_POINTS:
-        width = max(1, _WINDOWS * min(limit + 1, _WINDOW_POINTS) // matching)
     uuids: list[str] = []
     start = int(after[:3], 16) if after else 0
-    while start < _WINDOWS and len(uuids) <= limit:
+    while start < _WINDOWS and len(uuids) <= page.limit:
         window = range(start, min(start + width, _WINDOWS))
-        if width < _WINDOWS:
-            filters = narrowed(node, look_up(map(window_token, window)))
-        reply = await connection.search(request(collection, MOST, filters))
-        uuids += sorted(uuid for one in reply.results if (uuid := one.metadata.id) > after)
+        inside = () if len(window) == _WINDOWS else (look_up(map(window_token, window)),)
+        found = (await connection.search(request(collection, MOST, narrowed(page.node, *inside)))).results
+        if len(found) == MOST and width > 1:
+            width //= 2  # more matches than were counted
+            continue
+        uuids += sorted(uuid for one in found if (uuid := one.metadata.id) > after)
         start = window.stop
     return uuids
 
@@ -200,37 +208,38 @@ async def _matching_after(
 
 
 async def count(connection: Connection, collection: Collection, node: Node) -> int:
-    """How many points match."""
-    if isinstance(node, Always):
-        return await count_stored(connection, collection)
-    matching, known, stored = await asyncio.gather(
-        count_known(connection, collection, narrowed(node)),
-        count_known(connection, collection, everything()),
-        count_stored(connection, collection),
+    """How many points match.
+
+    What a deletion would delete: the server looks each up, while its aggregations count what an index says.
+    """
+    filters = narrowed(node)
+    if filters is None:
+        return await _aggregate(connection, collection)
+    try:
+        return await connection.count_deletable(collection.class_name, filters)
+    except AioRpcError as error:
+        if not is_write_refused(error):
+            raise
+        return await _aggregate(connection, collection, filters)
+
+
+async def count_indexed(connection: Connection, collection: Collection, stored: int) -> tuple[int, int]:
+    """How many objects the index of facts knows, and how many of those a search would find."""
+    near = convert.near(collection, convert.probe(collection))
+    return await asyncio.gather(
+        _aggregate(connection, collection, everything()),
+        _aggregate(connection, collection, everything(), near, stored + 1_000),
     )
-    if matching == 0 or known == stored:
-        return matching
-    # The index knows of objects that are gone: count those that are there.
-    counted, after = 0, ""
-    while uuids := await _matching_after(connection, collection, node, after, MOST):
-        counted, after = counted + len(uuids), uuids[-1]
-    return counted
 
 
-async def count_stored(connection: Connection, collection: Collection) -> int:
-    """How many objects the server holds."""
-    return await connection.count(AggregateRequest(collection=collection.class_name, objects_count=True))
-
-
-async def count_known(connection: Connection, collection: Collection, filters: Filters) -> int:
-    """How many objects match by the index of facts."""
-    request = AggregateRequest(collection=collection.class_name, objects_count=True, filters=filters)
-    return await connection.count(request)
-
-
-async def count_indexed(connection: Connection, collection: Collection, filters: Filters, most: int) -> int:
-    """How many of the matching objects a search would find, up to somewhat more than ``most``."""
-    request = AggregateRequest(collection=collection.class_name, objects_count=True, filters=filters)
-    request.near_vector.CopyFrom(convert.near(collection, convert.probe(collection)))
-    request.object_limit = most + 1_000
-    return await connection.count(request)
+async def _aggregate(
+    connection: Connection,
+    collection: Collection,
+    filters: Filters | None = None,
+    near: NearVector | None = None,
+    most: int | None = None,
+) -> int:
+    asked = AggregateRequest(
+        collection=collection.class_name, objects_count=True, filters=filters, near_vector=near, object_limit=most
+    )
+    return await connection.count(asked)

@@ -24,33 +24,28 @@ from codeweaver_weaviate.convert import Collection
 from codeweaver_weaviate.errors import is_missing
 from codeweaver_weaviate.filters import everything, ids_filter, look_up, narrowed
 
-__all__ = ["WHOLE", "Surplus", "delete_ids", "delete_matching", "repair", "write"]
+__all__ = ["delete_ids", "delete_matching", "repair", "write"]
 
 _HEAD_START: Final = 0.001
 """Seconds in which a message leaves, before the next one is prepared and holds the event loop."""
 _PIECE: Final = 1_000
 _AT_ONCE: Final = 8
-_REPAIRED_SIZE: Final = 100_000
-"""Looking a collection over scans its vectors: done up to this many points."""
+_REPAIRED_SIZE: Final = 20_000
+_DOUBTED_SIZE: Final = 100_000
+"""Up to so many points, which takes a second or more, where there was a crash or a write that failed."""
 _PATIENCE: Final = 0.5
 """Seconds that somebody else's write is given before it is taken for one that never ended."""
 _NOBODY: Final = ""
 """A token that no point has."""
 
-Surplus = tuple[int, int]
-"""How many objects more than are stored the index of facts knows, and a search would count.
-
-A crash may leave entries in the indexes for objects that were lost. Nothing removes them, and nothing returns them.
-"""
-WHOLE: Final[Surplus] = (0, 0)
+Translated = Callable[[Exception], BackendError]
+"""How the backend words an engine's error."""
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-async def write(
-    connection: Connection, collection: Collection, batch: Batch, translated: Callable[[Exception], BackendError]
-) -> None:
+async def write(connection: Connection, collection: Collection, batch: Batch, translated: Translated) -> None:
     """Write a batch; what is acknowledged outlives a crash of the server's process."""
     pieces = list(convert.chunks(batch))
     request = convert.write_request(collection, pieces[0])
@@ -65,12 +60,17 @@ async def write(
             if position < len(pieces):
                 written += len(piece)
         await _flush(connection, collection)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told which points it leaves open
-        failure = error if isinstance(error, BackendError) else translated(error)
-        refused = failure.ids
-        failure.ids = (*refused, *batch.ids[written + len(piece) :]) if refused else tuple(batch.ids[written:])
-        failure.state_unknown = True
-        raise failure from (None if failure is error else error)
+    except Exception as error:
+        refused = error.ids if isinstance(error, BackendError) else ()
+        left = (*refused, *batch.ids[written + len(piece) :]) if refused else batch.ids[written:]
+        raise _left_open(error, left, translated) from error
+
+
+def _left_open(error: Exception, ids: Sequence[PointId], translated: Translated) -> BackendError:
+    """The contract's error, naming the points whose state is unknown."""
+    failure = error if isinstance(error, BackendError) else translated(error)
+    failure.ids, failure.state_unknown = tuple(ids), True
+    return failure
 
 
 def _judge(reply: BatchObjectsReply, ids: Sequence[PointId]) -> None:
@@ -87,24 +87,30 @@ def _judge(reply: BatchObjectsReply, ids: Sequence[PointId]) -> None:
 async def _flush(connection: Connection, collection: Collection) -> None:
     """Have the server write its buffers, as it does at the end of any deletion, also of nothing."""
     nothing = look_up((_NOBODY,))
-    await connection.delete(BatchDeleteRequest(collection=collection.class_name, filters=nothing, dry_run=True))
+    request = BatchDeleteRequest(collection=collection.class_name, filters=nothing, dry_run=True)
+    _check(await connection.delete(request))
 
 
 # --- deleting --------------------------------------------------------------------------------------------------------
 
 
-async def delete_ids(connection: Connection, collection: Collection, ids: Sequence[PointId]) -> None:
+async def delete_ids(
+    connection: Connection, collection: Collection, ids: Sequence[PointId], translated: Translated
+) -> None:
     """Delete the points of these ids."""
-    uuids = [convert.point_uuid(point_id) for point_id in ids]
-    for start in range(0, len(uuids), _PIECE):
-        filters = ids_filter(uuids[start : start + _PIECE])
-        request = BatchDeleteRequest(collection=collection.class_name, filters=filters)
-        _check(await connection.delete(request))
+    for start in range(0, len(ids), _PIECE):
+        uuids = map(convert.point_uuid, ids[start : start + _PIECE])
+        request = BatchDeleteRequest(collection=collection.class_name, filters=ids_filter(uuids))
+        try:
+            _check(await connection.delete(request))
+        except Exception as error:
+            raise _left_open(error, ids[start:], translated) from error
 
 
 async def delete_matching(connection: Connection, collection: Collection, node: Node) -> int:
     """Delete the points that match, in as many calls as the server's maximum makes necessary."""
-    request = BatchDeleteRequest(collection=collection.class_name, filters=narrowed(node))
+    filters = narrowed(node) or everything()
+    request = BatchDeleteRequest(collection=collection.class_name, filters=filters)
     deleted = 0
     while True:
         # Not tried again by itself: what a lost answer told could not be counted.
@@ -117,21 +123,16 @@ async def delete_matching(connection: Connection, collection: Collection, node: 
 
 def _check(reply: BatchDeleteReply) -> None:
     if reply.failed:
-        raise BackendConnectionError(f"the server did not delete {reply.failed} points")
+        raise BackendConnectionError("the server did not delete all of the points")
 
 
 # --- repairing -------------------------------------------------------------------------------------------------------
 
 
-async def repair(connection: Connection, collection: Collection, known: Surplus = WHOLE) -> Surplus:
-    """Have indexed what is stored and is not, or not wholly. Returns the surplus that is left for good.
-
-    Whether anything is amiss is told by three counts; where their differences are those that an earlier repair left,
-    nothing is.
-    """
-    surplus = await _surplus(connection, collection)
-    if surplus in (WHOLE, known):
-        return surplus
+async def repair(connection: Connection, collection: Collection, *, doubted: bool) -> None:
+    """Have indexed what is stored and is not, or not wholly; a glance tells whether anything is amiss."""
+    if await _is_whole(connection, collection, _DOUBTED_SIZE if doubted else _REPAIRED_SIZE):
+        return
     stored = await _stored(connection, collection)
     suspects = await _unindexed(connection, collection, list(stored))
     if suspects:
@@ -142,7 +143,6 @@ async def repair(connection: Connection, collection: Collection, known: Surplus 
     broken = [uuid for uuid, written in stored.items() if written in batches]
     for start in range(0, len(broken), _AT_ONCE):
         await asyncio.gather(*(_stamp(connection, collection, uuid) for uuid in broken[start : start + _AT_ONCE]))
-    return await _surplus(connection, collection) if broken else surplus
 
 
 async def _stamp(connection: Connection, collection: Collection, uuid: str) -> None:
@@ -156,15 +156,13 @@ async def _stamp(connection: Connection, collection: Collection, uuid: str) -> N
             raise
 
 
-async def _surplus(connection: Connection, collection: Collection) -> Surplus:
-    stored = await reading.count_stored(connection, collection)
-    if not 0 < stored <= _REPAIRED_SIZE:
-        return WHOLE
-    known, indexed = await asyncio.gather(
-        reading.count_known(connection, collection, everything()),
-        reading.count_indexed(connection, collection, everything(), stored),
-    )
-    return known - stored, indexed - stored
+async def _is_whole(connection: Connection, collection: Collection, most: int) -> bool:
+    """Whether what is stored, what has facts and what a search finds are equally many; too many are not looked at."""
+    stored = await reading.count(connection, collection, Always())
+    if not 0 < stored <= most:
+        return True
+    known, found = await reading.count_indexed(connection, collection, stored)
+    return stored == known == found
 
 
 async def _stored(connection: Connection, collection: Collection) -> dict[str, int]:
@@ -187,7 +185,7 @@ async def _unindexed(connection: Connection, collection: Collection, uuids: Sequ
     missing: list[str] = []
     for start in range(0, len(uuids), _PIECE):
         piece = uuids[start : start + _PIECE]
-        request = reading.request(collection, len(piece), narrowed(Always(), ids_filter(piece)))
+        request = reading.request(collection, len(piece), narrowed(Always(), everything(), ids_filter(piece)))
         request.near_vector.CopyFrom(near)
         found = {one.metadata.id for one in (await connection.search(request)).results}
         missing += (uuid for uuid in piece if uuid not in found)
