@@ -14,6 +14,7 @@ import pytest
 from codeweaver_backends import (
     BackendClosedError,
     BackendError,
+    BackendTimeoutError,
     CodeWeaverFactory,
     CollectionExistsError,
     CollectionNotFoundError,
@@ -269,13 +270,13 @@ def test_tasks_inherit_a_transaction_and_never_outlive_it_unnoticed(settings: Se
 
 def test_open_transactions_leave_connections_to_others(settings: Settings) -> None:
     async def run() -> None:
-        more = {"max_connections": 2, "max_transactions": 3, "timeout": 1.0}
+        more = {"max_connections": 2, "max_transactions": 3, "timeout": 3.0}
         async with opened(settings, **more) as backend:
             views = [backend.transaction() for _ in range(3)]
             for n, view in enumerate(views):
                 await (await view.__aenter__()).upsert_vectors("a", [point(n)])
             await asyncio.gather(*(backend.upsert_vectors("b", [point(n)]) for n in range(10)))
-            with pytest.raises(BackendError):
+            with pytest.raises(BackendTimeoutError, match="3 transactions are open"):
                 await backend.begin_transaction()
             for view in views:
                 await view.__aexit__(None, None, None)
@@ -421,10 +422,10 @@ def test_a_commit_after_the_loss_fails_and_says_that_nothing_was_written(setting
 
 def test_idling_too_long_ends_it_clearly(settings: Settings) -> None:
     async def run() -> None:
-        async with opened(settings, idle_timeout=0.2) as backend:
+        async with opened(settings, idle_timeout=1.0) as backend:
             transaction = await backend.begin_transaction()
             await backend.upsert_vectors("a", [point(1)])
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(2)
             with pytest.raises(TransactionError, match="lost"):
                 await backend.upsert_vectors("a", [point(2)])
             await backend.rollback_transaction(transaction)
