@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ _ROWS = 1_000
 
 class Bare:
     async def open(self, settings: dict[str, Any]) -> None:
+        # The client logs a traceback for the call that Lite lacks.
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         self._lite = "path" in settings
         if self._lite:
             address = str(Path(settings["path"]).with_name("bare.db"))

@@ -134,10 +134,13 @@ class MilvusBackend(BaseBackend):
 
     @operation
     async def get_collection_info(self, name: str) -> CollectionInfo:
-        collection = await self._engine.verified(validate_name(name))
-        settings = collection.layout.settings
-        count = await self._engine.count(collection, strongly=True)
-        return CollectionInfo(name, settings.dimension, settings.metric, count, None, dict(settings.payload_indexes))
+        async def act(_: Collection) -> CollectionInfo:
+            collection = await self._engine.verified(name)
+            count = await self._engine.count(collection, strongly=True)
+            known = collection.layout.settings
+            return CollectionInfo(name, known.dimension, known.metric, count, None, dict(known.payload_indexes))
+
+        return await self._on(name, act)
 
     # --- writing ---
 

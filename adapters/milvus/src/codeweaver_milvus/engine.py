@@ -99,9 +99,11 @@ class Engine:
     # --- collections ---
 
     async def names(self) -> list[str]:
-        """The names of our collections."""
-        found = (decode_name(name) for name in await self._call("list_collections"))
-        return [name for name in found if name is not None]
+        """The names of our collections; what others made under such a name is theirs."""
+        decoded = (decode_name(name) for name in await self._call("list_collections"))
+        named = [name for name in decoded if name is not None]
+        layouts = await asyncio.gather(*map(self._described, named))
+        return [name for name, layout in zip(named, layouts, strict=True) if layout is not None]
 
     async def create(self, layout: Layout) -> None:
         """Create the collection; of concurrent creators one succeeds."""
@@ -139,7 +141,7 @@ class Engine:
         physical = encode_name(name)
         async with self._gate(physical).writing():
             self._collections.pop(name, None)
-            if not await self._call("has_collection", physical):
+            if await self._described(name) is None:
                 raise CollectionNotFoundError("the collection does not exist")
             await self._call("drop_collection", physical)
 
