@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,8 @@ from codeweaver_milvus.layout import Layout
 
 
 @pytest.fixture
-def backend(tmp_path: Path) -> Iterator[MilvusBackend]:
-    yield MilvusBackend(MilvusConfig(path=tmp_path / "lite.db"))
+def backend(tmp_path: Path) -> MilvusBackend:
+    return MilvusBackend(MilvusConfig(path=tmp_path / "lite.db"))
 
 
 def _layout(backend: MilvusBackend, name: str) -> Layout:
