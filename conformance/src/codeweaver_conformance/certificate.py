@@ -1,6 +1,6 @@
 """The certificate: what was proved, of what, with what, on a page that others can re-verify.
 
-``docs/certificate.md`` documents it; its JSON schema is ``certificate.schema.json`` beside this module.
+``docs/certifying.md`` documents it; its JSON schema is ``docs/certificate.schema.json``.
 """
 
 from __future__ import annotations
