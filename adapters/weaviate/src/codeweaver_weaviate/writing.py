@@ -53,10 +53,13 @@ async def write(connection: Connection, collection: Collection, batch: Batch, tr
     try:
         for position, piece in enumerate(pieces, start=1):
             sending = asyncio.ensure_future(connection.write(request))
-            if position < len(pieces):
-                await asyncio.sleep(_HEAD_START)
-                request = convert.write_request(collection, pieces[position])
-            _judge(await sending, piece.ids)
+            try:
+                if position < len(pieces):
+                    await asyncio.sleep(_HEAD_START)
+                    request = convert.write_request(collection, pieces[position])
+                _judge(await sending, piece.ids)
+            finally:
+                sending.cancel()
             if position < len(pieces):
                 written += len(piece)
         await _flush(connection, collection)

@@ -1,0 +1,357 @@
+"""The wire, without a server: a loopback double on the client's own stubs. It certifies nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+
+from codeweaver_backends.errors import (
+    BackendAuthenticationError,
+    BackendConnectionError,
+    BackendError,
+    BackendTimeoutError,
+    CollectionNotFoundError,
+    RateLimitError,
+    UnsupportedError,
+)
+from codeweaver_backends.types import DistanceMetric, FilterCondition, VectorPoint
+from codeweaver_backends.validate import CollectionSettings
+from codeweaver_weaviate import WeaviateBackend, WeaviateConfig, convert
+from codeweaver_weaviate.client import SearchReply, aggregate_pb2, batch_delete_pb2, batch_pb2, weaviate_pb2_grpc
+
+POINTS = [VectorPoint(n, [1.0, n], {"n": n}) for n in range(5)]
+Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
+
+
+class Double(weaviate_pb2_grpc.WeaviateServicer):  # type: ignore[misc]
+    """Answers what a test puts into ``answers``, and notes every call."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self.answers: dict[str, Handler] = {}
+        self.collection = convert.new_collection(CollectionSettings("c", 2, DistanceMetric.COSINE))
+        self.version = "1.39.0"
+        self.status = 200
+
+    def called(self, name: str) -> list[Any]:
+        return [request for called, request in self.calls if called == name]
+
+    async def _answer(self, name: str, request: Any, context: Any, default: Any) -> Any:
+        self.calls.append((name, request))
+        handler = self.answers.get(name)
+        return default if handler is None else await handler(request, context)
+
+    async def Search(self, request: Any, context: Any) -> Any:  # noqa: N802 - the service's names
+        return await self._answer("Search", request, context, SearchReply())
+
+    async def BatchObjects(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return await self._answer("BatchObjects", request, context, batch_pb2.BatchObjectsReply())
+
+    async def BatchDelete(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return await self._answer("BatchDelete", request, context, batch_delete_pb2.BatchDeleteReply())
+
+    async def Aggregate(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return await self._answer("Aggregate", request, context, aggregate_pb2.AggregateReply())
+
+    async def rest(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request by REST, one answer."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        method, path, _ = head.split(" ", 2)
+        self.calls.append((f"{method} {path}", head))
+        body = {"version": self.version}
+        if path.startswith("/v1/schema"):
+            body = convert.class_definition(self.collection)
+        content = json.dumps(body).encode()
+        writer.write(
+            f"HTTP/1.1 {self.status} -\r\nconnection: close\r\ncontent-length: {len(content)}\r\n\r\n".encode()
+        )
+        writer.write(content)
+        await writer.drain()
+        writer.close()
+
+
+async def _healthy(_request: bytes, _context: Any) -> bytes:
+    return b"\x08\x01"  # SERVING
+
+
+@asynccontextmanager
+async def serving(**settings: Any) -> AsyncIterator[tuple[WeaviateBackend, Double]]:
+    """A backend, and the double it talks to."""
+    double = Double()
+    rest = await asyncio.start_server(double.rest, "127.0.0.1", 0)
+    server = grpc.aio.server()
+    weaviate_pb2_grpc.add_WeaviateServicer_to_server(double, server)
+    health = {"Check": grpc.unary_unary_rpc_method_handler(_healthy)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", health),))
+    grpc_port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    port = rest.sockets[0].getsockname()[1]
+    config = WeaviateConfig(port=port, grpc_port=grpc_port, **{"timeout": 3, **settings})
+    try:
+        async with WeaviateBackend(config) as backend:
+            yield backend, double
+    finally:
+        await server.stop(None)
+        rest.close()
+
+
+def run(test: Callable[[WeaviateBackend, Double], Awaitable[None]], **settings: Any) -> None:
+    async def main() -> None:
+        async with serving(**settings) as (backend, double):
+            await test(backend, double)
+
+    asyncio.run(main())
+
+
+def aborting(code: grpc.StatusCode, details: str) -> Handler:
+    async def abort(_request: Any, context: Any) -> None:
+        await context.abort(code, details)
+
+    return abort
+
+
+async def _hang(_request: Any, _context: Any) -> None:
+    await asyncio.sleep(60)
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_write_is_flushed_before_it_is_acknowledged() -> None:
+    """Check the last call: a deletion of nothing, which makes the server write its buffers."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        await backend.upsert_vectors("c", [VectorPoint(n, [1.0, n]) for n in range(2_500)])
+        written = [len(request.objects) for request in double.called("BatchObjects")]
+        assert written == [1_000, 1_000, 500]
+        name, flush = double.calls[-1]
+        assert (name, flush.dry_run) == ("BatchDelete", True)
+
+    run(test)
+
+
+@pytest.mark.parametrize(("first", "named"), [("no space", {1, 3}), ("store is read-only: disk", {0, 1, 2, 3, 4})])
+def test_a_partial_failure_names_its_points(first: str, named: set[int]) -> None:
+    """Check single refusals, and a shard that is read-only, which tells of its first object only."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        async def refuse(_request: Any, _context: Any) -> Any:
+            errors = [batch_pb2.BatchObjectsReply.BatchError(index=index, error=first) for index in (1, 3)]
+            return batch_pb2.BatchObjectsReply(errors=errors)
+
+        double.answers["BatchObjects"] = refuse
+        with pytest.raises(BackendConnectionError, match=first) as caught:
+            await backend.upsert_vectors("c", POINTS)
+        assert set(caught.value.ids) == named
+        assert caught.value.state_unknown
+
+    run(test)
+
+
+def test_a_lost_write_is_tried_once_and_names_what_is_open() -> None:
+    """Check that no retry hides a restart, that later chunks are not sent, and that the collection is looked over."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        async def lose(request: Any, context: Any) -> Any:
+            if len(double.called("BatchObjects")) == 2:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "socket closed")
+            return batch_pb2.BatchObjectsReply()
+
+        double.answers["BatchObjects"] = lose
+        with pytest.raises(BackendConnectionError) as caught:
+            await backend.upsert_vectors("c", [VectorPoint(n, [1.0, n]) for n in range(2_500)])
+        assert len(double.called("BatchObjects")) == 2
+        assert set(caught.value.ids) == set(range(1_000, 2_500))
+        assert caught.value.state_unknown
+        double.calls.clear()
+        await backend.search_vectors("c", [1, 0])
+        assert [name for name, _ in double.calls][:2] == ["GET /v1/schema/Cw_c", "Aggregate"]
+
+    run(test)
+
+
+def test_a_lost_flush_leaves_the_last_points_open() -> None:
+    """Check that what is not flushed is not acknowledged."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        double.answers["BatchDelete"] = aborting(grpc.StatusCode.INTERNAL, "no")
+        with pytest.raises(BackendConnectionError) as caught:
+            await backend.upsert_vectors("c", POINTS)
+        assert set(caught.value.ids) == {0, 1, 2, 3, 4}
+
+    run(test)
+
+
+def test_deleting_goes_on_beyond_the_servers_maximum() -> None:
+    """Check that matches and deletions are told apart."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        left = [12_000]
+
+        async def delete(_request: Any, _context: Any) -> Any:
+            matches, left[0] = left[0], max(0, left[0] - 10_000)
+            return batch_delete_pb2.BatchDeleteReply(matches=matches, successful=matches - left[0])
+
+        double.answers["BatchDelete"] = delete
+        assert await backend.delete_by_filter("c", FilterCondition("n", "ge", 0)) == 12_000
+        assert len(double.called("BatchDelete")) == 2
+
+    run(test)
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def test_reads_are_tried_again_as_often_as_configured() -> None:
+    """Check the number of tries, and that they end."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        double.answers["Search"] = aborting(grpc.StatusCode.UNAVAILABLE, "restarting")
+        with pytest.raises(BackendConnectionError):
+            await backend.search_vectors("c", [1, 0])
+        assert len(double.called("Search")) == 3
+
+    run(test, retries=2)
+
+
+def test_too_large_an_answer_comes_in_pieces() -> None:
+    """Check that the ranking is kept when the content is fetched apart from it."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        every = {convert.point_uuid(point.id): point for point in POINTS}
+
+        async def search(request: Any, context: Any) -> Any:
+            wanted = list(request.filters.value_text_array.values) or list(every)
+            content = request.HasField("properties")
+            if content and len(wanted) > 2:
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "trying to send message larger than max")
+            reply = SearchReply()
+            for uuid in wanted if content else sorted(every, key=lambda one: -int(every[one].id)):
+                result = reply.results.add()
+                result.metadata.id, result.metadata.distance = uuid, 0.1 * (5 - int(every[uuid].id))
+                if content:
+                    fields = result.properties.non_ref_props.fields
+                    fields[convert.ID].text_value = str(every[uuid].id)
+                    fields[convert.DOCUMENT].text_value = json.dumps(every[uuid].payload)
+            return reply
+
+        double.answers["Search"] = search
+        hits = await backend.search_vectors("c", [1, 0], limit=5)
+        assert [(hit.id, hit.payload) for hit in hits] == [(n, {"n": n}) for n in (4, 3, 2, 1, 0)]
+        assert [hit.score for hit in hits] == pytest.approx([0.9, 0.8, 0.7, 0.6, 0.5], abs=1e-6)
+        assert [point.id for point in await backend.get_vectors("c", [3, 0, 2])] == [3, 0, 2]
+
+    run(test)
+
+
+def test_a_collection_made_again_is_looked_up_again() -> None:
+    """Check that settings which are outdated are not believed: the vector's name of old is refused."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        async def search(request: Any, context: Any) -> Any:
+            if list(request.near_vector.targets.target_vectors) != [double.collection.vector]:
+                await context.abort(grpc.StatusCode.UNKNOWN, "class Cw_c does not have named vector v")
+            return SearchReply()
+
+        double.answers["Search"] = search
+        await backend.search_vectors("c", [1, 0])
+        double.collection = convert.new_collection(CollectionSettings("c", 3, DistanceMetric.COSINE))
+        assert await backend.search_vectors("c", [1, 0, 0]) == []
+        double.collection = convert.new_collection(CollectionSettings("c", 3, DistanceMetric.COSINE))
+        assert await backend.search_vectors("c", [1, 0, 0]) == []
+
+    run(test)
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "expected"),
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, "no", BackendAuthenticationError),
+        (grpc.StatusCode.PERMISSION_DENIED, "no", BackendAuthenticationError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "slow down", RateLimitError),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "late", BackendTimeoutError),
+        (grpc.StatusCode.UNKNOWN, "could not find class Cw_c in schema", CollectionNotFoundError),
+        (grpc.StatusCode.INTERNAL, "broken", BackendConnectionError),
+    ],
+)
+def test_errors_are_the_contracts(code: grpc.StatusCode, details: str, expected: type[BackendError]) -> None:
+    """Check the table; the call's own exception is the cause."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        double.answers["Search"] = aborting(code, details)
+        with pytest.raises(expected) as caught:
+            await backend.search_vectors("c", [1, 0])
+        assert isinstance(caught.value.__cause__, grpc.aio.AioRpcError)
+        assert (caught.value.backend, caught.value.collection) == ("weaviate", "c")
+
+    run(test)
+
+
+@pytest.mark.parametrize("call", ["Search", "BatchObjects"])
+def test_a_silent_server_is_given_up(call: str) -> None:
+    """Check that every call ends with the configured timeout."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        double.answers[call] = _hang
+        async with asyncio.timeout(2.5):
+            with pytest.raises(BackendTimeoutError):
+                await (backend.search_vectors("c", [1, 0]) if call == "Search" else backend.upsert_vectors("c", POINTS))
+
+    run(test, timeout=0.7)
+
+
+def test_the_key_is_sent_on_both_ports_and_shown_nowhere() -> None:
+    """Check REST's header and gRPC's metadata, and what is printed of backend, configuration and errors."""
+    seen: list[Any] = []
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        async def search(_request: Any, context: Any) -> Any:
+            seen.append(dict(context.invocation_metadata()).get("authorization"))
+            await context.abort(grpc.StatusCode.INTERNAL, "broken")
+
+        double.answers["Search"] = search
+        with pytest.raises(BackendConnectionError) as caught:
+            await backend.search_vectors("c", [1, 0])
+        assert seen == ["Bearer s3cret-key"]
+        assert "Bearer s3cret-key" in double.called("GET /v1/meta")[0]
+        assert "s3cret" not in f"{caught.value} {caught.value.__cause__} {backend.config!r} {backend!r}"
+
+    run(test, api_key="s3cret-key")
+
+
+def test_an_old_server_is_refused() -> None:
+    """Check the version before the first call: filters need a server that knows ``Not``."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        double.version = "1.32.4"
+        with pytest.raises(UnsupportedError, match=r"1\.33"):
+            await backend.list_collections()
+        assert await backend.health_check() is False
+
+    run(test)
+
+
+def test_health_tells_of_both_ports(capsys: pytest.CaptureFixture[str]) -> None:
+    """Check that one port alone is not health, and that nothing is printed."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        assert await backend.health_check() is True
+        for missing in ({"grpc_port": 1}, {"port": 1}):
+            async with WeaviateBackend(WeaviateConfig(**{**backend.config.model_dump(), **missing})) as other:
+                assert await other.health_check() is False
+        double.status = 503
+        assert await backend.health_check() is False
+        double.status = 200
+        assert await backend.health_check() is True
+
+    run(test, timeout=2)
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,144 @@
+"""Collections, points and results, there and back, without a server."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codeweaver_backends.metrics import scores
+from codeweaver_backends.types import DistanceMetric, VectorPoint
+from codeweaver_backends.validate import Batch, CollectionSettings, validate_batch
+from codeweaver_conformance import strategies
+from codeweaver_weaviate import convert
+from codeweaver_weaviate.client import BatchObject, SearchResult
+from codeweaver_weaviate.facts import EVERY
+from codeweaver_weaviate.plugin import CAPABILITIES
+
+SETTINGS = CollectionSettings("some name", 3, DistanceMetric.EUCLIDEAN, {"a.b": "keyword"})
+COLLECTION = convert.new_collection(SETTINGS)
+CLASS = re.compile(r"[A-Z][_0-9A-Za-z]{0,254}")
+VECTOR = re.compile(r"[_A-Za-z][_0-9A-Za-z]{0,230}")
+NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)
+
+
+def batch_of(*points: VectorPoint, settings: CollectionSettings = SETTINGS) -> Batch:
+    return validate_batch(list(points), settings, CAPABILITIES)
+
+
+def found(written: BatchObject, *, distance: float = 0.0, vectors: bool = True) -> SearchResult:
+    """What the server answers for an object that was written."""
+    result = SearchResult()
+    result.metadata.id, result.metadata.distance = written.uuid, distance
+    for name, value in written.properties.non_ref_properties.fields.items():
+        if value.HasField("string_value"):
+            result.properties.non_ref_props.fields[name].text_value = value.string_value
+    if vectors:
+        result.metadata.vectors.append(written.vectors[0])
+    return result
+
+
+@given(NAMES, NAMES)
+def test_names_become_classes(one: str, other: str) -> None:
+    """The server compares names of classes without regard to case."""
+    assert CLASS.fullmatch(convert.class_name(one))
+    assert (convert.class_name(one).lower() == convert.class_name(other).lower()) == (one == other)
+    settings = CollectionSettings(one, 2, DistanceMetric.COSINE)
+    definition = convert.class_definition(convert.new_collection(settings))
+    assert convert.collection_name(definition) == one
+
+
+@pytest.mark.parametrize("metric", list(DistanceMetric))
+def test_a_collection_is_known_by_its_class(metric: DistanceMetric) -> None:
+    """All that a fresh instance needs stands in the class."""
+    collection = convert.new_collection(CollectionSettings("n", 7, metric, {"a": "integer"}))
+    definition = orjson.loads(orjson.dumps(convert.class_definition(collection)))
+    assert convert.collection_of("n", definition) == collection
+    assert VECTOR.fullmatch(collection.vector)
+    assert VECTOR.fullmatch(collection.stamp)
+    assert definition["vectorConfig"].keys() == {collection.vector, collection.stamp}
+
+
+def test_another_generation_has_other_vectors() -> None:
+    """A call with outdated settings names a vector that is not there any more."""
+    again = convert.new_collection(SETTINGS)
+    assert len({COLLECTION.vector, COLLECTION.stamp, again.vector, again.stamp}) == 4
+
+
+@pytest.mark.parametrize("description", [None, "", "made by hand", "[1]", "{}", '{"codeweaver": 99}'])
+def test_what_others_made_is_left_alone(description: str | None) -> None:
+    """Only a class that says so is a collection."""
+    definition: dict[str, Any] = {"class": "Cw_x", "description": description}
+    assert convert.collection_name(definition) is None
+    assert convert.collection_of("x", definition) is None
+    assert convert.collection_name(convert.class_definition(COLLECTION) | {"class": "Other"}) is None
+
+
+@given(strategies.ids(), strategies.ids())
+def test_points_have_uuids_of_their_own(one: str | int, other: str | int) -> None:
+    """1 and "1" are two points."""
+    assert (convert.point_uuid(one) == convert.point_uuid(other)) == ((type(one), one) == (type(other), other))
+    assert convert.point_uuid(1) != convert.point_uuid("1")
+
+
+@given(strategies.ids(), strategies.payloads(), strategies.vectors(3))
+def test_points_come_back(point_id: str | int, payload: dict[str, Any], vector: list[float]) -> None:
+    """Id, payload and vector, exactly."""
+    [written] = convert.write_request(COLLECTION, batch_of(VectorPoint(point_id, vector, payload))).objects
+    point = convert.vector_point(found(written), with_payload=True)
+    assert (type(point.id), point.id) == (type(point_id), point_id)
+    assert orjson.dumps(point.payload) == orjson.dumps(payload or {})
+    assert point.vector == np.array(vector, dtype=np.float32).tolist()
+    shown = convert.vector_point(found(written, vectors=False), with_payload=["lang"])  # type: ignore[arg-type]
+    assert shown.vector == []
+    assert shown.payload == {key: value for key, value in payload.items() if key == "lang"}
+
+
+def test_an_object_is_guarded_and_stamped() -> None:
+    """No two writes bear one stamp, and every object names the id's property twice."""
+    batch = batch_of(VectorPoint("a", [1, 2, 3], {"x": 1}), VectorPoint("b", [1, 2, 3]))
+    stamps = set()
+    for _ in range(3):
+        for written in convert.write_request(COLLECTION, batch).objects:
+            own, stamp = written.vectors
+            assert (own.name, stamp.name) == (COLLECTION.vector, COLLECTION.stamp)
+            stamps.add(stamp.vector_bytes)
+            fields = written.properties.non_ref_properties.fields
+            assert fields[convert.GUARD].HasField("null_value")
+            assert convert.GUARD.lower() == convert.ID
+            [tokens] = written.properties.text_array_properties
+            assert EVERY in tokens.values
+    assert len(stamps) == 3
+
+
+@given(st.lists(st.integers(0, 900_000), max_size=40), st.sampled_from([1, 3, 65_535]))
+def test_chunks_fit_into_messages(sizes: list[int], dimension: int) -> None:
+    """Check that nothing is lost or doubled at the edges, and that neither payloads nor vectors pile up."""
+    matrix = np.zeros((len(sizes), dimension), dtype=np.float32)
+    batch = Batch(list(range(len(sizes))), matrix, [{}] * len(sizes), [b" " * size for size in sizes])
+    pieces = list(convert.chunks(batch)) if sizes else []
+    assert [one for piece in pieces for one in piece.ids] == batch.ids
+    for piece in pieces:
+        assert 0 < len(piece) <= 1_000
+        assert len(piece) == 1 or sum(map(len, piece.documents)) <= 2_000_000
+        assert len(piece) == 1 or piece.vectors.nbytes <= 16_000_000
+
+
+@given(strategies.vectors(3), strategies.vectors(3))
+def test_scores_are_the_contracts(query: list[float], vector: list[float]) -> None:
+    """From the distances that the server documents."""
+    q, x = (np.array(one, dtype=np.float32).astype(np.float64) for one in (query, vector))
+    distances = {
+        DistanceMetric.COSINE: 1 - q @ x / (np.linalg.norm(q) * np.linalg.norm(x)),
+        DistanceMetric.DOT_PRODUCT: -(q @ x),
+        DistanceMetric.EUCLIDEAN: ((q - x) ** 2).sum(),
+        DistanceMetric.MANHATTAN: np.abs(q - x).sum(),
+    }
+    for metric, distance in distances.items():
+        [expected] = scores(metric, q.astype(np.float32), x[None].astype(np.float32))
+        assert convert.score(metric, float(distance)) == pytest.approx(expected, rel=1e-6, abs=1e-9)
