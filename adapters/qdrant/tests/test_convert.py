@@ -23,7 +23,7 @@ from codeweaver_qdrant.convert import (
     field_of,
     instant_parts,
     number_parts,
-    point_of,
+    points_of,
     query_vector,
     results_of,
     stored_vectors,
@@ -109,7 +109,8 @@ def test_vectors_come_back(metric: DistanceMetric, data: st.DataObject) -> None:
         if metric is DistanceMetric.COSINE:
             assert abs(float(np.linalg.norm(row.astype(np.float64))) - 1) < 1e-6
         record = SimpleNamespace(id=1, payload={"d": "{}", **more}, vector={"any": row.tolist()})
-        np.testing.assert_allclose(point_of(record, True, True).vector, given_row, rtol=1e-6)
+        [point] = points_of([record], True, True)
+        np.testing.assert_allclose(point.vector, given_row, rtol=1e-6)
 
 
 def test_unit_vectors_need_nothing_beside_them() -> None:

@@ -45,7 +45,7 @@ from codeweaver_backends.validate import (
     validate_query,
     validate_with_payload,
 )
-from codeweaver_qdrant.convert import check_lengths, engine_id, point_of, query_vector, results_of, wanted_fields
+from codeweaver_qdrant.convert import check_lengths, engine_id, points_of, query_vector, results_of, wanted_fields
 from codeweaver_qdrant.errors import RecreatedError, translate_error
 from codeweaver_qdrant.filters import translate
 from codeweaver_qdrant.store import Store
@@ -245,12 +245,11 @@ class BaseQdrantBackend(BaseBackend):
             raise InvalidOptionError(f"with_vectors must be a bool, not a {type(with_vectors).__name__}")
         if not checked:
             await self._read_settings(name)
-        fields, found = wanted_fields(wanted, with_vectors), {}
+        fields, found = wanted_fields(wanted, with_vectors), dict[PointId, VectorPoint]()
         for start in range(0, len(checked), _IDS_PER_CALL):
             asked = [engine_id(one) for one in checked[start : start + _IDS_PER_CALL]]
-            for record in await self._store.retrieve(name, asked, fields, with_vectors):
-                point = point_of(record, wanted, with_vectors)
-                found[point.id] = point
+            records = await self._store.retrieve(name, asked, fields, with_vectors)
+            found.update((point.id, point) for point in points_of(records, wanted, with_vectors))
         return [found[one] for one in checked if one in found]
 
     @operation
@@ -278,7 +277,7 @@ class BaseQdrantBackend(BaseBackend):
             wanted_fields(page.with_payload, page.with_vectors),
             page.with_vectors,
         )
-        points = [point_of(record, page.with_payload, page.with_vectors) for record in records]
+        points = points_of(records, page.with_payload, page.with_vectors)
         return ScrollPage(points, None if following is None else _cursor(following))
 
     @operation

@@ -50,7 +50,7 @@ __all__ = [
     "field_of",
     "instant_parts",
     "number_parts",
-    "point_of",
+    "points_of",
     "query_vector",
     "results_of",
     "stored_vectors",
@@ -314,21 +314,34 @@ def results_of(
     hits: Iterable[Any], metric: DistanceMetric, with_payload: WithPayload, with_vectors: bool
 ) -> list[SearchResult]:
     """The hits of any of the engine's clients."""
-    score, results = _SCORES[metric], []
+    score, read = _SCORES[metric], _reader(with_payload)
+    results = []
     for hit in hits:
         stored = hit.payload or {}
-        payload = _payload(stored, with_payload)
         vector = _given_vector(hit.vector, stored) if with_vectors else None
-        results.append(SearchResult(stored.get(ORIGINAL_ID, hit.id), score(hit.score), payload, vector))
+        results.append(SearchResult(_given_id(hit, stored), score(hit.score), read(stored), vector))
     return results
 
 
-def point_of(record: Any, with_payload: WithPayload, with_vectors: bool) -> VectorPoint:
-    """One record, of any of the engine's clients."""
-    stored = record.payload or {}
-    vector: Sequence[float] = _given_vector(record.vector, stored) if with_vectors else []
-    return VectorPoint(stored.get(ORIGINAL_ID, record.id), vector, _payload(stored, with_payload))
+def points_of(records: Iterable[Any], with_payload: WithPayload, with_vectors: bool) -> list[VectorPoint]:
+    """The records of any of the engine's clients."""
+    read = _reader(with_payload)
+    points = []
+    for record in records:
+        stored = record.payload or {}
+        vector: Sequence[float] = _given_vector(record.vector, stored) if with_vectors else []
+        points.append(VectorPoint(_given_id(record, stored), vector, read(stored)))
+    return points
 
 
-def _payload(stored: Mapping[str, Any], with_payload: WithPayload) -> Payload:
-    return project(decode_payload(stored[DOCUMENT]), with_payload) if with_payload else {}
+def _given_id(hit: Any, stored: Mapping[str, Any]) -> PointId:
+    point_id: PointId | None = stored.get(ORIGINAL_ID)
+    return hit.id if point_id is None else point_id  # read only where it is needed: some clients make a UUID of it
+
+
+def _reader(with_payload: WithPayload) -> Callable[[Mapping[str, Any]], Payload]:
+    if with_payload is True:
+        return lambda stored: decode_payload(stored[DOCUMENT])
+    if not with_payload:
+        return lambda stored: {}
+    return lambda stored: project(decode_payload(stored[DOCUMENT]), with_payload)
