@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import hypothesis
 import pytest
+from hypothesis.strategies import SearchStrategy
 
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
 from codeweaver_backends.contract import CLAUSES, Clause
@@ -29,6 +31,8 @@ DENIED = "denied as declared: "
 NOT_VERIFIED = "not verified: "
 TEST_TIMEOUT = 120.0
 """Seconds after which a test counts as hanging."""
+SHRINKING = 20.0
+"""Seconds in which a generated example that fails is made smaller."""
 
 
 class ClauseViolation(AssertionError):  # noqa: N818 - the name says what happened
@@ -47,10 +51,25 @@ def point(point_id: Any, vector: Any, payload: Any = None) -> VectorPoint:
     return VectorPoint(point_id, vector, payload)
 
 
-def generated(cw: Conformance) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Settings of a property: derandomised by the run's seed, as many examples as the run asks for, shrunk."""
+def generated(cw: Conformance, strategy: SearchStrategy[T]) -> Callable[[Callable[[T], None]], Callable[[], None]]:
+    """Make a test of one example a property: derandomised by the run's seed, and shrunk for as long as SHRINKING."""
 
-    def decorate(test: Callable[[], None]) -> Callable[[], None]:
+    def decorate(test: Callable[[T], None]) -> Callable[[], None]:
+        failed: set[str] = set()
+        end = float("inf")
+
+        def bounded(example: T) -> None:
+            nonlocal end
+            # A shrinker that has had its time is told that nothing smaller fails.
+            if time.monotonic() > end and repr(example) not in failed:
+                return
+            try:
+                test(example)
+            except BaseException:
+                end = min(end, time.monotonic() + SHRINKING)
+                failed.add(repr(example))
+                raise
+
         settings = hypothesis.settings(
             max_examples=cw.cases,
             deadline=None,
@@ -59,7 +78,7 @@ def generated(cw: Conformance) -> Callable[[Callable[[], None]], Callable[[], No
             suppress_health_check=list(hypothesis.HealthCheck),
             phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
         )
-        return hypothesis.seed(cw.seed)(settings(test))
+        return hypothesis.seed(cw.seed)(settings(hypothesis.given(strategy)(bounded)))
 
     return decorate
 

@@ -24,6 +24,11 @@ AREAS: dict[str, tuple[str, ...]] = {
     "scores": ("scores", "thresholds"),
     "limits": ("limits", "filters"),
     "async": ("lifecycle",),
+    "vectors": ("vectors", "batches"),
+    "metrics": ("metrics", "collections"),
+    "config": ("config", "errors"),
+    "health": ("health", "errors"),
+    "ids": ("ids", "collections"),
     "capabilities": ("capabilities", "plugin", "filters"),
 }
 """Where a defect of a class shows first, if not in the area of the same name: only the order of the tests."""

@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -74,11 +75,18 @@ class _Watch:
 
 
 def run(job: Job) -> Outcome:
-    """Make the run."""
+    """Make the run. One that cannot be made says why: the others go on."""
+    try:
+        return _run(job)
+    except Exception:  # noqa: BLE001 - whatever it is, it is told
+        return Outcome(job, trouble=traceback.format_exc())
+
+
+def _run(job: Job) -> Outcome:
     from codeweaver_conformance import session
     from codeweaver_conformance.defects.mutants import MUTANTS
 
-    session.TEST_TIMEOUT = _PATIENCE
+    session.TEST_TIMEOUT, session.SHRINKING = _PATIENCE, 0.0
     outcome = Outcome(job)
     started = time.monotonic()
     with contextlib.ExitStack() as stack:

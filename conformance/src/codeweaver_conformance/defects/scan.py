@@ -102,6 +102,12 @@ class _ScrollVectors(Rig):
         return await super().scroll_vectors(collection_name, **{**how, "with_vectors": False})
 
 
+@plant("scn-scroll-vectors-always", "A scroll returns vectors when nobody asked.", side="above")
+class _ScrollVectorsAlways(Rig):
+    async def scroll_vectors(self, collection_name: str, **how: Any) -> ScrollPage:
+        return await super().scroll_vectors(collection_name, **{**how, "with_vectors": True})
+
+
 @plant("scn-get-order", "get_vectors returns points in the order of the store.")
 class _GetOrder(Rig):
     async def get_vectors(self, collection_name: str, ids: Any, **how: Any) -> list[VectorPoint]:
