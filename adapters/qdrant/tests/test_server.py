@@ -36,7 +36,9 @@ def test_only_one_engine_can_be_named() -> None:
     assert not QdrantPlugin.validate_config({"api_key": "k", "tls": True}).warnings
 
 
-@pytest.mark.parametrize(("text", "version"), [("1.18.3", (1, 18, 3)), ("1.19.1-dev", (1, 19, 1)), ("1.20", (1, 20))])
+@pytest.mark.parametrize(
+    ("text", "version"), [("1.18.3", (1, 18, 3)), ("1.19.1-dev", (1, 19, 1)), ("1.20", (1, 20, 0))]
+)
 def test_versions(text: str, version: tuple[int, ...]) -> None:
     assert _version(text) == version
 

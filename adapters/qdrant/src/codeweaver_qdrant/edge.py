@@ -145,9 +145,11 @@ class _Folder:
             if self.users:
                 return
             del _FOLDERS[self.path]
-            for collection in self.collections.values():
-                collection.close()
-            self.guard.release()
+            try:
+                for collection in self.collections.values():
+                    collection.close()
+            finally:
+                self.guard.release()
 
     def create(self, settings: CollectionSettings) -> None:
         if settings.name in self.collections:

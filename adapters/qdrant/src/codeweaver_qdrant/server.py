@@ -142,7 +142,7 @@ def _client(config: QdrantConfig, *, grpc: bool) -> AsyncQdrantClient:
 
 def _version(text: str) -> tuple[int, ...]:
     numbers = re.findall(r"\d+", text.partition("-")[0])
-    version = tuple(int(number) for number in numbers[:3])
+    version = tuple(int(number) for number in [*numbers, 0, 0, 0][:3])
     if version < _OLDEST:
         raise BackendConnectionError(f"Qdrant {text} is too old: 1.16 is the oldest that is supported")
     return version
