@@ -83,7 +83,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Mypy, strict, over every distribution."""
     engines = [part for engine in ENGINES.values() for part in engine.install]
-    session.install("-q", *KIT, *engines, "mypy>=1.18", "nox")
+    session.install("-q", *CORE, "-e", "conformance[compare]", *engines, "mypy>=1.18", "nox")
     for source in SOURCES:
         session.run("mypy", source)
     session.run("mypy", "noxfile.py")
