@@ -269,6 +269,53 @@ def test_a_collection_made_again_is_looked_up_again() -> None:
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [(grpc.StatusCode.PERMISSION_DENIED, "viewer"), (grpc.StatusCode.UNAVAILABLE, "read-only mode is enabled")],
+)
+def test_who_may_only_read_can_count(code: grpc.StatusCode, details: str) -> None:
+    """Check that counting, which asks what a deletion would delete, does without."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        async def count(_request: Any, _context: Any) -> Any:
+            reply = aggregate_pb2.AggregateReply()
+            reply.single_result.objects_count = 7
+            return reply
+
+        await backend.count_vectors("c")
+        double.answers |= {"BatchDelete": aborting(code, details), "Aggregate": count}
+        assert await backend.count_vectors("c", FilterCondition("n", "ge", 0)) == 7
+
+    run(test, retries=0)
+
+
+def test_what_a_crash_left_is_stamped_anew() -> None:
+    """Check that objects which are stored and in no index are repaired when a collection is opened, and their batch."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        batches = {"a": 1, "b": 1, "c": 2}  # "a" is in no index, "b" was written with it
+
+        async def count(request: Any, _context: Any) -> Any:
+            reply = aggregate_pb2.AggregateReply()
+            reply.single_result.objects_count = 2 if request.HasField("near_vector") else 3
+            return reply
+
+        async def search(request: Any, _context: Any) -> Any:
+            reply = SearchReply()
+            for uuid, written in batches.items():
+                if not request.HasField("near_vector") or uuid != "a":
+                    result = reply.results.add()
+                    result.metadata.id, result.metadata.last_update_time_unix = uuid, written
+            return reply
+
+        double.answers |= {"Aggregate": count, "Search": search}
+        await backend.get_collection_info("c")
+        stamped = [name for name, _ in double.calls if name.startswith("PATCH")]
+        assert stamped == ["PATCH /v1/objects/Cw_c/a", "PATCH /v1/objects/Cw_c/b"]
+
+    run(test)
+
+
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 

@@ -99,6 +99,21 @@ def test_points_come_back(point_id: str | int, payload: dict[str, Any], vector: 
     assert shown.payload == {key: value for key, value in payload.items() if key == "lang"}
 
 
+@pytest.mark.parametrize("length", [3e38, 1e25, 1.0, 1e-25, 1e-37])
+def test_extreme_vectors_keep_their_direction(length: float) -> None:
+    """Under cosine the square of a length must fit into float32; what was given comes back all the same."""
+    cosine = convert.new_collection(CollectionSettings("n", 3, DistanceMetric.COSINE))
+    given_vector = (np.array([1, -0.5, 0.25]) * length).astype(np.float32)
+    batch = batch_of(VectorPoint("x", given_vector), VectorPoint("y", [1, 2, 3]), settings=cosine.settings)
+    extreme, ordinary = convert.write_request(cosine, batch).objects
+    for bytes_sent in (extreme.vectors[0].vector_bytes, convert.near(cosine, given_vector).vectors[0].vector_bytes):
+        sent = np.frombuffer(bytes_sent, dtype=np.float32)
+        assert 1e-25 < float(sent @ sent) < 1e25
+    point = convert.vector_point(found(extreme), with_payload=True)
+    assert (point.id, point.vector) == ("x", given_vector.tolist())
+    assert ordinary.vectors[0].vector_bytes == np.array([1, 2, 3], dtype=np.float32).tobytes()
+
+
 def test_an_object_is_guarded_and_stamped() -> None:
     """No two writes bear one stamp, and every object names the id's property twice."""
     batch = batch_of(VectorPoint("a", [1, 2, 3], {"x": 1}), VectorPoint("b", [1, 2, 3]))

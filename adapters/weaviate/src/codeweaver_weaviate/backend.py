@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -297,9 +298,16 @@ class WeaviateBackend(BaseBackend):
         return await work(current)
 
     async def _look_over(self, name: str) -> Collection:
-        """Look a collection up, and repair what a crash may have left of it."""
+        """Look a collection up, and repair what a crash may have left of it, as far as we may and time allows."""
         collection = await self._load(name)
-        await writing.repair(self._connection, collection, doubted=name in self._doubted)
+        try:
+            async with asyncio.timeout(self.config.timeout / 2):
+                await writing.repair(self._connection, collection, doubted=name in self._doubted)
+        except TimeoutError:
+            pass
+        except (AioRpcError, httpx.HTTPStatusError) as error:
+            if not errors.is_write_refused(error):
+                raise
         self._known[name] = collection
         self._doubted.discard(name)
         return collection

@@ -16,7 +16,6 @@ and drops the null; but it cannot create a class with both, as it otherwise woul
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +24,7 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from codeweaver_backends.metrics import clamp_cosine, score_of_distance
@@ -79,6 +79,8 @@ _DISTANCES: Final = {
     DistanceMetric.DOT_PRODUCT: "dot",
     DistanceMetric.MANHATTAN: "manhattan",
 }
+_EXTREME: Final = 40
+"""Powers of two within which the square of a length is an ordinary float32, whatever the dimension."""
 _SINGLE: Final = Vectors.VECTOR_TYPE_SINGLE_FP32
 
 
@@ -204,20 +206,32 @@ def chunks(batch: Batch) -> Iterator[Batch]:
 def write_request(collection: Collection, batch: Batch) -> BatchObjectsRequest:
     """What writes a batch, with a stamp of its own."""
     stamp = Vectors(name=collection.stamp, vector_bytes=new_stamp().tobytes(), type=_SINGLE)
+    powers = _powers(collection.settings.metric, batch.vectors)
+    rows = np.ldexp(batch.vectors, -powers[:, None]) if powers.any() else batch.vectors
+    columns = (batch.ids, rows, powers.tolist(), batch.payloads, batch.documents)
     objects = []
-    for point_id, row, payload, document in zip(batch.ids, batch.vectors, batch.payloads, batch.documents, strict=True):
+    for point_id, row, power, payload, document in zip(*columns, strict=True):
         uuid = point_uuid(point_id)
         tokens = TextArrayProperties(prop_name=FACTS, values=payload_tokens(payload, uuid))
         properties = BatchObject.Properties(text_array_properties=(tokens,))
         fields = properties.non_ref_properties.fields
         fields[GUARD].null_value = 0
-        fields[ID].string_value = orjson.dumps(point_id).decode()
+        fields[ID].string_value = orjson.dumps([point_id, power] if power else point_id).decode()
         fields[DOCUMENT].string_value = document.decode()
         vector = Vectors(name=collection.vector, vector_bytes=row.tobytes(), type=_SINGLE)
         objects.append(
             BatchObject(uuid=uuid, collection=collection.class_name, properties=properties, vectors=(vector, stamp))
         )
     return BatchObjectsRequest(objects=objects)
+
+
+def _powers(metric: DistanceMetric, vectors: FloatMatrix) -> npt.NDArray[np.int32]:
+    """The powers of two by which vectors are smaller in the index than they were given: 0 for all but extreme ones.
+
+    Under cosine the server squares a length in float32, while only directions matter to it.
+    """
+    powers: npt.NDArray[np.int32] = np.frexp(np.abs(vectors).max(axis=-1))[1]
+    return np.where((np.abs(powers) > _EXTREME) & (metric is DistanceMetric.COSINE), powers, 0)
 
 
 def new_stamp() -> FloatMatrix:
@@ -230,7 +244,8 @@ def new_stamp() -> FloatMatrix:
 
 def near(collection: Collection, vector: FloatMatrix) -> NearVector:
     """The search by a vector."""
-    own = Vectors(name=collection.vector, vector_bytes=vector.tobytes(), type=_SINGLE)
+    scaled = np.ldexp(vector, -_powers(collection.settings.metric, vector))
+    own = Vectors(name=collection.vector, vector_bytes=scaled.tobytes(), type=_SINGLE)
     return NearVector(targets=Targets(target_vectors=(collection.vector,)), vectors=(own,))
 
 
@@ -257,30 +272,27 @@ def properties_request(with_payload: WithPayload) -> PropertiesRequest:
 
 def search_result(found: Found, distance: float, metric: DistanceMetric, with_payload: WithPayload) -> SearchResult:
     """A hit."""
-    point_id, payload = _content(found, with_payload)
-    vector = _vector(found) if found.metadata.vectors else None
-    return SearchResult(point_id, score(metric, distance), payload, vector)
+    point_id, payload, vector = _content(found, with_payload)
+    return SearchResult(point_id, score(metric, distance), payload, vector or None)
 
 
 def vector_point(found: Found, with_payload: WithPayload) -> VectorPoint:
     """A point."""
-    point_id, payload = _content(found, with_payload)
-    return VectorPoint(point_id, _vector(found), payload)
+    point_id, payload, vector = _content(found, with_payload)
+    return VectorPoint(point_id, vector, payload)
 
 
-def _content(found: Found, with_payload: WithPayload) -> tuple[PointId, Payload]:
+def _content(found: Found, with_payload: WithPayload) -> tuple[PointId, Payload, list[float]]:
+    """Id, payload and vector, the latter two as far as they were asked for."""
     fields = found.properties.non_ref_props.fields
-    point_id: PointId = orjson.loads(fields[ID].text_value)
-    if with_payload is False:
-        return point_id, {}
-    return point_id, project(decode_payload(fields[DOCUMENT].text_value), with_payload)
-
-
-def _vector(found: Found) -> list[float]:
-    if not found.metadata.vectors:
-        return []
-    data = found.metadata.vectors[0].vector_bytes
-    return list(struct.unpack(f"<{len(data) // 4}f", data))
+    point_id, power = orjson.loads(fields[ID].text_value), 0
+    if isinstance(point_id, list):
+        point_id, power = point_id
+    payload = {} if with_payload is False else project(decode_payload(fields[DOCUMENT].text_value), with_payload)
+    vector: list[float] = []
+    for stored in found.metadata.vectors:
+        vector = np.ldexp(np.frombuffer(stored.vector_bytes, dtype="<f4"), power).tolist()
+    return point_id, payload, vector
 
 
 def score(metric: DistanceMetric, distance: float) -> float:

@@ -57,8 +57,10 @@ def is_too_large(error: AioRpcError) -> bool:
     return error.code() is StatusCode.RESOURCE_EXHAUSTED and "larger than max" in (error.details() or "")
 
 
-def is_write_refused(error: AioRpcError) -> bool:
+def is_write_refused(error: AioRpcError | httpx.HTTPStatusError) -> bool:
     """Whether we, or all, may read but not write."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code == httpx.codes.FORBIDDEN or READ_ONLY in error.response.text
     return error.code() is StatusCode.PERMISSION_DENIED or READ_ONLY in (error.details() or "")
 
 
