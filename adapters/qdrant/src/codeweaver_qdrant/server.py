@@ -71,13 +71,21 @@ class QdrantBackend(BaseQdrantBackend):
     def __init__(self, config: QdrantConfig) -> None:
         super().__init__(config)
         self._capabilities = CAPABILITIES
+        self._server_version: str | None = None
 
     @property
     def capabilities(self) -> BackendCapabilities:
         return self._capabilities
 
+    @property
+    def server_version(self) -> str | None:
+        """The server's own version, once connected; none of the client's local mode, which has no server."""
+        return self._server_version
+
     async def _open_store(self) -> Store:
         store = await self._reach()
+        if self.config.location is None:
+            self._server_version = f"Qdrant {'.'.join(map(str, store.version))}"
         if not store.finds_substrings:
             self._capabilities = CAPABILITIES.model_copy(update={"supports_contains": False})
         return store
@@ -161,6 +169,8 @@ class ServerStore:
         self._timeout = config.timeout
         self._retries = config.retries
         self._owned = owned
+        self.version = version
+        """The server's, as three numbers."""
         self._settled: set[str] = set()
         self.matches_substrings = version >= _MATCH_SUBSTRING and hasattr(models, "MatchSubstring")
         """Whether there is a condition for it; before 1.19.1 one for texts did the same where there is no index."""
