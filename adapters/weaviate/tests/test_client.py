@@ -120,6 +120,32 @@ async def _hang(_request: Any, _context: Any) -> None:
     await asyncio.sleep(60)
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ("http://127.0.0.1:8080", "127.0.0.1:50051", False)),
+        ({"host": "::1", "port": 1, "grpc_port": 2}, ("http://[::1]:1", "[::1]:2", False)),
+        (
+            {"url": "https://rest.example", "grpc_host": "grpc.example"},
+            ("https://rest.example:443", "grpc.example:443", True),
+        ),
+        ({"url": "http://there:81/", "grpc_port": 82}, ("http://there:81", "there:82", False)),
+        ({"host": "there", "tls": True}, ("https://there:443", "there:443", True)),
+    ],
+)
+def test_addresses(settings: dict[str, Any], expected: tuple[str, str, bool]) -> None:
+    """Check the two ports, from a url and from parts."""
+    assert WeaviateConfig(**settings).address == expected
+
+
+@pytest.mark.parametrize("url", ["there:8080", "ftp://there", "http://", "http://there/path", "http://me:pass@there"])
+def test_other_urls_are_refused(url: str) -> None:
+    """Check that nothing of a url is ignored, and that no error shows it."""
+    with pytest.raises(ValueError, match="url") as caught:
+        WeaviateConfig(url=url)
+    assert "pass@" not in str(caught.value)
+
+
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 

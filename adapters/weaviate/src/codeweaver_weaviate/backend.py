@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import httpx
 import numpy.typing as npt
@@ -52,6 +52,7 @@ from codeweaver_weaviate.plugin import CAPABILITIES
 __all__ = ["WeaviateBackend"]
 
 Answer = TypeVar("Answer")
+_TAKEN: Final = ("already exists", "similar class")
 
 
 class WeaviateBackend(BaseBackend):
@@ -113,7 +114,7 @@ class WeaviateBackend(BaseBackend):
         try:
             await self._connection.request("POST", "/v1/schema", convert.class_definition(collection))
         except httpx.HTTPStatusError as error:
-            if error.response.status_code == 422 and "already exists" in error.response.text:
+            if error.response.status_code == 422 and any(word in error.response.text for word in _TAKEN):
                 raise CollectionExistsError("the collection exists already") from error
             raise
         self._known[name] = collection
@@ -160,8 +161,10 @@ class WeaviateBackend(BaseBackend):
         vectors: npt.NDArray[Any],
         payloads: Sequence[Payload | None] | None = None,
     ) -> None:
+        given = list(ids) if isinstance(ids, Iterator) else ids
+
         async def work(collection: Collection) -> None:
-            batch = validate_columns(ids, vectors, payloads, collection.settings, self.capabilities)
+            batch = validate_columns(given, vectors, payloads, collection.settings, self.capabilities)
             await self._write(collection, batch)
 
         await self._on(collection_name, work)
@@ -232,9 +235,10 @@ class WeaviateBackend(BaseBackend):
         with_payload: bool | Sequence[str] = True,
         with_vectors: bool = True,
     ) -> list[VectorPoint]:
+        shown = validate_with_payload(with_payload)
+        uuids = [convert.point_uuid(point_id) for point_id in validate_ids(ids)]
+
         async def work(collection: Collection) -> list[VectorPoint]:
-            shown = validate_with_payload(with_payload)
-            uuids = [convert.point_uuid(point_id) for point_id in validate_ids(ids)]
             if not uuids:
                 await self._confirm(collection)
             found = await reading.fetch(self._connection, collection, uuids, shown, with_vectors=with_vectors)

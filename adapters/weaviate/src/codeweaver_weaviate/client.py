@@ -18,6 +18,7 @@ import orjson
 
 from codeweaver_backends.errors import BackendConnectionError, UnsupportedError
 from codeweaver_weaviate.config import WeaviateConfig
+from codeweaver_weaviate.errors import READ_ONLY
 
 with warnings.catch_warnings(record=True):
     # The client imports authlib, which insists on announcing, above any filter, that it is about to replace httpx.
@@ -133,7 +134,7 @@ class Connection:
         try:
             reply = await self._health(request, timeout=self._config.timeout, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            if "read-only mode" in (error.details() or ""):
+            if READ_ONLY in (error.details() or ""):
                 return  # the server answers; it takes this call, too, for a write
             raise
         if reply.status != health_weaviate_pb2.WeaviateHealthCheckResponse.SERVING:

@@ -39,8 +39,6 @@ class WeaviateConfig(ServerConfig):
             parts = urlsplit(self.url)
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ValueError("url must be http(s)://host:port")
-            if parts.username or parts.password:
-                raise ValueError("url must not hold credentials; use api_key")
             if parts.path.strip("/") or parts.query or parts.fragment:
                 raise ValueError("url must not have a path")
         return self

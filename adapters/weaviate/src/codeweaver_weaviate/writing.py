@@ -31,11 +31,12 @@ _HEAD_START: Final = 0.001
 _PIECE: Final = 1_000
 _AT_ONCE: Final = 8
 _REPAIRED_SIZE: Final = 20_000
+"""Up to so many points a collection is looked over when it is opened: the server counts every one of them, thrice."""
 _DOUBTED_SIZE: Final = 100_000
-"""Up to so many points, which takes a second or more, where there was a crash or a write that failed."""
+"""The same where there was a crash or a write that failed; then a second or two are well spent."""
 _PATIENCE: Final = 0.5
 """Seconds that somebody else's write is given before it is taken for one that never ended."""
-_NOBODY: Final = ""
+_NOBODY: Final = "!"
 """A token that no point has."""
 
 Translated = Callable[[Exception], BackendError]
@@ -120,7 +121,7 @@ async def delete_matching(connection: Connection, collection: Collection, node: 
         reply = await connection.delete(request, retry=False)
         _check(reply)
         deleted += reply.successful
-        if reply.matches <= reply.successful:
+        if not reply.successful or reply.matches <= reply.successful:
             return deleted
 
 
