@@ -376,3 +376,10 @@ def test_folded_equalities_grow_no_wider_than_an_in_may_be() -> None:
     assert isinstance(node, Either)
     assert sorted(value for part in node.parts for value in part.values) == list(range(600))  # type: ignore[union-attr]
     assert max(len(part.values) for part in node.parts) == 256  # type: ignore[union-attr]
+
+
+def test_a_leaf_and_its_negation_need_no_engine() -> None:
+    there = FilterCondition("a", "exists")
+    assert isinstance(normalise(SearchFilter(must=[there], must_not=[there]), BackendCapabilities()), Never)
+    either = SearchFilter(should=[there, SearchFilter(must_not=[there])])
+    assert isinstance(normalise(either, BackendCapabilities()), Always)

@@ -413,6 +413,8 @@ def _all(parts: Iterable[Node], widest: int) -> Node:
         elif not isinstance(part, Always):
             flat.append(part)
     flat = _merged(flat, widest, negated=True)
+    if _opposed(flat):
+        return _NEVER
     return flat[0] if len(flat) == 1 else All(tuple(flat)) if flat else _ALWAYS
 
 
@@ -426,7 +428,18 @@ def _either(parts: Iterable[Node], widest: int) -> Node:
         elif not isinstance(part, Never):
             flat.append(part)
     flat = _merged(flat, widest, negated=False)
+    if _opposed(flat):
+        return _ALWAYS
     return flat[0] if len(flat) == 1 else Either(tuple(flat)) if flat else _NEVER
+
+
+def _opposed(parts: list[Node]) -> bool:
+    """Whether a leaf and its negation stand beside each other: both never hold, and one of them always does.
+
+    Qdrant 1.18.3 answered the first with every point that matches the leaf; no engine needs to be asked.
+    """
+    denied = {repr(part.leaf) for part in parts if isinstance(part, Not)}
+    return bool(denied) and any(repr(part) in denied for part in parts)
 
 
 def _merged(parts: list[Node], widest: int, *, negated: bool) -> list[Node]:

@@ -347,6 +347,11 @@ async def test_must_not_takes_none(cw: Conformance) -> None:
     """Check that it excludes a point with either, and that it binds no further than its own list."""
     await _check(cw, SearchFilter(must_not=[A, OUT]), SearchFilter(must=[A], must_not=[B]), SearchFilter(must_not=[C]))
     await _check(cw, SearchFilter(must=[B], must_not=[C]), SearchFilter(should=[A, OUT], must_not=[IN, NIN]))
+    for one in (A, IN, FilterCondition("f", "exists"), FilterCondition("f", "is_null")):
+        not_one = SearchFilter(must_not=[one])
+        await _check(cw, SearchFilter(must=[one], must_not=[one]), SearchFilter(should=[one, not_one]))
+        await _check(cw, SearchFilter(must=[one, SearchFilter(should=[not_one, OUT])]))
+        await _check(cw, SearchFilter(must=[SearchFilter(should=[one, OUT]), SearchFilter(should=[not_one, C])]))
 
 
 @clause("filters.nested")
