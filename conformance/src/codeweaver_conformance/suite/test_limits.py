@@ -136,7 +136,6 @@ async def test_columns_mean_what_points_mean(cw: Conformance) -> None:
     matrix = np.array([[0, 1], [3, 4], [4, 3], [1, 0], [0, 1]], dtype=np.float32)
     payloads = [{"v": n, "deep": {"x": [n, None]}} for n in range(4)] + [None]
     await cw.backend.upsert_batch(name, ids, matrix, payloads)
-    matrix[:] = 7
     expected = {"old": payloads[0], 1: payloads[1], "1": payloads[2], "twice": {}}
     cw.equal(await cw.payloads(name), expected)
     cw.equal(await cw.count(name), 4)
@@ -144,7 +143,7 @@ async def test_columns_mean_what_points_mean(cw: Conformance) -> None:
     cw.equal(
         {hit.id for hit in hits},
         {"old", "twice"},
-        "the vectors are those of the columns, even if the matrix is changed afterwards",
+        "the vectors are those of the columns",
     )
     found = await cw.ids(name, SearchFilter(must=[FilterCondition("deep.x", "eq", 1)]))
     cw.equal(found, {1}, "payloads are filtered alike")
@@ -153,6 +152,7 @@ async def test_columns_mean_what_points_mean(cw: Conformance) -> None:
     kinds += [np.asfortranarray(kinds[3]), np.repeat(kinds[3], 2, axis=0)[::2], np.repeat(kinds[3], 2, axis=1)[:, ::2]]
     for number, kind in enumerate(kinds):
         await cw.backend.upsert_batch(name, [5, 6], kind, [{"kind": number}, {}])
+        kind[:] = 9  # which is the caller's right, and no concern of the store's
         for one, row in zip((5, 6), rows.tolist(), strict=True):
             [hit] = await cw.backend.search_vectors(name, row, limit=1)
             cw.true(hit.id == one and hit.score > 1 - 1e-5, f"point {one} at {row}, of {kind.dtype}", hit)
