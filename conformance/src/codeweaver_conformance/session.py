@@ -32,7 +32,7 @@ NOT_VERIFIED = "not verified: "
 TEST_TIMEOUT = 120.0
 """Seconds after which a test counts as hanging."""
 SHRINKING = 20.0
-"""Seconds in which a generated example that fails is made smaller."""
+"""Seconds in which a generated example that fails is made smaller; 0: it is shown as it was found."""
 
 
 class ClauseViolation(AssertionError):  # noqa: N818 - the name says what happened
@@ -76,7 +76,7 @@ def generated(cw: Conformance, strategy: SearchStrategy[T]) -> Callable[[Callabl
             database=None,
             report_multiple_bugs=False,
             suppress_health_check=list(hypothesis.HealthCheck),
-            phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+            phases=(hypothesis.Phase.generate, *([hypothesis.Phase.shrink] if SHRINKING else [])),
         )
         return hypothesis.seed(cw.seed)(settings(hypothesis.given(strategy)(bounded)))
 

@@ -99,7 +99,7 @@ class _RefusedAsEmpty(NetworkBackend):
 @plant("err-retry-auth", "A refused key is tried again and again.")
 class _RetryAuth(NetworkBackend):
     async def ask(self, call: str, *arguments: Any) -> Any:
-        for attempt in range(8):
+        for attempt in range(6):
             with contextlib.suppress(BackendAuthenticationError):
                 return await super().ask(call, *arguments)
             await asyncio.sleep(0.1 * 2**attempt)

@@ -27,7 +27,7 @@ AREAS: dict[str, tuple[str, ...]] = {
     "vectors": ("vectors", "batches"),
     "metrics": ("metrics", "collections"),
     "config": ("config", "errors"),
-    "health": ("health", "errors"),
+    "health": ("health", "lifecycle", "errors"),
     "ids": ("ids", "collections"),
     "capabilities": ("capabilities", "plugin", "filters"),
 }

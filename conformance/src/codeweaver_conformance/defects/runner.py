@@ -23,7 +23,7 @@ from codeweaver_conformance.defects import load
 
 __all__ = ["Job", "Outcome", "outcomes", "run"]
 
-_PATIENCE = 25.0
+_PATIENCE = 16.0
 """Seconds after which a test of a hanging backend is ended."""
 
 
@@ -86,7 +86,7 @@ def _run(job: Job) -> Outcome:
     from codeweaver_conformance import session
     from codeweaver_conformance.defects.mutants import MUTANTS
 
-    session.TEST_TIMEOUT, session.SHRINKING = _PATIENCE, 0.0
+    session.TEST_TIMEOUT, session.SHRINKING = (120.0 if job.to_the_end else _PATIENCE), 0.0
     outcome = Outcome(job)
     started = time.monotonic()
     with contextlib.ExitStack() as stack:

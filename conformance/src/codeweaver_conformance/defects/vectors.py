@@ -246,7 +246,8 @@ class _InputNormalised(Rig):
         await super().upsert_vectors(collection_name, vectors)
         for one in vectors:
             if isinstance(one.vector, list):
-                one.vector = [value / float(np.linalg.norm(one.vector) or 1) for value in one.vector]
+                length = float(np.linalg.norm(one.vector)) or 1.0
+                one.vector = [value / length for value in one.vector]
 
 
 @plant("vec-columns-unchecked", "upsert_batch takes NaN.", side="above")
