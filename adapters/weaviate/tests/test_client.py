@@ -319,7 +319,7 @@ def test_what_a_crash_left_is_stamped_anew() -> None:
     """Check that objects which are stored and in no index are repaired when a collection is opened, and their batch."""
 
     async def test(backend: WeaviateBackend, double: Double) -> None:
-        batches = {"a": 1, "b": 1, "c": 2}  # "a" is in no index, "b" was written with it
+        batches = {"a": 10_000, "b": 10_500, "c": 20_000}  # "a" is in no index, "b" was written beside it
 
         async def count(request: Any, _context: Any) -> Any:
             reply = aggregate_pb2.AggregateReply()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
 import httpx
@@ -65,8 +65,8 @@ class WeaviateBackend(BaseBackend):
         self._settings = config
         self._connected: Connection | None = None
         self._known: dict[str, Collection] = {}
-        self._doubted: set[str] = set()
-        """Collections that were known when something happened that may have left them half written."""
+        self._doubted: dict[str, set[str]] = {}
+        """Collections that something may have left half written, and the UUIDs of writes that failed."""
 
     @property
     def capabilities(self) -> BackendCapabilities:
@@ -100,7 +100,7 @@ class WeaviateBackend(BaseBackend):
     def _translate_error(self, error: Exception) -> BackendError | None:
         translated = errors.translate(error)
         if isinstance(translated, BackendConnectionError):
-            self._doubt(*self._known)  # the server may have crashed
+            self._doubt_all()  # the server may have crashed
         return translated
 
     # --- collections ---
@@ -173,10 +173,14 @@ class WeaviateBackend(BaseBackend):
         if not len(batch):
             await self._confirm(collection)
             return
+        name = collection.settings.name
         try:
             await writing.write(self._connection, collection, batch, self._translated)
-        except BaseException:
-            self._doubt(collection.settings.name)
+        except BackendError as error:
+            self._doubt(name, map(convert.point_uuid, error.ids[: convert.CHUNK_POINTS]))
+            raise
+        except asyncio.CancelledError:
+            self._doubt(name)
             raise
 
     @operation
@@ -287,7 +291,7 @@ class WeaviateBackend(BaseBackend):
         """
         validate_name(name)
         if self._connection.is_interrupted():
-            self._doubt(*self._known)
+            self._doubt_all()
         known = self._known.get(name)
         if known is None:
             return await work(await self._look_over(name))
@@ -304,22 +308,27 @@ class WeaviateBackend(BaseBackend):
     async def _look_over(self, name: str) -> Collection:
         """Look a collection up, and repair what a crash may have left of it, as far as we may and time allows."""
         collection = await self._load(name)
+        doubted = self._doubted.pop(name, None)
         try:
             async with asyncio.timeout(self.config.timeout / 2):
-                await writing.repair(self._connection, collection, doubted=name in self._doubted)
+                await writing.repair(self._connection, collection, doubted)
         except TimeoutError:
             pass
-        except (AioRpcError, httpx.HTTPStatusError) as error:
-            if not errors.is_write_refused(error):
+        except BaseException as error:
+            if not (isinstance(error, AioRpcError | httpx.HTTPStatusError) and errors.is_write_refused(error)):
+                self._doubt(name, doubted or ())
                 raise
-        self._known[name] = collection
-        self._doubted.discard(name)
+        if name not in self._doubted:  # nothing happened in the meantime
+            self._known[name] = collection
         return collection
 
-    def _doubt(self, *names: str) -> None:
-        for name in names:
-            self._known.pop(name, None)
-            self._doubted.add(name)
+    def _doubt(self, name: str, uuids: Iterable[str] = ()) -> None:
+        self._known.pop(name, None)
+        self._doubted.setdefault(name, set()).update(uuids)
+
+    def _doubt_all(self) -> None:
+        for name in list(self._known):
+            self._doubt(name)
 
     async def _load(self, name: str) -> Collection:
         try:

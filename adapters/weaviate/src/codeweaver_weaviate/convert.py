@@ -46,6 +46,7 @@ from codeweaver_weaviate.facts import payload_tokens
 from codeweaver_weaviate.filters import FACTS
 
 __all__ = [
+    "CHUNK_POINTS",
     "Collection",
     "chunks",
     "class_definition",
@@ -69,7 +70,7 @@ GUARD: Final = "Ref"
 _PREFIX: Final = "Cw_"
 _FORMAT: Final = 1
 _NAMESPACE: Final = UUID("6f1ff8f5-6d0f-5d3a-9c53-0a3c6f6f7c11")
-_CHUNK_POINTS: Final = 1_000
+CHUNK_POINTS: Final = 1_000
 _CHUNK_BYTES: Final = 2_000_000
 """Of payload. Tokens can be forty times as long, and the server takes messages of 100 MB."""
 _CHUNK_VECTOR_BYTES: Final = 16_000_000
@@ -190,7 +191,7 @@ def point_uuid(point_id: PointId) -> str:
 
 def chunks(batch: Batch) -> Iterator[Batch]:
     """A batch in pieces that fit into one message."""
-    most = max(1, min(_CHUNK_POINTS, _CHUNK_VECTOR_BYTES // max(1, batch.vectors[:1].nbytes)))
+    most = max(1, min(CHUNK_POINTS, _CHUNK_VECTOR_BYTES // max(1, batch.vectors[:1].nbytes)))
     edges, size = [0], 0
     for position, document in enumerate(batch.documents):
         size += len(document)

@@ -9,7 +9,7 @@ cancellation) leaves objects that are stored and in no index: writing them again
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import httpx
@@ -36,6 +36,8 @@ _DOUBTED_SIZE: Final = 100_000
 """The same where there was a crash or a write that failed; then a second or two are well spent."""
 _PATIENCE: Final = 0.5
 """Seconds that somebody else's write is given before it is taken for one that never ended."""
+_BESIDE: Final = 1_000
+"""Milliseconds between writes that a crash may have hit together."""
 _NOBODY: Final = "!"
 """A token that no point has."""
 
@@ -133,18 +135,24 @@ def _check(reply: BatchDeleteReply) -> None:
 # --- repairing -------------------------------------------------------------------------------------------------------
 
 
-async def repair(connection: Connection, collection: Collection, *, doubted: bool) -> None:
-    """Have indexed what is stored and is not, or not wholly; a glance tells whether anything is amiss."""
-    if await _is_whole(connection, collection, _DOUBTED_SIZE if doubted else _REPAIRED_SIZE):
-        return
-    stored = await _stored(connection, collection)
-    suspects = await _unindexed(connection, collection, list(stored))
-    if suspects:
-        await asyncio.sleep(_PATIENCE)
-        suspects = await _unindexed(connection, collection, suspects)
-    # The objects of one batch bear one time. The last one that got anywhere may lack some facts and still be found.
-    batches = {stored[uuid] for uuid in suspects}
-    broken = [uuid for uuid, written in stored.items() if written in batches]
+async def repair(connection: Connection, collection: Collection, doubted: Iterable[str] | None = None) -> None:
+    """Have indexed what is stored and is not, or not wholly.
+
+    ``doubted`` are the UUIDs of a write that failed, where one did: they are indexed anew in any case. Whether anything
+    else is amiss is told by a glance.
+    """
+    broken = list(doubted or ())
+    if not await _is_whole(connection, collection, _REPAIRED_SIZE if doubted is None else _DOUBTED_SIZE):
+        stored = await _stored(connection, collection)
+        suspects = await _unindexed(connection, collection, list(stored))
+        if suspects:
+            await asyncio.sleep(_PATIENCE)
+            suspects = await _unindexed(connection, collection, suspects)
+        if suspects:
+            # What was written beside them may be found and still lack some facts.
+            times = [stored[uuid] for uuid in suspects]
+            first, last = min(times) - _BESIDE, max(times) + _BESIDE
+            broken += dict.fromkeys([*suspects, *(uuid for uuid, time in stored.items() if first <= time <= last)])
     for start in range(0, len(broken), _AT_ONCE):
         await asyncio.gather(*(_stamp(connection, collection, uuid) for uuid in broken[start : start + _AT_ONCE]))
 
