@@ -12,6 +12,7 @@ import pytest
 
 from codeweaver_backends.contract import CLAUSES
 from codeweaver_conformance.certificate import Certificate
+from codeweaver_conformance.defects.mutants import MUTANTS
 
 RIG = "codeweaver_conformance.defects.rig:RigPlugin"
 DEFECT = "codeweaver_conformance.defects:"
@@ -213,6 +214,12 @@ def test_a_backend_behind_a_socket_is_certified(tmp_path: Path) -> None:
     assert {outcomes[one].outcome for one in ("health.false", "errors.timeout", "errors.authentication")} == {"pass"}
     text = (tmp_path / "reports" / "certificates" / "network-reference.json").read_text(encoding="utf-8")
     assert KEY not in text, "the certificate tells no secret"
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_every_mutant_finds_its_place_in_core(name: str) -> None:
+    with MUTANTS[name].applied():
+        pass
 
 
 def test_the_suite_of_defects_reports(tmp_path: Path) -> None:
