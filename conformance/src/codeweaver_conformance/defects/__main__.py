@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -90,7 +91,8 @@ def _watched(outcomes_: Iterable[Outcome]) -> Iterator[Outcome]:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description=__doc__)
     parser.add_argument("--only", default="", metavar="REGEX", help="only defects whose id matches")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    # Two more than there are cores: some wait for a silent server most of the time.
+    parser.add_argument("--jobs", type=int, default=(os.cpu_count() or 2) + 2, help="processes")
     parser.add_argument("--shuffles", type=int, default=1, help="shuffled runs on each correct backend")
     parser.add_argument("--report", type=Path, default=Path("reports/defects.json"))
     return parser.parse_args(arguments)
