@@ -65,6 +65,7 @@ class WeaviateBackend(BaseBackend):
         self._settings = config
         self._connected: Connection | None = None
         self._known: dict[str, Collection] = {}
+        self._looking = asyncio.Lock()
         self._doubted: dict[str, set[str]] = {}
         """Collections that something may have left half written, and the UUIDs of writes that failed."""
 
@@ -300,6 +301,8 @@ class WeaviateBackend(BaseBackend):
         except (InvalidInputError, CollectionNotFoundError, AioRpcError) as error:
             if isinstance(error, AioRpcError) and not errors.is_missing(error.details() or ""):
                 raise
+            if self._known.get(name) == known:
+                del self._known[name]
             current = await self._look_over(name)
             if current == known:
                 raise
@@ -307,20 +310,23 @@ class WeaviateBackend(BaseBackend):
 
     async def _look_over(self, name: str) -> Collection:
         """Look a collection up, and repair what a crash may have left of it, as far as we may and time allows."""
-        collection = await self._load(name)
-        doubted = self._doubted.pop(name, None)
-        try:
-            async with asyncio.timeout(self.config.timeout / 2):
-                await writing.repair(self._connection, collection, doubted)
-        except TimeoutError:
-            pass
-        except BaseException as error:
-            if not (isinstance(error, AioRpcError | httpx.HTTPStatusError) and errors.is_write_refused(error)):
-                self._doubt(name, doubted or ())
-                raise
-        if name not in self._doubted:  # nothing happened in the meantime
-            self._known[name] = collection
-        return collection
+        async with self._looking:
+            if name in self._known:
+                return self._known[name]  # somebody else just did it
+            collection = await self._load(name)
+            doubted = self._doubted.pop(name, None)
+            try:
+                async with asyncio.timeout(self.config.timeout / 2):
+                    await writing.repair(self._connection, collection, doubted)
+            except TimeoutError:
+                pass
+            except BaseException as error:
+                if not (isinstance(error, AioRpcError | httpx.HTTPStatusError) and errors.is_write_refused(error)):
+                    self._doubt(name, doubted or ())
+                    raise
+            if name not in self._doubted:  # nothing happened in the meantime
+                self._known[name] = collection
+            return collection
 
     def _doubt(self, name: str, uuids: Iterable[str] = ()) -> None:
         self._known.pop(name, None)

@@ -1,13 +1,12 @@
 """Collections, points and results in Weaviate's terms.
 
 A collection is a class. Its name is coded (classes are told apart without regard to case), its settings are the class's
-description. A point is an object of three properties: its id and its payload as JSON, and the facts that filters look
-at. Every object carries two vectors:
+description. The name of its vector is drawn by lot, so that a call with the settings of a class that was deleted and
+made again fails instead of being answered wrongly.
 
-* the point's own. The vector's name is drawn by lot for each class, so that a call with the settings of a class that
-  was deleted and made again fails instead of being answered wrongly;
-* a stamp, different in every write. The server indexes nothing again of an object whose vectors are unchanged, also
-  where a crash kept it out of the index: the stamp makes a second write heal the first.
+A point is an object of four properties: its id and its payload as JSON, the facts that filters look at, and a stamp,
+which is different in every write. The server indexes an object anew only where a vector or a geographical coordinate
+has changed, also if a crash kept it out of the index: so the stamp is a coordinate, and a second write heals the first.
 
 Every object also names the property of the id a second time, in capitals and with null. The server takes both for one
 and drops the null; but it cannot create a class with both, as it otherwise would for objects of a class that is gone.
@@ -20,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
+from random import SystemRandom
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -66,6 +66,7 @@ ID: Final = "ref"
 DOCUMENT: Final = "doc"
 GUARD: Final = "Ref"
 """``ID`` as the server does not distinguish it."""
+STAMP: Final = "stamp"
 
 _PREFIX: Final = "Cw_"
 _FORMAT: Final = 1
@@ -82,6 +83,7 @@ _DISTANCES: Final = {
 }
 _EXTREME: Final = 40
 """Powers of two within which the square of a length is an ordinary float32, whatever the dimension."""
+_CHANCE: Final = SystemRandom()
 _SINGLE: Final = Vectors.VECTOR_TYPE_SINGLE_FP32
 
 
@@ -101,11 +103,6 @@ class Collection:
     def vector(self) -> str:
         """The name of the points' vector."""
         return f"v{self.generation}"
-
-    @property
-    def stamp(self) -> str:
-        """The name of the stamp."""
-        return f"s{self.generation}"
 
 
 def class_name(name: str) -> str:
@@ -133,23 +130,19 @@ def class_definition(collection: Collection) -> dict[str, Any]:
         "description": orjson.dumps(description).decode(),
         "invertedIndexConfig": {"stopwords": {"preset": "none"}},
         "vectorConfig": {
-            collection.vector: _flat_index(_DISTANCES[settings.metric]),
-            collection.stamp: _flat_index("l2-squared"),
+            # A flat index is exact at every size. A quantizer that the server may have as its default would not be.
+            collection.vector: {
+                "vectorizer": {"none": {}},
+                "vectorIndexType": "flat",
+                "vectorIndexConfig": {"distance": _DISTANCES[settings.metric], "skipDefaultQuantization": True},
+            },
         },
         "properties": [
             _property(ID, "text"),
             _property(DOCUMENT, "text"),
             _property(FACTS, "text[]", tokenization="field", indexFilterable=True),
+            _property(STAMP, "geoCoordinates"),
         ],
-    }
-
-
-def _flat_index(distance: str) -> dict[str, Any]:
-    # A flat index is exact at every size. A quantizer that the server may have as its default would not be.
-    return {
-        "vectorizer": {"none": {}},
-        "vectorIndexType": "flat",
-        "vectorIndexConfig": {"distance": distance, "skipDefaultQuantization": True},
     }
 
 
@@ -206,7 +199,7 @@ def chunks(batch: Batch) -> Iterator[Batch]:
 
 def write_request(collection: Collection, batch: Batch) -> BatchObjectsRequest:
     """What writes a batch, with a stamp of its own."""
-    stamp = Vectors(name=collection.stamp, vector_bytes=new_stamp().tobytes(), type=_SINGLE)
+    stamp = new_stamp()
     powers = _powers(collection.settings.metric, batch.vectors)
     rows = np.ldexp(batch.vectors, -powers[:, None]) if powers.any() else batch.vectors
     columns = (batch.ids, rows, powers.tolist(), batch.payloads, batch.documents)
@@ -219,9 +212,11 @@ def write_request(collection: Collection, batch: Batch) -> BatchObjectsRequest:
         fields[GUARD].null_value = 0
         fields[ID].string_value = orjson.dumps([point_id, power] if power else point_id).decode()
         fields[DOCUMENT].string_value = document.decode()
+        for name, value in stamp.items():
+            fields[STAMP].struct_value.fields[name].number_value = value
         vector = Vectors(name=collection.vector, vector_bytes=row.tobytes(), type=_SINGLE)
         objects.append(
-            BatchObject(uuid=uuid, collection=collection.class_name, properties=properties, vectors=(vector, stamp))
+            BatchObject(uuid=uuid, collection=collection.class_name, properties=properties, vectors=(vector,))
         )
     return BatchObjectsRequest(objects=objects)
 
@@ -235,9 +230,9 @@ def _powers(metric: DistanceMetric, vectors: FloatMatrix) -> npt.NDArray[np.int3
     return np.where((np.abs(powers) > _EXTREME) & (metric is DistanceMetric.COSINE), powers, 0)
 
 
-def new_stamp() -> FloatMatrix:
+def new_stamp() -> dict[str, float]:
     """A stamp that an object does not bear yet."""
-    return np.random.default_rng().random(2, dtype=np.float32)
+    return {"latitude": _CHANCE.uniform(-80.0, 80.0), "longitude": _CHANCE.uniform(-180.0, 180.0)}
 
 
 # --- questions -------------------------------------------------------------------------------------------------------

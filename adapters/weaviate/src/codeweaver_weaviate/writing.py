@@ -159,8 +159,7 @@ async def repair(connection: Connection, collection: Collection, doubted: Iterab
 
 async def _stamp(connection: Connection, collection: Collection, uuid: str) -> None:
     """Give an object another stamp, and so have it indexed anew; what it holds is not touched."""
-    stamp = {collection.stamp: convert.new_stamp().tolist()}
-    body = {"class": collection.class_name, "id": uuid, "vectors": stamp}
+    body = {"class": collection.class_name, "id": uuid, "properties": {convert.STAMP: convert.new_stamp()}}
     try:
         await connection.request("PATCH", f"/v1/objects/{collection.class_name}/{uuid}", body)
     except httpx.HTTPStatusError as error:
