@@ -79,7 +79,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _areas(item: pytest.Item) -> list[str]:
-    return [CLAUSES[one].area for one in clauses_of_test(item)]
+    return [CLAUSES[one].area for one in clauses_of_test(item)[:1]]
 
 
 # --- fixtures --------------------------------------------------------------------------------------------------------

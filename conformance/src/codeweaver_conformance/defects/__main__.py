@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,8 @@ def _jobs(options: argparse.Namespace) -> tuple[list[Job], list[Job], list[Job]]
     wrong = [one for one in wrong if re.search(options.only, one.id)]
     correct = [Job("network", _NETWORK, to_the_end=True, needs_server=True), Job("memory", _MEMORY, to_the_end=True)]
     correct.append(Job("rig", _RIG, to_the_end=True))
-    correct += [Job(f"memory, shuffled {n}", _MEMORY, to_the_end=True, shuffle=n) for n in range(options.shuffles)]
+    for seed in range(options.shuffles):
+        correct += [replace(one, id=f"{one.id}, shuffled {seed}", shuffle=seed) for one in correct[:2]]
     hopeless = [Job(name, f"{__package__}.nothing:{name}", to_the_end=True) for name in ("null", "denier")]
     return ([], [], wrong) if options.only else (correct, hopeless, wrong)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from codeweaver_backends.adapter import operation
 from codeweaver_backends.metrics import distance_of_score
 from codeweaver_backends.types import DistanceMetric, FloatMatrix, SearchResult
 from codeweaver_backends.validate import Query
@@ -220,16 +221,33 @@ class _SinglePrecision(Rig):
         return threshold is None or float(np.nextafter(np.float32(score), np.float32(-np.inf))) >= threshold
 
 
+class _Threshold(Rig):
+    """The threshold is made to fit before it is judged."""
+
+    def fitted(self, threshold: Any) -> Any:
+        return threshold
+
+    @operation
+    async def search_vectors(
+        self,
+        collection_name: str,
+        query_vector: Any,
+        limit: Any = 10,
+        search_filter: Any = None,
+        score_threshold: Any = None,
+        **kwargs: Any,
+    ) -> list[SearchResult]:
+        threshold = self.fitted(score_threshold)
+        return await super().search_vectors(collection_name, query_vector, limit, search_filter, threshold, **kwargs)
+
+
 @plant("thr-nan-taken", "A threshold that is no finite number counts as none.", side="above")
-class _NanTaken(Rig):
-    async def search_vectors(self, *args: Any, score_threshold: Any = None, **kwargs: Any) -> list[SearchResult]:
-        if isinstance(score_threshold, float) and not abs(score_threshold) < float("inf"):
-            score_threshold = None
-        return await super().search_vectors(*args, **{**kwargs, "score_threshold": score_threshold})
+class _NanTaken(_Threshold):
+    def fitted(self, threshold: Any) -> Any:
+        return None if isinstance(threshold, float) and not abs(threshold) < float("inf") else threshold
 
 
 @plant("thr-text-taken", "A threshold in text is read as a number.", side="above")
-class _TextTaken(Rig):
-    async def search_vectors(self, *args: Any, score_threshold: Any = None, **kwargs: Any) -> list[SearchResult]:
-        threshold = float(score_threshold) if isinstance(score_threshold, str) else score_threshold
-        return await super().search_vectors(*args, **{**kwargs, "score_threshold": threshold})
+class _TextTaken(_Threshold):
+    def fitted(self, threshold: Any) -> Any:
+        return float(threshold) if isinstance(threshold, str) else threshold

@@ -42,7 +42,7 @@ MOMENTS = [
 
 KEYS = [
     "Title", "title", "with space", "a-b", "1x", "0", "ключ", 'quo"te', "quo'te", "back\\slash", "$x", "a[0]",
-    "id", "vector", "text", "new\nline", "%", "*",
+    "id", "vector", "text", "new\nline", "%", "*", "_id",
 ]  # fmt: skip
 
 KEYED = 3_000
@@ -94,7 +94,21 @@ SCALARS: list[Any] = [one for one in VALUES if not isinstance(one, list | dict)]
 async def test_eq_is_json_equality(cw: Conformance) -> None:
     """Check types that the engine converts: bool and 1, text and number, int and float, null and missing."""
     await _check_all(cw, [("f", "eq", value) for value in [*SCALARS, 3, "zzz", 2**53 - 1, 0.1 + 0.2, 1e-300]])
-    nearly = ["lead", "trail", "two spaces", "two", "nul", "nul\x00", "new", "trailing", "50%", "\\\\\\", "cafe", "A.B"]
+    nearly = [
+        "lead",
+        "trail",
+        "two spaces",
+        "two",
+        "nul",
+        "nul\x00",
+        "new",
+        "trailing",
+        "50%",
+        "\\\\\\",
+        "cafe",
+        "A.B",
+        "'; DROP TABLE x; -",
+    ]
     await _check_all(cw, [("s", "eq", text) for text in nearly])
 
 
@@ -249,6 +263,8 @@ async def test_paths_lead_into_objects_and_not_into_lists(cw: Conformance) -> No
         "list.0",
         ("", ""),
         ("",),
+        ("o", "", "a", "b"),
+        ("o", "a", "b", ""),
         "f.v",
         "f.0",
     ]
@@ -380,6 +396,10 @@ async def test_groups_mean_what_is_written(cw: Conformance) -> None:
     for level in range(8):
         deep = SearchFilter(**{("must", "should", "must_not")[level % 3]: [deep, B if level % 2 else OUT]})
     await _check(cw, deep)
+    deep = A
+    for level in range(7):  # no two neighbours alike, so that nothing can be flattened away
+        deep = SearchFilter(must=[deep, C]) if level % 2 else SearchFilter(should=[deep, IN])
+    await _check(cw, deep, SearchFilter(must_not=[deep]))
 
 
 @clause("filters.dicts")

@@ -69,6 +69,8 @@ async def test_scrolling_gives_every_point_once(cw: Conformance) -> None:
         cw.true(all(one.payload.keys() == {"n"} for one in found), "the payload's key n only", found[0].payload)
         cw.true(all(len(one.vector) == 2 for one in found), "vectors, as asked", [one.vector for one in found][:3])
     cw.equal(await _scrolled(cw, name, limit=5, search_filter=SearchFilter(must=[FilterCondition("n", "lt", 0)])), [])
+    last = await _scrolled(cw, name, limit=5, search_filter=SearchFilter(must=[FilterCondition("n", "ge", 293)]))
+    cw.equal(sorted(one.payload["n"] for one in last), list(range(293, 300)), "the last ones only")
     cw.equal(await _scrolled(cw, await cw.collection(), limit=10), [], "an empty collection")
     few = await cw.collection([point(n, [1, n]) for n in range(5)])
     for limit in (1, 2, 5):

@@ -191,6 +191,9 @@ async def test_a_threshold_keeps_what_reaches_it(cw: Conformance) -> None:
         middle = (every[2].score + every[3].score) / 2
         kept = await cw.backend.search_vectors(name, [1, 0.5], limit=2, score_threshold=middle)
         cw.equal([one.id for one in kept], [one.id for one in every[:2]], "the limit counts what the threshold keeps")
+        wanted = SearchFilter(must=[FilterCondition("v", "exists")])
+        kept = await cw.backend.search_vectors(name, [1, 0.5], search_filter=wanted, score_threshold=every[-1].score)
+        cw.equal(kept, [], "a filter beside the threshold, which no point matches")
         none = await cw.backend.search_vectors(name, [1, 0.5], score_threshold=every[0].score + 1)
         cw.equal(none, [], "a threshold above every score")
 
