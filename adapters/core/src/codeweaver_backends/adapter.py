@@ -115,6 +115,11 @@ class BaseBackend:
         if self._is_closed:
             return
         self._is_closed = True
+        if self._opening is not None:
+            async with self._opening:  # a client that is being made is closed by who makes it
+                await self._close()
+
+    async def _close(self) -> None:
         if self._is_open:
             self._is_open = False
             await self._disconnect()
@@ -126,8 +131,7 @@ class BaseBackend:
         await self.aclose()
 
     def _enter(self) -> None:
-        if self._is_closed:
-            raise BackendClosedError("the backend is closed")
+        self._check_not_closed()
         if not self.any_loop:
             loop = asyncio.get_running_loop()
             if self._loop is None:
@@ -142,9 +146,18 @@ class BaseBackend:
         if self._opening is None:
             self._opening = asyncio.Lock()
         async with self._opening:
-            if not self._is_open:
-                await self._connect()
-                self._is_open = True
+            self._check_not_closed()
+            if self._is_open:
+                return
+            await self._connect()
+            self._is_open = True
+            if self._is_closed:
+                await self._close()
+            self._check_not_closed()
+
+    def _check_not_closed(self) -> None:
+        if self._is_closed:
+            raise BackendClosedError("the backend is closed")
 
     # --- errors ---
 
