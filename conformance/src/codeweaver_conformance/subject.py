@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from codeweaver_backends import compat
 from codeweaver_backends.factory import CodeWeaverFactory, Registration
 from codeweaver_backends.plugins import load_object
-from codeweaver_backends.testing import Target, find_targets
+from codeweaver_backends.testing import NotProvisioned, Target, find_targets
 
 __all__ = ["Subject", "provisioned", "settings_from"]
 
@@ -36,6 +36,8 @@ class Subject:
     factory: CodeWeaverFactory
     settings: Mapping[str, Any] = field(default_factory=dict)
     target: Target | None = None
+    missing: str = ""
+    """Why its engine cannot be had, where it cannot: then nothing of it can be verified."""
 
     def create(self, **overrides: Any) -> Any:
         """A fresh backend on the same store; nothing is connected yet."""
@@ -90,8 +92,8 @@ def settings_from(config_file: str | None, assignments: Sequence[str]) -> dict[s
 def provisioned(reference: str, settings: Mapping[str, Any]) -> Iterator[Subject]:
     """The subject that ``reference`` names: a target, an installed plugin, or ``package.module:Plugin``.
 
-    Without settings of the user's, the engine is had as the adapter's ``testing.py`` says, and
-    ``NotProvisioned`` is raised where it cannot be.
+    Without settings of the user's, the engine is had as the adapter's ``testing.py`` says; where it cannot be, the
+    subject says why.
     """
     compat.install()
     factory = CodeWeaverFactory()
@@ -108,5 +110,11 @@ def provisioned(reference: str, settings: Mapping[str, Any]) -> Iterator[Subject
     if target is None or settings:
         yield Subject(backend, reference, registration, found, factory, settings)
         return
-    with target.provide() as provided:
-        yield Subject(target.name, reference, registration, found, factory, provided, target)
+    provided: Mapping[str, Any] = {}
+    missing = ""
+    with ExitStack() as stack:
+        try:
+            provided = stack.enter_context(target.provide())
+        except NotProvisioned as reason:
+            missing = str(reason)
+        yield Subject(target.name, reference, registration, found, factory, provided, target, missing)

@@ -76,7 +76,7 @@ def read_verdict(name: str, certificates: Path) -> Verdict:
         return Verdict("not verified")
     try:
         certificate = json.loads(file.read_bytes())
-        return Verdict(str(certificate["verdict"]), str(certificate["created"]))
+        return Verdict(str(certificate["verdict"]).replace("-", " "), str(certificate["created"]))
     except (ValueError, KeyError, TypeError):
         return Verdict("unreadable certificate")
 
