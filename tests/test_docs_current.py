@@ -50,8 +50,8 @@ def test_sessions_named_in_the_documents_exist() -> None:
         for words in re.findall(r"nox -s ([\w \"()-]+)", text())
         for one in re.findall(r"[a-z]+(?=[ (\"]|$)", words.split("--")[0].split("#")[0])
     }
-    engines = {"core", "lancedb", "qdrant", "memory", "milvus", "pgvector", "target"}
-    assert named - engines <= defined
+    parameters = {"memory", "target", *(folder.name for folder in ROOT.glob("adapters/*"))}
+    assert named - parameters <= defined
 
 
 def test_options_of_the_kit_named_in_the_documents_exist() -> None:
