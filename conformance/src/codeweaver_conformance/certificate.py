@@ -36,6 +36,7 @@ __all__ = [
     "judge",
     "load_waivers",
     "tally",
+    "verdicts",
 ]
 
 Outcome = Literal["pass", "fail", "denied", "waived", "not-verified"]
@@ -138,7 +139,7 @@ def judge(
     idle = sorted(clause for clause in waived if clauses[clause].outcome in ("pass", "denied"))
     if idle:
         raise WaiverError(f"no longer needed: the waivers of {', '.join(idle)}")
-    profiles = {profile: _verdict(profile, clauses) for profile in dict.fromkeys(c.profile for c in CLAUSES.values())}
+    profiles = verdicts(clauses)
     base = profiles["vector"]
     return Certificate(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -165,6 +166,11 @@ def _clause_outcome(clause: str, tests: Sequence[TestOutcome], waived: bool) -> 
     else:
         outcome = "denied" if kinds == {"denied"} else "pass"
     return ClauseOutcome(outcome=outcome, level=level, tests=len(tests), reasons=reasons)
+
+
+def verdicts(clauses: Mapping[str, ClauseOutcome]) -> dict[str, Verdict | Literal["denied"]]:
+    """What the clauses come to in each profile."""
+    return {profile: _verdict(profile, clauses) for profile in dict.fromkeys(one.profile for one in CLAUSES.values())}
 
 
 def _verdict(profile: str, clauses: Mapping[str, ClauseOutcome]) -> Verdict | Literal["denied"]:

@@ -30,17 +30,19 @@ from codeweaver_backends import (
     implements,
 )
 from codeweaver_backends.testing import find_targets
+from codeweaver_conformance.certificate import Certificate
 from codeweaver_conformance.compare.corpus import Corpus, python_files, read_corpus, stdlib_folder
 from codeweaver_conformance.compare.embed import ModelMissingError, StaticModel
 from codeweaver_conformance.compare.engines import UnknownEngineError, default_engines, parse_settings, resolve_engines
 from codeweaver_conformance.compare.measure import measure
 from codeweaver_conformance.compare.report import Report
 from codeweaver_conformance.compare.workload import QUERIES, Workload
+from codeweaver_conformance.verify import NotRepeatedError, contradictions, differences, other_versions, repeat
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Vector databases behind one protocol: compare them, and see which are installed.",
+    help="Vector databases behind one protocol: compare them, see which are installed, verify certificates.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,  # locals may hold secrets
@@ -58,7 +60,7 @@ _PROFILES = (
 
 @app.callback()
 def main() -> None:
-    """Vector databases behind one protocol: compare them, and see which are installed."""
+    """Vector databases behind one protocol: compare them, see which are installed, verify certificates."""
 
 
 @app.command()
@@ -144,6 +146,51 @@ def backends() -> None:
     console.print(table)
     for message in broken:
         console.print(Text(message, "red"))
+
+
+@app.command()
+def verify(
+    certificate_file: Annotated[Path, typer.Argument(metavar="CERTIFICATE", help="A certificate of the kit, as JSON.")],
+    run: Annotated[bool, typer.Option(help="Run the suite again, or only look whether it agrees with itself.")] = True,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the backend; may be repeated.")
+    ] = None,
+    waivers: Annotated[Path | None, typer.Option(help="The waivers it was made with.")] = None,
+) -> None:
+    """Repeat what a certificate claims, on the engine that is found here, and tell what comes out otherwise.
+
+    Exit status 0 if all comes out the same, 1 if not, 2 if it cannot be read, 3 if no engine was found to repeat it on.
+    """
+    console = Console()
+    try:
+        certificate = Certificate.model_validate_json(certificate_file.read_text(encoding="utf-8"), strict=True)
+    except (OSError, ValueError) as error:
+        Console(stderr=True).print(Text.assemble(("error: ", "bold red"), f"no certificate: {error}"), soft_wrap=True)
+        raise typer.Exit(2) from None
+    wrong = list(contradictions(certificate))
+    if run and not wrong:
+        options = [f"--cw-set={one}" for one in settings or []]
+        options += [f"--cw-waivers={waivers}"] if waivers else []
+        try:
+            again = repeat(certificate, options)
+        except NotRepeatedError as error:
+            console.print(Text(f"the suite did not get to an end\n{error}", "red"), soft_wrap=True)
+            raise typer.Exit(1) from None
+        if again.environment.missing:
+            console.print(Text(f"NOT VERIFIED: {again.environment.missing}", "bold red"), soft_wrap=True)
+            raise typer.Exit(3)
+        wrong = list(differences(certificate, again))
+        for line in other_versions(certificate, again):
+            console.print(Text(f"another version: {line}", "yellow"), soft_wrap=True)
+    for line in wrong:
+        console.print(Text(line, "red"), soft_wrap=True)
+    name = f"{certificate.environment.target}: {certificate.verdict}, {certificate.created[:10]}"
+    if wrong:
+        console.print(Text(f"{name}: not confirmed", "bold red"), soft_wrap=True)
+        raise typer.Exit(1)
+    console.print(
+        Text(f"{name}: {'confirmed' if run else 'agrees with itself; not run again'}", "bold green"), soft_wrap=True
+    )
 
 
 class _MistakeError(Exception):

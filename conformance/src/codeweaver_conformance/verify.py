@@ -1,0 +1,82 @@
+"""Re-verifying a certificate: is it what its own outcomes come to, and does the suite come to them again, here?
+
+Versions that differ are told and are no fault: a certificate speaks of the versions it names.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION
+from codeweaver_conformance.certificate import Certificate, verdicts
+
+__all__ = ["NotRepeatedError", "contradictions", "differences", "other_versions", "repeat"]
+
+
+class NotRepeatedError(Exception):
+    """The suite wrote no certificate; the message is the end of what it said."""
+
+
+def contradictions(certificate: Certificate) -> Iterator[str]:
+    """What in the certificate is not so by itself: a verdict that does not follow from the clauses it lists."""
+    missing, foreign = CLAUSES.keys() - certificate.clauses.keys(), certificate.clauses.keys() - CLAUSES.keys()
+    if certificate.contract != CONTRACT_VERSION or missing or foreign:
+        named = ", ".join(sorted(missing | foreign)[:5]) or "with the same clauses"
+        yield f"it is of contract {certificate.contract}, and this kit proves {CONTRACT_VERSION}: {named}"
+        return
+    expected = verdicts(certificate.clauses)
+    for profile in expected.keys() | certificate.profiles.keys():
+        said, comes_to = certificate.profiles.get(profile), expected.get(profile)
+        if said != comes_to:
+            yield f"profile {profile} is said to be {said}, and its clauses come to {comes_to}"
+    if certificate.verdict != certificate.profiles.get("vector"):
+        yield f"the verdict is {certificate.verdict}, and profile vector is {certificate.profiles.get('vector')}"
+    waived = {waiver.clause for waiver in certificate.waivers}
+    for name, clause in certificate.clauses.items():
+        if clause.level != CLAUSES[name].level:
+            yield f"{name} is called {clause.level}, and is {CLAUSES[name].level}"
+        if clause.outcome == "denied" and CLAUSES[name].capability is None:
+            yield f"{name} is called denied, and cannot be"
+        if (clause.outcome == "waived") != (name in waived):
+            yield f"{name} is {clause.outcome}, and there is {'a' if name in waived else 'no'} waiver of it"
+
+
+def repeat(certificate: Certificate, options: Sequence[str] = ()) -> Certificate:
+    """Run the suite as the certificate says, with more options of pytest: settings that reach the engine, waivers."""
+    environment = certificate.environment
+    with tempfile.TemporaryDirectory(prefix="codeweaver-verify-") as folder:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs"]
+        command += ["codeweaver_conformance.suite", f"--cw-backend={environment.reference}", f"--cw-report={folder}"]
+        command += [f"--cw-seed={environment.seed}", f"--cw-cases={environment.cases}", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+        written = Path(folder) / f"{environment.target}.json"
+        if not written.is_file():
+            raise NotRepeatedError((done.stdout + done.stderr).strip()[-2_000:])
+        return Certificate.model_validate_json(written.read_text(encoding="utf-8"))
+
+
+def differences(certificate: Certificate, again: Certificate) -> Iterator[str]:
+    """Clauses that came to something else."""
+    for name, clause in certificate.clauses.items():
+        now = again.clauses[name]
+        if now.outcome != clause.outcome:
+            told = f": {now.reasons[0]}" if now.reasons else ""
+            yield f"{name} was {clause.outcome} and is {now.outcome}{told}"
+
+
+def other_versions(certificate: Certificate, again: Certificate) -> Iterator[str]:
+    """What was another version when the certificate was made."""
+    before, now = _versions(certificate), _versions(again)
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            yield f"{name}: {before.get(name, 'none')} then, {now.get(name, 'none')} now"
+
+
+def _versions(certificate: Certificate) -> dict[str, str]:
+    environment = certificate.environment
+    named = {"kit": certificate.kit, "adapter": environment.adapter, "python": environment.python}
+    return {**named, **environment.client, **({"server": environment.server} if environment.server else {})}

@@ -1,0 +1,106 @@
+"""Verifying certificates: an honest one is confirmed, a forged one is not, nor one that the suite does not repeat."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from codeweaver_conformance.cli import app
+
+Data = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    folder = tmp_path_factory.mktemp("honest")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--pyargs",
+        "codeweaver_conformance.suite",
+    ]
+    command += ["--cw-backend=memory", "--cw-cases=10", f"--cw-report={folder}"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+    data: Data = json.loads((folder / "memory.json").read_text(encoding="utf-8"))
+    return data
+
+
+def verify(folder: Path, data: Data | str, *options: str) -> tuple[int, str]:
+    file = folder / "certificate.json"
+    file.write_text(data if isinstance(data, str) else json.dumps(data), encoding="utf-8")
+    result = CliRunner().invoke(app, ["verify", str(file), *options])
+    return result.exit_code, re.sub(r"\s+", " ", result.output)
+
+
+def changed(data: Data, change: Callable[[Data], None]) -> Data:
+    copy: Data = json.loads(json.dumps(data))
+    change(copy)
+    return copy
+
+
+def test_an_honest_certificate_is_confirmed_by_running_the_suite_again(honest: Data, tmp_path: Path) -> None:
+    def by_an_older_python(data: Data) -> None:
+        data["environment"]["python"] = "3.11.0"
+
+    status, said = verify(tmp_path, changed(honest, by_an_older_python))
+    assert status == 0, said
+    assert "another version: python: 3.11.0 then" in said
+    assert "memory: certified" in said
+    assert said.strip().endswith("confirmed")
+
+
+def test_an_outcome_that_is_not_repeated_is_told(honest: Data, tmp_path: Path) -> None:
+    def failing(data: Data) -> None:
+        data["clauses"]["ids.uuid"]["outcome"] = "fail"
+        data["profiles"]["vector"] = data["verdict"] = "failed"
+
+    status, said = verify(tmp_path, changed(honest, failing))
+    assert status == 1
+    assert "ids.uuid was fail and is pass" in said
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        (("clauses", "ids.uuid", "outcome"), "fail", "profile vector is said to be certified"),
+        (("clauses", "ids.uuid", "outcome"), "denied", "ids.uuid is called denied, and cannot be"),
+        (("clauses", "ids.uuid", "outcome"), "waived", "no waiver of it"),
+        (("clauses", "ids.uuid", "level"), "extended", "ids.uuid is called extended, and is core"),
+        (("profiles", "scan"), "failed", "profile scan is said to be failed"),
+        (("verdict",), "partial", "the verdict is partial"),
+        (("contract",), "0.1", "it is of contract 0.1"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else ".".join(value),
+)
+def test_a_certificate_that_contradicts_itself_is_not_confirmed(
+    honest: Data, tmp_path: Path, path: tuple[str, ...], value: str, told: str
+) -> None:
+    def forge(data: Data) -> None:
+        *parents, last = path
+        for name in parents:
+            data = data[name]
+        data[last] = value
+
+    status, said = verify(tmp_path, changed(honest, forge), "--no-run")
+    assert status == 1
+    assert told in said
+    assert "not confirmed" in said
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"verdict": "certified"}'])
+def test_what_is_no_certificate_is_refused(tmp_path: Path, text: str) -> None:
+    status, said = verify(tmp_path, text)
+    assert status == 2
+    assert "no certificate" in said
