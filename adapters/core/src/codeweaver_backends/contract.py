@@ -1,7 +1,8 @@
 """The contract as data: numbered clauses, each proved by at least one test of the conformance kit.
 
 A clause belongs to a profile (what a backend is certified for) and a level (``core`` counts, ``extended`` is listed).
-``capability`` names the claim whose absence lets a backend deny the clause; a clause without one cannot be denied.
+``capability`` names the claim whose absence lets a backend deny the clause, or several of them, joined by ``+``; a clause
+without one cannot be denied.
 The pages ``docs/contract.md`` and ``docs/matrix.md`` are generated from this table.
 """
 
@@ -334,6 +335,129 @@ _TABLE: Final = (
         "count, scroll and delete_by_filter select what search selects, for generated filters.",
         profile="scan",
         capability="supports_scan",
+    ),
+    # --- transactions ---
+    Clause(
+        "transactions.own-writes",
+        "Inside a transaction searches, filters and counts see its writes: new, replaced and deleted points.",
+        profile="transactions",
+        capability="supports_transactions",
+    ),
+    Clause(
+        "transactions.scan",
+        "get, scroll, count and delete_by_filter inside a transaction see its writes and are part of it.",
+        profile="transactions",
+        capability="supports_transactions+supports_scan",
+    ),
+    Clause(
+        "transactions.columnar",
+        "upsert_batch inside a transaction is part of it.",
+        profile="transactions",
+        capability="supports_transactions+supports_columnar",
+    ),
+    Clause(
+        "transactions.invisible",
+        "Until its commit nothing of a transaction is seen by another task or another instance.",
+        profile="transactions",
+        capability="supports_transactions",
+    ),
+    Clause(
+        "transactions.commit",
+        "After its commit all of a transaction is there, in every collection, for everyone and for a fresh instance.",
+        profile="transactions",
+        capability="supports_transactions",
+    ),
+    Clause(
+        "transactions.atomic",
+        "Readers beside a commit see all of it or nothing, in every collection at once.",
+        profile="transactions",
+        capability="supports_transactions",
+    ),
+    Clause(
+        "transactions.rollback",
+        "A rollback restores exactly: new points are gone, replaced and deleted ones are back with vector and payload, and counts and filters agree.",
+        profile="transactions",
+        capability="supports_transactions",
+    ),
+    Clause(
+        "transactions.collections",
+        "Creating and deleting a collection inside a transaction is part of it, or is refused with UnsupportedError.",
+        profile="transactions",
+        capability="supports_transactions",
+    ),
+    Clause(
+        "transactions.finished",
+        "An unknown or finished id is refused with TransactionError, by commit and by rollback, and nothing is written.",
+        profile="transactions",
+        capability="supports_transactions",
+    ),
+    Clause(
+        "transactions.nested",
+        "A second begin inside a transaction is refused with TransactionError, and the first goes on.",
+        profile="transactions",
+        capability="supports_transactions",
+    ),
+    Clause(
+        "transactions.independent",
+        "Open transactions do not see each other, and each is committed or rolled back alone.",
+        profile="transactions",
+        capability="supports_transactions",
+    ),
+    Clause(
+        "transactions.conflict",
+        "The second writer of a point gets a ConflictError that is retryable, at the write or at its commit, and nothing of it is written; nobody overwrites silently.",
+        profile="transactions",
+        capability="supports_transactions",
+    ),
+    Clause(
+        "transactions.refused-call",
+        "A call that is refused inside a transaction writes nothing, and the transaction goes on.",
+        profile="transactions",
+        capability="supports_transactions",
+    ),
+    Clause(
+        "transactions.task",
+        "The task that begins a transaction is in it until it ends, and so are tasks it starts meanwhile, which are refused with TransactionError once it has ended.",
+        profile="transactions",
+        capability="supports_transactions",
+    ),
+    Clause(
+        "transactions.awaited-elsewhere",
+        "Where wait_for or shield awaits begin_transaction in another task, the caller's next write is in the transaction or is refused, and never written at once.",
+        profile="transactions",
+        capability="supports_transactions",
+    ),
+    Clause(
+        "transactions.beside",
+        "Calls outside of transactions go on working beside open ones, however many may be open.",
+        profile="transactions",
+        capability="supports_transactions",
+    ),
+    Clause(
+        "transactions.lost",
+        "Of a transaction whose connection is lost before its commit nothing is written, nor by its later calls.",
+        profile="transactions",
+        capability="supports_transactions+server",
+    ),
+    Clause(
+        "transactions.lost-answer",
+        "A commit whose answer is lost raises an error with state_unknown, and all of it is written or nothing.",
+        profile="transactions",
+        capability="supports_transactions+server",
+    ),
+    Clause(
+        "transactions.closed",
+        "Closing a backend with a transaction open leaves nothing of it.",
+        profile="transactions",
+        level="extended",
+        capability="supports_transactions",
+    ),
+    Clause(
+        "transactions.view",
+        "transaction() gives a view whose calls are in it in every task, commits at the end of its block, and rolls back if the block raises.",
+        profile="transactions",
+        level="extended",
+        capability="supports_transactions",
     ),
     # --- lifecycle ---
     Clause("lifecycle.construct", "A backend is created without I/O and outside any event loop."),

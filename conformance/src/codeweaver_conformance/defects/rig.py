@@ -13,10 +13,11 @@ import numpy.typing as npt
 from codeweaver_backends.adapter import operation
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.filters import All, Always, Either, Never, Node, Not
-from codeweaver_backends.memory.backend import MemoryBackend, MemoryStore, _Collection, _Point
+from codeweaver_backends.memory.backend import MemoryBackend
 from codeweaver_backends.memory.config import MemoryConfig
 from codeweaver_backends.memory.filters import matches
 from codeweaver_backends.memory.plugin import CAPABILITIES, MemoryPlugin
+from codeweaver_backends.memory.store import Collection, MemoryStore, Point
 from codeweaver_backends.metrics import scores
 from codeweaver_backends.types import (
     DistanceMetric,
@@ -31,17 +32,14 @@ from codeweaver_backends.validate import Batch, Query, decode_payload, encode_pa
 
 __all__ = ["Collection", "Point", "Rig", "RigPlugin", "chosen", "rewritten", "walk"]
 
-Collection = _Collection
-Point = _Point
 
-
-@dataclass(slots=True)
-class _Shelf(_Collection):
+@dataclass(slots=True, eq=False)
+class _Shelf(Collection):
     """A collection that asks its backend what matches."""
 
     matches: Callable[[Node, Payload], bool] = field(default=matches)
 
-    def matching(self, node: Node) -> list[_Point]:
+    def matching(self, node: Node) -> list[Point]:
         return [point for point in self.points.values() if self.matches(node, point.payload)]
 
 

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from codeweaver_backends.adapter import BaseBackend, operation
+from codeweaver_backends.adapter import operation
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError, InvalidOptionError
-from codeweaver_backends.filters import Node, normalise
+from codeweaver_backends.filters import normalise
 from codeweaver_backends.memory.config import MemoryConfig
-from codeweaver_backends.memory.filters import matches
 from codeweaver_backends.memory.plugin import CAPABILITIES
+from codeweaver_backends.memory.store import Collection, MemoryStore, Point, Snapshot
 from codeweaver_backends.metrics import scores
+from codeweaver_backends.transactions import TransactionalBase
 from codeweaver_backends.types import (
     CollectionInfo,
     DistanceMetric,
     FilterLike,
-    FloatMatrix,
     Payload,
     PointId,
     ScrollPage,
@@ -32,7 +31,6 @@ from codeweaver_backends.types import (
 )
 from codeweaver_backends.validate import (
     Batch,
-    CollectionSettings,
     WithPayload,
     decode_payload,
     project,
@@ -46,39 +44,11 @@ from codeweaver_backends.validate import (
     validate_with_payload,
 )
 
-__all__ = ["MemoryBackend", "MemoryStore"]
+__all__ = ["MemoryBackend"]
 
 
-@dataclass(slots=True)
-class _Point:
-    id: PointId
-    vector: FloatMatrix
-    document: bytes
-    payload: Payload
-    """A private copy, for filters only."""
-    serial: int
-    """Grows with every new id; the order of a scroll."""
-
-
-@dataclass(slots=True)
-class _Collection:
-    settings: CollectionSettings
-    points: dict[PointId, _Point] = field(default_factory=dict)
-    serial: int = 0
-
-    def matching(self, node: Node) -> list[_Point]:
-        return [point for point in self.points.values() if matches(node, point.payload)]
-
-
-class MemoryStore:
-    """Collections by name. Backends that are given the same store see the same points."""
-
-    def __init__(self) -> None:
-        self._collections: dict[str, _Collection] = {}
-
-
-class MemoryBackend(BaseBackend):
-    """Exact search by numpy; a call never awaits in its middle, so each is atomic."""
+class MemoryBackend(TransactionalBase[Snapshot]):
+    """Exact search by numpy; a call never awaits in its middle, so each is atomic, a commit too."""
 
     name: ClassVar[str] = "memory"
     any_loop: ClassVar[bool] = True
@@ -88,14 +58,31 @@ class MemoryBackend(BaseBackend):
         store = config.store if config.store is not None else MemoryStore()
         if not isinstance(store, MemoryStore):
             raise InvalidOptionError(f"store must be a MemoryStore, not a {type(store).__name__}")
-        self._collections = store._collections
+        self._store = store
 
     @property
     def capabilities(self) -> BackendCapabilities:
         return CAPABILITIES
 
+    @property
+    def _collections(self) -> dict[str, Collection]:
+        """Those of the transaction that the call is in, or else the store's."""
+        transaction = self._joined()
+        return transaction.handle.collections if transaction else self._store.collections
+
     async def _ping(self) -> None:
         await asyncio.sleep(0)
+
+    # --- transactions ---
+
+    async def _begin(self) -> Snapshot:
+        return Snapshot(self._store)
+
+    async def _commit(self, handle: Snapshot) -> None:
+        handle.commit()
+
+    async def _rollback(self, handle: Snapshot) -> None:
+        """Nothing was written."""
 
     # --- collections ---
 
@@ -106,7 +93,7 @@ class MemoryBackend(BaseBackend):
         settings = validate_create(name, dimension, distance_metric, kwargs, self.capabilities)
         if settings.name in self._collections:
             raise CollectionExistsError("the collection exists already")
-        self._collections[settings.name] = _Collection(settings)
+        self._collections[settings.name] = Collection(settings)
 
     @operation
     async def list_collections(self) -> list[str]:
@@ -143,12 +130,12 @@ class MemoryBackend(BaseBackend):
         collection = self._collection(collection_name)
         self._write(collection, validate_columns(ids, vectors, payloads, collection.settings, self.capabilities))
 
-    def _write(self, collection: _Collection, batch: Batch) -> None:
+    def _write(self, collection: Collection, batch: Batch) -> None:
         for point_id, vector, document in zip(batch.ids, batch.vectors, batch.documents, strict=True):
             known = collection.points.get(point_id)
             collection.serial += known is None
             serial = known.serial if known else collection.serial
-            collection.points[point_id] = _Point(point_id, vector.copy(), document, decode_payload(document), serial)
+            collection.points[point_id] = Point(point_id, vector.copy(), document, decode_payload(document), serial)
 
     @operation
     async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
@@ -238,7 +225,7 @@ class MemoryBackend(BaseBackend):
         collection = self._collection(collection_name)
         return len(collection.matching(normalise(search_filter, self.capabilities)))
 
-    def _collection(self, name: str) -> _Collection:
+    def _collection(self, name: str) -> Collection:
         try:
             return self._collections[validate_name(name)]
         except KeyError:
@@ -246,7 +233,7 @@ class MemoryBackend(BaseBackend):
 
 
 def _as_given(
-    points: Iterator[_Point] | Sequence[_Point], with_payload: WithPayload, with_vectors: bool
+    points: Iterator[Point] | Sequence[Point], with_payload: WithPayload, with_vectors: bool
 ) -> Iterator[VectorPoint]:
     for point in points:
         payload: Mapping[str, Any] = project(decode_payload(point.document), with_payload)

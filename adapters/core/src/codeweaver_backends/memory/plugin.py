@@ -14,6 +14,7 @@ __all__ = ["CAPABILITIES", "MemoryPlugin"]
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
     supports_columnar=True,
+    supports_transactions=True,
     supports_payload_indexes=True,
     max_vector_dimension=65_536,
     supported_distance_metrics=list(DistanceMetric),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from codeweaver_backends.memory.backend import MemoryStore
+from codeweaver_backends.memory.store import MemoryStore
 from codeweaver_backends.testing import Target
 
 __all__ = ["targets"]
