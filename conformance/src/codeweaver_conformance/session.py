@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import itertools
 import time
@@ -117,7 +118,8 @@ class Conformance:
         before = set(self._settings)
         try:
             if inspect.iscoroutinefunction(test):
-                self.run(self._bounded(test, arguments))
+                # In a context of its own: what a test begins and does not end is not the next test's.
+                self._runner.run(self._bounded(test, arguments), context=contextvars.copy_context())
             else:
                 test(**arguments)
         except (ClauseViolation, pytest.fail.Exception, pytest.skip.Exception):
@@ -221,6 +223,8 @@ class Conformance:
         """Whether a capability, as a clause spells it, is claimed."""
         if capability is None:
             return True
+        if "+" in capability:
+            return all(map(self.claims, capability.split("+")))
         if capability == "server":
             return self.subject.has_server
         if capability == "credentials":
@@ -228,6 +232,11 @@ class Conformance:
         name, _, member = capability.partition(":")
         value = getattr(self.capabilities, name)
         return DistanceMetric[member] in value if member else bool(value)
+
+    async def settle(self) -> None:
+        """Wait the declared visibility, and not a moment where none is declared."""
+        if self.limits.visibility:
+            await asyncio.sleep(self.limits.visibility)
 
     # --- collections and reading back ---
 

@@ -1,12 +1,18 @@
-"""Two fixtures of the network: a port where nobody listens, and one that accepts and never answers."""
+"""Fixtures of the network: a port where nobody listens, one that never answers, and a way that can be cut."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from typing import TypeAlias
 
-__all__ = ["closed_port", "silent_port"]
+__all__ = ["Relay", "closed_port", "relayed", "served", "silent_port"]
+
+Talk: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def closed_port() -> int:
@@ -24,3 +30,97 @@ def silent_port() -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
         yield listener.getsockname()[1]
+
+
+@contextmanager
+def served(talk: Talk, limit: int = 2**16) -> Iterator[int]:
+    """A port of this machine where each connection is ``talk``'s, in a thread: whatever the caller's loop is doing."""
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, int]] = Future()
+    clients: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        clients[writer] = asyncio.current_task()
+        with suppress(ConnectionError):
+            await talk(reader, writer)
+        del clients[writer]
+        writer.close()
+
+    async def listen() -> None:
+        end = asyncio.Event()
+        listener = await asyncio.start_server(serve, "127.0.0.1", 0, limit=limit)
+        started.set_result((asyncio.get_running_loop(), end, listener.sockets[0].getsockname()[1]))
+        await end.wait()
+        listener.close()
+        left = [task for task in clients.values() if task]
+        for writer in clients:
+            writer.transport.abort()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    thread = threading.Thread(target=lambda: asyncio.run(listen()), name="stub server", daemon=True)
+    thread.start()
+    loop, end, port = started.result(timeout=10)
+    try:
+        yield port
+    finally:
+        loop.call_soon_threadsafe(end.set)
+        thread.join()
+
+
+class Relay:
+    """A way to an engine that can be cut. Bytes are passed on as they are."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._engine = host, port
+        self._open: set[asyncio.StreamWriter] = set()
+        self._is_cut = False
+        self._is_deaf = False
+
+    def cut(self) -> None:
+        """Break every connection, and each that is made until the way is mended."""
+        self._is_cut = True
+        for writer in list(self._open):
+            with suppress(OSError):  # it has ended by itself
+                writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+    def lose_the_next_answer(self) -> None:
+        """Pass on what is asked; at the first word of the engine, be cut."""
+        self._is_deaf = True
+
+    def mend(self) -> None:
+        """Be a way again."""
+        self._is_cut = self._is_deaf = False
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, to its end."""
+        if self._is_cut:
+            return
+        from_engine, to_engine = await asyncio.open_connection(*self._engine)
+        self._open |= {writer, to_engine}
+        try:
+            asked = asyncio.create_task(self._pass_on(reader, to_engine, is_answer=False))
+            answered = asyncio.create_task(self._pass_on(from_engine, writer, is_answer=True))
+            await asyncio.wait({asked, answered}, return_when=asyncio.FIRST_COMPLETED)
+            asked.cancel()
+            answered.cancel()
+        finally:
+            self._open -= {writer, to_engine}
+            to_engine.transport.abort()
+            writer.transport.abort()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(2**16):
+                if is_answer and self._is_deaf:
+                    self.cut()
+                if self._is_cut:
+                    return
+                writer.write(data)
+                await writer.drain()
+
+
+@contextmanager
+def relayed(host: str, port: int) -> Iterator[tuple[Relay, int]]:
+    """A relay to an engine, and its port."""
+    relay = Relay(host, port)
+    with served(relay.talk) as relay_port:
+        yield relay, relay_port

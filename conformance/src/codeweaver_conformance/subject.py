@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
@@ -55,6 +56,19 @@ class Subject:
         return {"host", "port"} <= self.config_fields.keys()
 
     @property
+    def address(self) -> tuple[str, int] | None:
+        """Where the engine is, as far as the settings tell."""
+        urls = (urlsplit(str(self.settings[name])) for name in _ADDRESS_SETTINGS if self.settings.get(name))
+        for url in urls:
+            if url.hostname and url.port:
+                return url.hostname, url.port
+        fields = self.config_fields
+        host, port = (
+            self.settings.get(name, fields[name].default if name in fields else None) for name in ("host", "port")
+        )
+        return (host, port) if isinstance(host, str) and isinstance(port, int) else None
+
+    @property
     def credentials(self) -> list[str]:
         """The settings in use that are keys: where there are none, none can be wrong."""
         return [name for name in _CREDENTIALS if self.settings.get(name)]
@@ -66,9 +80,9 @@ class Subject:
         return config_class.model_fields if config_class else {}
 
     def _settings_at(self, port: int) -> dict[str, Any]:
-        if self.target is not None and self.target.elsewhere is not None:
-            return self.target.elsewhere(port)
         kept = {name: value for name, value in self.settings.items() if name not in _ADDRESS_SETTINGS}
+        if self.target is not None and self.target.elsewhere is not None:
+            return {**kept, **self.target.elsewhere(port)}
         return {**kept, "host": "127.0.0.1", "port": port}
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import orjson
 from pydantic import BaseModel, Field
 
-from codeweaver_backends.adapter import BaseBackend, operation
+from codeweaver_backends.adapter import operation
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
 from codeweaver_backends.config import ServerConfig
 from codeweaver_backends.errors import (
@@ -18,8 +18,11 @@ from codeweaver_backends.errors import (
     BackendTimeoutError,
     CollectionExistsError,
     CollectionNotFoundError,
+    ConflictError,
+    TransactionError,
 )
 from codeweaver_backends.plugins import BackendPlugin
+from codeweaver_backends.transactions import TransactionalBase
 from codeweaver_backends.types import (
     BaseComponentInfo,
     CollectionInfo,
@@ -42,6 +45,7 @@ from codeweaver_conformance.defects.server import LINE, write_node
 __all__ = ["NetworkBackend", "NetworkConfig", "NetworkPlugin"]
 
 CAPABILITIES = BackendCapabilities(
+    supports_transactions=True,
     supported_distance_metrics=list(DistanceMetric),
     max_vector_dimension=16_384,
     limits=Limits(max_limit=100_000, exact_size=100_000),
@@ -50,6 +54,8 @@ _ERRORS: dict[str, type[BackendError]] = {
     "refused": BackendAuthenticationError,
     "missing": CollectionNotFoundError,
     "exists": CollectionExistsError,
+    "conflict": ConflictError,
+    "ended": TransactionError,
 }
 
 
@@ -85,7 +91,7 @@ class NetworkPlugin(BackendPlugin):
         return NetworkConfig
 
 
-class NetworkBackend(BaseBackend):
+class NetworkBackend(TransactionalBase[str]):
     """Judges what it is given, asks the server, and tells its failures in the contract's words."""
 
     name: ClassVar[str] = "network-reference"
@@ -124,10 +130,17 @@ class NetworkBackend(BaseBackend):
             raise BackendConnectionError(f"the server cannot be reached: {type(error).__name__}") from error
 
     async def exchange(self, call: str, *arguments: Any) -> Any:
-        """One request, one answer, one connection."""
+        """One request, in the transaction that the call is in, one answer, one connection."""
+        joined = self._joined()
+        request = {
+            "key": self.key,
+            "call": call,
+            "transaction": joined.handle if joined else None,
+            "arguments": arguments,
+        }
         reader, writer = await asyncio.open_connection(*self.address, limit=LINE)
         try:
-            writer.write(orjson.dumps({"key": self.key, "call": call, "arguments": arguments}) + b"\n")
+            writer.write(orjson.dumps(request) + b"\n")
             await writer.drain()
             line = await reader.readline()
         finally:
@@ -154,6 +167,18 @@ class NetworkBackend(BaseBackend):
     async def _settings(self, name: str) -> CollectionSettings:
         dimension, metric, _ = await self.ask("describe", validate_name(name))
         return CollectionSettings(name, dimension, DistanceMetric[metric])
+
+    # --- transactions ---
+
+    async def _begin(self) -> str:
+        transaction: str = await self.ask("begin")
+        return transaction
+
+    async def _commit(self, handle: str) -> None:
+        await self.ask("commit", handle)
+
+    async def _rollback(self, handle: str) -> None:
+        await self.ask("rollback", handle)
 
     # --- the calls ---
 

@@ -1,35 +1,47 @@
 """A small engine behind a socket: JSON lines in front of a memory store, asked for a key.
 
-It exists so that health, timeouts and errors can be broken one at a time. One line is one request, ``{"key", "call",
-"arguments"}``; one line is the answer, ``{"ok": …}`` or ``{"error": [kind, message]}``. Nothing is judged here: that is
-the client's part, as with any engine.
+It exists so that health, timeouts, errors and lost answers can be broken one at a time. One line is one request, an
+object of ``key``, ``call``, ``transaction`` and ``arguments``; one line is the answer: ``{"ok": …}`` or ``{"error":
+[kind, message]}``. Nothing is judged here: that is the client's part, as with any engine.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import dataclasses
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import orjson
 
 from codeweaver_backends import filters
-from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError
+from codeweaver_backends.errors import (
+    BackendError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    ConflictError,
+    TransactionError,
+)
 from codeweaver_backends.filters import Node
 from codeweaver_backends.memory.config import MemoryConfig
 from codeweaver_backends.types import DistanceMetric
 from codeweaver_backends.validate import Batch, Query
 from codeweaver_conformance.defects.rig import Rig
+from codeweaver_conformance.stub import served
 
 __all__ = ["KEY", "LINE", "read_node", "serving", "write_node"]
 
 KEY = "the-key-of-the-reference-server"
 LINE = 2**28
 """The longest line, in bytes."""
+_KINDS: dict[type[BackendError], str] = {
+    CollectionNotFoundError: "missing",
+    CollectionExistsError: "exists",
+    ConflictError: "conflict",
+    TransactionError: "ended",
+}
 
 
 def write_node(node: Node) -> dict[str, Any]:
@@ -81,6 +93,15 @@ class _Engine:
         collection = self._rig._collection(name)
         self._rig._write(collection, Batch(ids, matrix, [{}] * len(ids), [one.encode() for one in documents]))
 
+    async def begin(self) -> str:
+        return await self._rig.begin_transaction()
+
+    async def commit(self, transaction: str) -> None:
+        await self._rig.commit_transaction(transaction)
+
+    async def rollback(self, transaction: str) -> None:
+        await self._rig.rollback_transaction(transaction)
+
     async def erase(self, name: str, ids: list[Any]) -> None:
         await self._rig.delete_vectors(name, ids)
 
@@ -95,60 +116,39 @@ class _Engine:
 class _Server:
     def __init__(self) -> None:
         self._engine = _Engine()
-        self._clients: set[asyncio.StreamWriter] = set()
+        self._open: dict[str, contextvars.Context] = {}
+        """The contexts of transactions, in which their requests are answered."""
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, to its end."""
-        self._clients.add(writer)
-        with suppress(ConnectionError):
-            while line := await reader.readline():
-                writer.write(orjson.dumps(await self._answer(orjson.loads(line))) + b"\n")
-                await writer.drain()
-        self._clients.discard(writer)
-        writer.close()
+        while line := await reader.readline():
+            writer.write(orjson.dumps(await self._answer(orjson.loads(line))) + b"\n")
+            await writer.drain()
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if request["key"] != KEY:
             return {"error": ["refused", "wrong key"]}
         try:
-            result = getattr(self._engine, request["call"])(*request["arguments"])
-            return {"ok": await result if asyncio.iscoroutine(result) else result}
-        except CollectionNotFoundError:
-            return {"error": ["missing", "no such collection"]}
-        except CollectionExistsError:
-            return {"error": ["exists", "the collection exists"]}
+            return {"ok": await self._done(request["call"], request["arguments"], request["transaction"])}
+        except BackendError as error:
+            return {"error": [_KINDS[type(error)], error.message]}
 
-    def hang_up(self) -> None:
-        """Close every connection."""
-        for writer in self._clients:
-            writer.close()
+    async def _done(self, call: str, arguments: list[Any], transaction: str | None) -> Any:
+        if transaction is not None and transaction not in self._open:
+            raise TransactionError("no open transaction has this id")
+        context = self._open[transaction] if transaction is not None else contextvars.Context()
+        if call in ("commit", "rollback"):
+            self._open.pop(arguments[0], None)
+        result = await asyncio.create_task(self._made(call, arguments), context=context)
+        if call == "begin":
+            self._open[result] = context
+        return result
 
-
-@contextmanager
-def serving() -> Iterator[int]:
-    """Run an engine in a thread of its own; yields its port."""
-    loop = asyncio.new_event_loop()
-    server = _Server()
-
-    async def start() -> asyncio.Server:
-        return await asyncio.start_server(server.talk, "127.0.0.1", 0, limit=LINE)
-
-    listener = loop.run_until_complete(start())
-    thread = threading.Thread(target=loop.run_forever, name="reference server", daemon=True)
-    thread.start()
-    try:
-        yield listener.sockets[0].getsockname()[1]
-    finally:
-        for step in (listener.close, server.hang_up, loop.stop):
-            loop.call_soon_threadsafe(_quietly(step))
-        thread.join()
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.close()
+    async def _made(self, call: str, arguments: list[Any]) -> Any:
+        result = getattr(self._engine, call)(*arguments)
+        return await result if asyncio.iscoroutine(result) else result
 
 
-def _quietly(step: Callable[[], None]) -> Callable[[], None]:
-    def run() -> None:
-        with suppress(RuntimeError, OSError):
-            step()
-
-    return run
+def serving() -> AbstractContextManager[int]:
+    """Run an engine in a thread of its own; entered, it gives its port."""
+    return served(_Server().talk, LINE)

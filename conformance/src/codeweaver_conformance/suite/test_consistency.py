@@ -15,12 +15,6 @@ BASE, X, Y, SAME = range(4)
 VERSION_1, VERSION_2 = FilterCondition("v", "eq", 1), FilterCondition("v", "eq", 2)
 
 
-async def _settle(cw: Conformance) -> None:
-    """Wait the declared visibility, and not a moment where none is declared."""
-    if cw.limits.visibility:
-        await asyncio.sleep(cw.limits.visibility)
-
-
 @clause("consistency.read-your-writes")
 async def test_a_write_is_seen_by_the_next_call(cw: Conformance) -> None:
     """Check many times without sleeping: writes that wait for a flush, and deletes that wait for the next write."""
@@ -28,13 +22,13 @@ async def test_a_write_is_seen_by_the_next_call(cw: Conformance) -> None:
     for turn in range(15):
         new = 10 + turn
         await cw.backend.upsert_vectors(name, [point(new, [1, turn + 2], {"v": 1, "turn": turn})])
-        await _settle(cw)
+        await cw.settle()
         found = {hit.id for hit in await cw.backend.search_vectors(name, [1, turn + 2], limit=100)}
         cw.true(new in found, f"point {new} found by search at once", found)
         cw.equal(await cw.ids(name, SearchFilter(must=[FilterCondition("turn", "eq", turn)])), {new}, "and by filter")
         cw.equal(await cw.count(name), 2, "and counted")
         await cw.backend.delete_vectors(name, [new])
-        await _settle(cw)
+        await cw.settle()
         cw.equal(await cw.ids(name), {BASE}, "a deleted point is gone at once")
         cw.equal(await cw.count(name), 1)
 
@@ -46,7 +40,7 @@ async def test_an_overwrite_is_never_served_stale(cw: Conformance) -> None:
     [first, _] = await cw.backend.search_vectors(name, [1, 0], limit=2)
     cw.equal([first.id, first.payload], [X, {"v": 1}])
     await cw.backend.upsert_vectors(name, [point(X, [-1, 0], {"v": 2})])
-    await _settle(cw)
+    await cw.settle()
     hits = {hit.id: hit for hit in await cw.backend.search_vectors(name, [1, 0], limit=2)}
     cw.equal(hits[X].payload, {"v": 2})
     cw.true(abs(hits[X].score + 1) < 1e-5, "score -1: the new vector", hits[X].score)
@@ -54,7 +48,7 @@ async def test_an_overwrite_is_never_served_stale(cw: Conformance) -> None:
     cw.equal(await cw.ids(name, SearchFilter(must=[VERSION_2])), {X})
     await cw.backend.delete_vectors(name, [X])
     await cw.backend.upsert_vectors(name, [point(X, [1, 0], {"v": 3})])
-    await _settle(cw)
+    await cw.settle()
     cw.equal(await cw.payloads(name), {X: {"v": 3}, Y: {"v": 0}}, "deleted and written again")
 
 
@@ -84,7 +78,7 @@ async def test_concurrent_writers_leave_each_id_once(cw: Conformance) -> None:
         same = [cw.backend.upsert_vectors(name, [point(SAME, [1, n + 1], {"v": n})]) for n in range(6)]
         other = [cw.backend.upsert_vectors(name, [point(100 + 10 * turn + n, [1, n], {"v": n})]) for n in range(6)]
         await asyncio.gather(*same, *other)
-    await _settle(cw)
+    await cw.settle()
     payloads = await cw.payloads(name)
     cw.equal(payloads.keys() - {SAME}, {100 + 10 * turn + n for turn in range(3) for n in range(6)})
     cw.true(payloads.get(SAME) in [{"v": n} for n in range(6)], "the payload of one of the writers", payloads.get(SAME))
