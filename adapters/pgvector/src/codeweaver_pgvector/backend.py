@@ -174,6 +174,9 @@ class PgvectorBackend(Session):
     async def _store(self, work: Work, collection: Collection, chunk: Batch) -> None:
         """Write one chunk. COPY is the fastest way in, but does not replace what is there already."""
         metric = collection.settings.metric
+        if work.is_repeatable:
+            # A point that somebody else has deleted since is seen, and does not stop an insert: asking for it does.
+            await work.execute(collection.locking, [encode_id(point_id) for point_id in chunk.ids])
         if len(chunk) > _MERGED and not await self._exists(work, collection, chunk):
             # Unless someone else creates one of these points at the same time, that is all.
             with suppress(asyncpg.UniqueViolationError):

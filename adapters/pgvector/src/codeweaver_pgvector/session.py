@@ -42,6 +42,8 @@ class Work:
     """What is being written, for the error."""
     is_sent: bool = False
     """Whether the commit was sent: from then on a lost connection leaves the outcome open."""
+    is_repeatable: bool = False
+    """Whether it sees the data as of its first statement, and not as others leave it meanwhile."""
     removed: bool = False
     """Whether a collection was deleted, whose table is to be dropped."""
 
@@ -222,7 +224,7 @@ class Session(TransactionalBase[Work]):
             raise BackendTimeoutError(
                 f"{self.config.max_transactions} transactions are open, as many as may"
             ) from error
-        work, intact = Work(connection, self.config.timeout), False
+        work, intact = Work(connection, self.config.timeout, is_repeatable=True), False
         try:
             await work.execute("begin isolation level repeatable read")
             intact = True

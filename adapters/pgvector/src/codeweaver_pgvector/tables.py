@@ -97,6 +97,11 @@ class Collection:
 
     # Writers of the same points lock them in the order of their ids: so one waits for the other, and never both.
 
+    @property
+    def locking(self) -> str:
+        """Lock these points; the parameter is a list of codes of ids."""
+        return f"select from {self.table} where id = any($1::text[]) order by id for no key update"
+
     def deletion(self, where: str) -> str:
         """Delete the points of a condition."""
         return (
