@@ -9,7 +9,7 @@ from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import UnsupportedError
 from codeweaver_backends.filters import Contains, InstantRange, Node
 from codeweaver_backends.memory.plugin import CAPABILITIES, MemoryPlugin
-from codeweaver_backends.protocols import HybridSearchBackend, StreamingBackend, VectorBackend
+from codeweaver_backends.protocols import HybridSearchBackend, StreamingBackend, TransactionalBackend, VectorBackend
 from codeweaver_backends.types import (
     BaseComponentInfo,
     CollectionInfo,
@@ -31,9 +31,9 @@ def _claiming(**claims: Any) -> BackendCapabilities:
     return CAPABILITIES.model_copy(update=claims)
 
 
-@plant("cap-overclaim-transactions", "Transactions are claimed, and there is no method.")
+@plant("cap-overclaim-transactions", "Transactions are claimed; a method is the protocol's own empty one.")
 class _OverclaimTransactions(Rig):
-    claims = _claiming(supports_transactions=True)
+    begin_transaction = TransactionalBackend.begin_transaction
 
 
 @plant("cap-overclaim-hybrid", "Hybrid search is claimed; its methods are the protocol's own empty ones.")
@@ -119,6 +119,11 @@ class _UnderclaimScan(Rig):
 @plant("cap-underclaim-columnar", "upsert_batch works and is not claimed.")
 class _UnderclaimColumnar(Rig):
     claims = _claiming(supports_columnar=False)
+
+
+@plant("cap-underclaim-transactions", "Transactions work and are not claimed.")
+class _UnderclaimTransactions(Rig):
+    claims = _claiming(supports_transactions=False)
 
 
 @plant("cap-unclaimed-contains", "contains is not claimed, and matches everything.", side="above")
