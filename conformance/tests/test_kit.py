@@ -223,6 +223,7 @@ def test_a_backend_behind_a_socket_is_certified(tmp_path: Path) -> None:
     assert "network-reference: CERTIFIED" in said
     outcomes = certificate(tmp_path, "network-reference").clauses
     assert {outcomes[one].outcome for one in ("health.false", "errors.timeout", "errors.authentication")} == {"pass"}
+    assert {outcomes[one].outcome for one in ("transactions.lost", "transactions.lost-answer")} == {"pass"}
     text = (tmp_path / "reports" / "certificates" / "network-reference.json").read_text(encoding="utf-8")
     assert KEY not in text, "the certificate tells no secret"
 

@@ -30,7 +30,7 @@ def contract_page() -> str:
         f"{_MADE}# The contract, version {CONTRACT_VERSION}\n",
         "What every call of the protocol means, as clauses that the conformance kit proves. *Core* clauses count for",
         "the verdict of their profile, *extended* ones are listed. A clause with a capability may be denied by a",
-        "backend that does not claim it; the others cannot be denied.\n",
+        "backend that does not claim it, or one of several joined by `+`; the others cannot be denied.\n",
     ]
     for area, clauses in groupby(CLAUSES.values(), key=lambda clause: clause.area):
         lines += [
@@ -65,8 +65,8 @@ def matrix_page() -> str:
 
 def _summary(certificates: list[Certificate]) -> Iterable[list[str]]:
     yield ["verdict", *(f"**{one.verdict}**" for one in certificates)]
-    for profile in certificates[0].profiles:
-        yield [f"profile {profile}", *(str(one.profiles.get(profile, "")) for one in certificates)]
+    for profile in dict.fromkeys(clause.profile for clause in CLAUSES.values()):
+        yield [f"profile {profile}", *(str(one.profiles.get(profile, "not-verified")) for one in certificates)]
     yield ["metrics", *(", ".join(_metrics(one)) for one in certificates)]
     yield [
         "exact up to (points)",

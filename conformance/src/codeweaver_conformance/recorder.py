@@ -65,6 +65,8 @@ class Transcript:
         """
         calls = list(dict.fromkeys(_call(*one) for one in self.calls[:-1])) + [_call(*one) for one in self.calls[-1:]]
         lines = [f"    print(await backend.{one})" for one in calls]
+        if any(one[0] == "begin_transaction" for one in self.calls):
+            lines.insert(0, "    # The calls of several tasks, in the order of their making; ids are others each time.")
         return "\n".join(
             (
                 "import array, asyncio, datetime, pathlib",
