@@ -11,9 +11,11 @@ import math
 import operator
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -304,6 +306,10 @@ def _bad_vector(vector: Any, dimension: int, label: str) -> InvalidInputError:
 
 
 def _check_values(matrix: FloatMatrix, metric: DistanceMetric, label: Any) -> None:
+    with np.errstate(over="ignore"):
+        squares = np.einsum("ij,ij->i", matrix, matrix)
+    if np.isfinite(squares).all() and squares.all():
+        return  # nearly always; a sum that overflows or vanishes, or is nothing, may still be of good numbers
     finite = np.isfinite(matrix).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
@@ -329,10 +335,6 @@ def encode_payload(payload: Mapping[str, Any] | None, limits: Limits) -> bytes:
             raise InvalidPayloadError(f"payload must be a dict or None, not a {type(payload).__name__}")
         payload = dict(payload)
     _check_object(payload, limits.max_payload_depth)
-    return _encode(payload, limits)
-
-
-def _encode(payload: Any, limits: Limits) -> bytes:
     try:
         document = orjson.dumps(payload, option=_JSON_OPTIONS)
     except TypeError as error:
@@ -353,24 +355,20 @@ def decode_payload(document: bytes | str) -> Payload:
 
 def _are_plain(payloads: Sequence[Any]) -> bool:
     """Whether column by column no value can be wrong: where payloads are alike, half the price of one by one."""
-    if set(map(type, payloads)) != {dict}:
+    if set(map(type, payloads)) != {dict} or len(set(map(len, payloads))) != 1:
         return False
-    shapes = set(map(tuple, payloads))
-    if len(shapes) != 1:
+    keys = payloads[0].keys()
+    try:
+        return set(map(type, keys)) <= {str} and all(_is_plain(list(map(itemgetter(key), payloads))) for key in keys)
+    except KeyError:
         return False
-    keys = shapes.pop()
-    if not set(map(type, keys)) <= {str}:
-        return False
-    for key in keys:
-        values = list(map(operator.itemgetter(key), payloads))
-        kinds = set(map(type, values))
-        if kinds == {list}:
-            kinds = set(map(type, chain.from_iterable(values)))
-        elif kinds == {int} and INT64_MIN <= min(values) <= max(values) <= INT64_MAX:
-            continue
-        if not kinds <= _LEAF_TYPES:
-            return False
-    return True
+
+
+def _is_plain(values: list[Any]) -> bool:
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return bool(min(values) >= INT64_MIN and max(values) <= INT64_MAX)
+    return kinds <= _LEAF_TYPES or (kinds == {list} and set(map(type, chain.from_iterable(values))) <= _LEAF_TYPES)
 
 
 def _check_object(value: Mapping[Any, Any], depth: int) -> None:
@@ -490,8 +488,10 @@ def _column_matrix(vectors: object, settings: CollectionSettings, ids: list[Poin
 
 def _last_of_each(ids: list[PointId]) -> list[int] | None:
     """The positions to keep, or ``None`` for all."""
+    if len(set(ids)) == len(ids):
+        return None
     last = {point_id: position for position, point_id in enumerate(ids)}
-    return None if len(last) == len(ids) else sorted(last.values())
+    return sorted(last.values())
 
 
 def _batch(
@@ -501,15 +501,7 @@ def _batch(
     kept: list[int] | None,
     limits: Limits,
 ) -> Batch:
-    documents = []
-    plain = _are_plain(payloads)
-    for position, payload in enumerate(payloads):
-        try:
-            documents.append(_encode(payload, limits) if plain else encode_payload(payload, limits))
-        except InvalidInputError as error:
-            error.args = (f"point {ids[position]!r}: {error.message}",)
-            error.message = error.args[0]
-            raise
+    documents = _documents(ids, payloads, limits)
     contents = [payload or {} for payload in payloads]
     if kept is not None:
         ids = [ids[position] for position in kept]
@@ -517,6 +509,23 @@ def _batch(
         contents = [contents[position] for position in kept]
         documents = [documents[position] for position in kept]
     return Batch(ids, matrix, contents, documents)
+
+
+def _documents(ids: Sequence[PointId], payloads: Sequence[Mapping[str, Any] | None], limits: Limits) -> list[bytes]:
+    if _are_plain(payloads):
+        with suppress(TypeError):  # a lone surrogate: whose, is told below
+            documents = list(map(orjson.dumps, payloads))
+            if max(map(len, documents)) <= limits.max_payload_bytes:
+                return documents
+    documents = []
+    for point_id, payload in zip(ids, payloads, strict=True):
+        try:
+            documents.append(encode_payload(payload, limits))
+        except InvalidInputError as error:
+            error.args = (f"point {point_id!r}: {error.message}",)
+            error.message = error.args[0]
+            raise
+    return documents
 
 
 # --- searches --------------------------------------------------------------------------------------------------------
