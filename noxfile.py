@@ -61,7 +61,7 @@ ENGINES = {
             server=frozenset() if HAS_MILVUS_PACKAGE else frozenset({"milvus-server"}),
             waiting=frozenset({"milvus-server"}),
         ),
-        Engine("pgvector", ("pgvector",), ("-e", "adapters/pgvector[embedded]")),
+        Engine("pgvector", ("pgvector",), ("-e", "adapters/pgvector[embedded]", "pgvector>=0.4")),
         Engine("weaviate", ("weaviate",), ("-e", "adapters/weaviate"), frozenset({"weaviate"})),
     )
     if Path("adapters", engine.name, "pyproject.toml").is_file()

@@ -11,6 +11,18 @@ import numpy as np
 import pyarrow as pa
 from lancedb.index import Bitmap
 
+_FIELDS = {
+    "path": pa.utf8(),
+    "module": pa.utf8(),
+    "name": pa.utf8(),
+    "kind": pa.utf8(),
+    "language": pa.utf8(),
+    "line": pa.int64(),
+    "lines": pa.int64(),
+    "has_doc": pa.bool_(),
+    "tags": pa.list_(pa.utf8()),
+}
+
 
 class Bare:
     async def open(self, settings: dict[str, Any]) -> None:
@@ -19,23 +31,12 @@ class Bare:
         self.connection = await lancedb.connect_async(str(folder), read_consistency_interval=timedelta(0))
 
     async def ingest(self, ids: list[str], vectors: np.ndarray, payloads: list[dict[str, Any]]) -> None:
-        fields = {
-            "path": pa.utf8(),
-            "module": pa.utf8(),
-            "name": pa.utf8(),
-            "kind": pa.utf8(),
-            "language": pa.utf8(),
-            "line": pa.int64(),
-            "lines": pa.int64(),
-            "has_doc": pa.bool_(),
-            "tags": pa.list_(pa.utf8()),
-        }
         dimension = vectors.shape[1]
         flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
         columns = {
             "id": pa.array(ids, pa.utf8()),
             "vector": pa.FixedSizeListArray.from_arrays(flat, dimension),
-            **{name: pa.array([payload[name] for payload in payloads], kind) for name, kind in fields.items()},
+            **{name: pa.array([payload[name] for payload in payloads], kind) for name, kind in _FIELDS.items()},
         }
         rows = pa.table(columns)
         await self.connection.drop_table("bare", ignore_missing=True)
@@ -51,7 +52,8 @@ class Bare:
         where = [f"{name} = '{value}'" for name, value in wanted.items() if value is not None]
         if where:
             query = query.where(" AND ".join(where))
-        return [row["id"] for row in await query.limit(limit).to_list()]
+        hits = await query.limit(limit).select(["id", *_FIELDS, "_distance"]).to_list()
+        return [hit["id"] for hit in hits]
 
     async def close(self) -> None:
         self.table.close()

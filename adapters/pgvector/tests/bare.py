@@ -44,9 +44,11 @@ class Bare:
         operands = [value for value in wanted.values() if value is not None]
         tests = [f"{name} = ${n}" for n, name in enumerate((k for k, v in wanted.items() if v is not None), start=3)]
         where = f"where {' and '.join(tests)}" if tests else ""
-        sql = f"select id from bare {where} order by embedding <=> $1 limit $2"  # noqa: S608 - only names are put in
+        columns = f"id, {', '.join(_COLUMNS)}, embedding <=> $1 as distance"
+        sql = f"select {columns} from bare {where} order by distance limit $2"  # noqa: S608 - only names are put in
         rows = await self.connection.fetch(sql, np.asarray(vector, dtype=np.float32), limit, *operands)
-        return [row["id"] for row in rows]
+        hits = [dict(row) for row in rows]
+        return [hit["id"] for hit in hits]
 
     async def close(self) -> None:
         await self.connection.execute(f'drop schema "{self.schema}" cascade')
