@@ -47,7 +47,7 @@ def batch_of(points: list[VectorPoint], judged_by: CollectionSettings) -> Batch:
 def test_columns_and_rows_give_the_same_facts(some: list[dict[str, Any]], times: int) -> None:
     many = [payload for payload in some for _ in range(times)]
     documents = [encode_payload(payload, CAPABILITIES.limits) for payload in many]
-    assert list(facts_of_many(many, documents)) == [facts(payload) for payload in many]
+    assert facts_of_many(many, documents).to_pylist() == [facts(payload) for payload in many]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_columns_and_rows_give_the_same_facts(some: list[dict[str, Any]], times:
 def test_columns_of_one_kind_give_the_facts_of_rows(values: list[Any]) -> None:
     many = [{"field": values[row % len(values)], "row": row} for row in range(130)]
     documents = [encode_payload(payload, CAPABILITIES.limits) for payload in many]
-    assert list(facts_of_many(many, documents)) == [facts(payload) for payload in many]
+    assert facts_of_many(many, documents).to_pylist() == [facts(payload) for payload in many]
 
 
 @unhurried

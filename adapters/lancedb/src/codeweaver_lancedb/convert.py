@@ -122,15 +122,14 @@ def decode_id(key: str) -> PointId:
 
 def pieces(batch: Batch, rows: int = _CHUNK_ROWS, size: int = _CHUNK_BYTES) -> Iterator[Batch]:
     """The batch cut where ``rows`` points or ``size`` bytes are reached; by default, what one commit takes."""
-    start = weight = 0
     width = batch.vectors.itemsize * batch.vectors.shape[1]
-    for position, document in enumerate(batch.documents):
-        weight += len(document) + width
-        if (weight > size and position > start) or position - start >= rows:
-            yield _slice(batch, start, position)
-            start, weight = position, len(document) + width
-    if start < len(batch):
-        yield _slice(batch, start, len(batch)) if start else batch
+    ends = np.cumsum(np.fromiter(map(len, batch.documents), np.int64, len(batch)) + width)
+    start = 0
+    while start < len(batch):
+        full = int(np.searchsorted(ends, (ends[start - 1] if start else 0) + size, "right"))
+        stop = min(len(batch), start + rows, max(full, start + 1))
+        yield batch if stop - start == len(batch) else _slice(batch, start, stop)
+        start = stop
 
 
 def _slice(batch: Batch, start: int, stop: int) -> Batch:
@@ -154,7 +153,7 @@ def _record_batch(batch: Batch, settings: CollectionSettings, schema: pa.Schema)
         "id": pa.array([encode_id(point_id) for point_id in batch.ids], pa.utf8()),
         "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), settings.dimension),
         "document": pa.array(batch.documents, pa.binary()),
-        "facts": pa.array(facts_of_many(batch.payloads, batch.documents), pa.utf8()),
+        "facts": facts_of_many(batch.payloads, batch.documents),
         "original": pa.array(originals, pa.binary()),
     }
     for number, (field, kind) in enumerate(settings.payload_indexes.items()):

@@ -18,11 +18,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain, repeat
+from itertools import accumulate, chain
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from codeweaver_backends.facts import Kind, Path, StringCode, instant_key, kind_of, number_key, parse_instant
 
@@ -128,12 +130,16 @@ def _is_dated(text: str) -> bool:
 # --- many payloads ---------------------------------------------------------------------------------------------------
 
 
-def facts_of_many(payloads: Sequence[Mapping[str, Any]], documents: Sequence[bytes]) -> Sequence[str]:
+def facts_of_many(payloads: Sequence[Mapping[str, Any]], documents: Sequence[bytes]) -> pa.Array:
     """The facts of each payload. ``documents`` are the payloads as JSON."""
     text = b"".join(documents)
-    if len(payloads) < _COLUMN_ROWS or _has_controls(text):
-        return [facts(payload) for payload in payloads]
+    if _has_controls(text):
+        return _text_array(map(facts, payloads))
     return _Columns(has_instants=_has_instants(text)).objects(None, payloads)
+
+
+def _text_array(texts: Iterable[str]) -> pa.Array:
+    return pa.array(texts, pa.utf8())
 
 
 def _has_controls(text: bytes) -> bool:
@@ -147,7 +153,7 @@ def _has_instants(text: bytes) -> bool:
     return bool(((codes[:-9] == ord("-")) & (codes[3:-6] == ord("-")) & (codes[9:] == ord(":"))).any())
 
 
-_Column: TypeAlias = tuple[str, Iterable[str], str]
+_Column: TypeAlias = tuple[str, pa.Array, str]
 """A text of each row, and what stands before and after it in every row."""
 
 
@@ -165,60 +171,65 @@ class _Columns:
             dict: self._dicts,
         }
 
-    def objects(self, parent: str | None, objects: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    def objects(self, parent: str | None, objects: Sequence[Mapping[str, Any]]) -> pa.Array:
         """The facts of each object's fields."""
         shapes = list(map(tuple, objects))
-        rows_of: dict[tuple[str, ...], list[int]] = {}
         if len(set(shapes)) == 1:
             return self._alike(parent, shapes[0], objects)
+        rows_of: dict[tuple[str, ...], list[int]] = {}
         for row, shape in enumerate(shapes):
             rows_of.setdefault(shape, []).append(row)
-        found = [""] * len(objects)
-        for shape, rows in rows_of.items():
-            for row, text in zip(rows, self._alike(parent, shape, [objects[row] for row in rows]), strict=True):
-                found[row] = text
-        return found
+        found = [self._alike(parent, shape, [objects[row] for row in rows]) for shape, rows in rows_of.items()]
+        places = np.argsort(np.fromiter(chain.from_iterable(rows_of.values()), np.int64, len(objects)))
+        return pa.concat_arrays(found).take(pa.array(places)) if found else _text_array(())
 
-    def _alike(self, parent: str | None, keys: tuple[str, ...], objects: Sequence[Mapping[str, Any]]) -> Sequence[str]:
-        if len(objects) < _COLUMN_ROWS:
-            return [_object(parent, fields) for fields in objects]
-        parts: list[Iterable[str]] = [repeat("", len(objects))]
+    def _alike(self, parent: str | None, keys: tuple[str, ...], objects: Sequence[Mapping[str, Any]]) -> pa.Array:
+        if len(objects) < _COLUMN_ROWS or not keys:
+            return _text_array([_object(parent, fields) for fields in objects])
+        parts: list[str | pa.Array] = []
         between = ""
         for key in keys:
             before, texts, after = self._column(_child(parent, key), list(map(itemgetter(key), objects)))
-            parts += (repeat(between + before), texts)
+            parts += (between + before, texts)
             between = after
-        return list(map("".join, zip(*parts, repeat(between))))
+        return _concatenated(*parts, between)
 
     def _column(self, path: str, values: list[Any]) -> _Column:
         kinds = set(map(type, values))
         of_kind = self._of_kind.get(kinds.pop()) if len(kinds) == 1 else None
         column = of_kind(path, values) if of_kind is not None else None
-        return column or ("", [_field(path, value) for value in values], "")
+        return column or ("", _text_array([_field(path, value) for value in values]), "")
 
     def _texts(self, path: str, values: list[str]) -> _Column | None:
         if self._has_instants and any(map(_is_dated, values)):
             return None
-        return f"{head(path)}s", values, f"{END}S"
+        return f"{head(path)}s", _text_array(values), f"{END}S"
 
     def _numbers(self, path: str, values: list[float]) -> _Column | None:
         if type(values[0]) is int and not -_EXACT_INT <= min(values) <= max(values) <= _EXACT_INT:
             return None  # beyond the integers that doubles tell apart, a key has a remainder
         bits = (np.array(values, np.float64) + 0.0).view(np.uint64)
         keys = np.where(bits >> np.uint64(63), ~bits, bits | np.uint64(1 << 63))
-        digits = keys.astype(">u8").tobytes().hex()
-        return f"{head(path)}n", [digits[at : at + 16] for at in range(0, len(digits), 16)], f"800{END}S"
+        digits = keys.astype(">u8").tobytes().hex().encode()
+        offsets = np.arange(0, len(digits) + 1, 16, dtype=np.int32)
+        texts = pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(digits))
+        return f"{head(path)}n", texts, f"800{END}S"
 
     def _bools(self, path: str, values: list[bool]) -> _Column:
-        return f"{head(path)}b", map("01".__getitem__, values), f"{END}S"
+        return f"{head(path)}b", _text_array(map("01".__getitem__, values)), f"{END}S"
 
     def _lists(self, path: str, values: list[list[Any]]) -> _Column | None:
         elements = list(chain.from_iterable(values))
         if not set(map(type, elements)) <= {str} or (self._has_instants and any(map(_is_dated, elements))):
             return None
-        start, end = f"{head(path)}s", f"{END}L"
-        join = f"{end}{start}".join
-        return f"{head(path)}l{END}S", [f"{start}{join(value)}{end}" if value else "" for value in values], ""
+        tokens = _concatenated(f"{head(path)}s", _text_array(elements), f"{END}L")
+        offsets = pa.array(accumulate(map(len, values), initial=0), pa.int32())
+        return f"{head(path)}l{END}S", pc.binary_join(pa.ListArray.from_arrays(offsets, tokens), ""), ""
 
     def _dicts(self, path: str, values: list[Mapping[str, Any]]) -> _Column:
         return f"{head(path)}o{END}S", self.objects(path, values), ""
+
+
+def _concatenated(*parts: str | pa.Array) -> pa.Array:
+    """Row by row one text of all parts; a string is a part of every row."""
+    return pc.binary_join_element_wise(*parts, "")
