@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 
 from codeweaver_backends.errors import InvalidOptionError, InvalidVectorError
 from codeweaver_backends.facts import Kind
-from codeweaver_backends.types import DistanceMetric
-from codeweaver_backends.validate import Batch
+from codeweaver_backends.types import DistanceMetric, VectorPoint
+from codeweaver_backends.validate import Batch, CollectionSettings, validate_batch
+from codeweaver_conformance.strategies import payloads
 from codeweaver_qdrant.backend import _cursor, _offset, _parts
 from codeweaver_qdrant.convert import (
     TOKENS,
     check_lengths,
     engine_id,
     engine_payload,
+    engine_payloads,
     field_of,
     instant_parts,
     number_parts,
@@ -29,6 +31,7 @@ from codeweaver_qdrant.convert import (
     stored_vectors,
     value_tokens,
 )
+from codeweaver_qdrant.plugin import EDGE_CAPABILITIES
 
 NUMBERS = st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False))
 SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, st.text(max_size=80))
@@ -77,6 +80,52 @@ def test_long_strings_cannot_be_forged() -> None:
     [token] = value_tokens(("k",), long)
     for forged in (token, token.partition("=s")[2], token[-32:]):
         assert value_tokens(("k",), forged) != [token]
+
+
+def stored_by_columns(points: list[VectorPoint]) -> list[dict[str, Any]]:
+    """What is stored of the payloads, after it has been compared with what is stored of each alone."""
+    batch = validate_batch(points, CollectionSettings("c", 1, DistanceMetric.COSINE), EDGE_CAPABILITIES)
+
+    def sets(stored: dict[str, Any]) -> dict[str, Any]:
+        return stored | {TOKENS: sorted(stored[TOKENS].split(" "))}
+
+    many = engine_payloads(batch)
+    alone = list(map(engine_payload, batch.ids, batch.documents, batch.payloads))
+    assert list(map(sets, many)) == list(map(sets, alone))
+    return many
+
+
+@settings(deadline=None)
+@given(st.lists(payloads(), min_size=1, max_size=6), st.integers(1, 40))
+def test_columns_and_rows_store_the_same(some: list[dict[str, Any]], times: int) -> None:
+    many = [payload for payload in some for _ in range(times)]
+    points = [VectorPoint(row if row % 3 else f"p{row}", [1.0], payload) for row, payload in enumerate(many)]
+    assert len(stored_by_columns(points)) == len(many)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["a", "é b", "", "x" * 65],
+        ["plain", "2024-05-01T12:00:00Z"],
+        [1, 0, -1],
+        [2**53 + 1, 1],
+        [1.5, 0.0, -0.0],
+        [0.1, 1.0],
+        [True, False],
+        [1, True, 1.0],
+        [["a", "b c"], [], ["a"]],
+        [[], []],
+        [["a"], [1, None]],
+        [["2024-05-01T12:00:00Z"], ["a"]],
+        [{"x": 1}, {"x": "2"}],
+        [None, None],
+    ],
+    ids=repr,
+)
+def test_columns_of_one_kind_store_what_rows_do(values: list[Any]) -> None:
+    points = [VectorPoint(row, [1.0], {"field": values[row % len(values)], "row": row}) for row in range(40)]
+    assert stored_by_columns(points)[1]["nkrow"] == number_parts(1).stored
 
 
 def test_a_payload_is_stored_as_facts() -> None:

@@ -173,11 +173,11 @@ class _Columns:
 
     def objects(self, parent: str | None, objects: Sequence[Mapping[str, Any]]) -> pa.Array:
         """The facts of each object's fields."""
-        shapes = list(map(tuple, objects))
-        if len(set(shapes)) == 1:
-            return self._alike(parent, shapes[0], objects)
+        shapes = set(map(tuple, objects))
+        if len(shapes) == 1:
+            return self._alike(parent, shapes.pop(), objects)
         rows_of: dict[tuple[str, ...], list[int]] = {}
-        for row, shape in enumerate(shapes):
+        for row, shape in enumerate(map(tuple, objects)):
             rows_of.setdefault(shape, []).append(row)
         found = [self._alike(parent, shape, [objects[row] for row in rows]) for shape, rows in rows_of.items()]
         places = np.argsort(np.fromiter(chain.from_iterable(rows_of.values()), np.int64, len(objects)))
@@ -216,7 +216,7 @@ class _Columns:
         return f"{head(path)}n", texts, f"800{END}S"
 
     def _bools(self, path: str, values: list[bool]) -> _Column:
-        return f"{head(path)}b", _text_array(map("01".__getitem__, values)), f"{END}S"
+        return f"{head(path)}b", pc.if_else(pa.array(values), "1", "0"), f"{END}S"
 
     def _lists(self, path: str, values: list[list[Any]]) -> _Column | None:
         elements = list(chain.from_iterable(values))

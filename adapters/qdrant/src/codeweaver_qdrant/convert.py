@@ -23,6 +23,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
@@ -33,7 +35,7 @@ from codeweaver_backends.facts import Kind, Path, canonical_number, kind_of, lea
 from codeweaver_backends.metrics import clamp_cosine, score_of_distance
 from codeweaver_backends.names import encode_name
 from codeweaver_backends.types import DistanceMetric, FloatMatrix, Payload, PointId, Scalar, SearchResult, VectorPoint
-from codeweaver_backends.validate import WithPayload, decode_payload, project
+from codeweaver_backends.validate import Batch, WithPayload, decode_payload, project
 
 __all__ = [
     "DOCUMENT",
@@ -47,6 +49,7 @@ __all__ = [
     "element_tokens",
     "engine_id",
     "engine_payload",
+    "engine_payloads",
     "field_of",
     "instant_parts",
     "number_parts",
@@ -69,6 +72,8 @@ _RAW: Final = "r"
 _LONGEST: Final = 64
 """Longer values and paths are spelt by their digest."""
 _SHORTEST_INSTANT: Final = 20
+_COLUMN_ROWS: Final = 16
+"""Points from which on columns are faster than rows."""
 _PLAIN: Final = re.compile(rf"[!-$&-~]{{0,{_LONGEST}}}").fullmatch
 _BOOLS: Final[dict[Scalar, str]] = {True: "1", False: "0"}
 _VALUED: Final = (Kind.BOOL, Kind.NUMBER, Kind.STRING)
@@ -193,11 +198,76 @@ def instant_parts(microseconds: int) -> Parts:
 # --- payload ---------------------------------------------------------------------------------------------------------
 
 
+def engine_payloads(batch: Batch) -> list[dict[str, Any]]:
+    """What the engine stores beside each vector: where the payloads are alike, at half the price of one by one."""
+    shapes = set(map(tuple, batch.payloads))
+    if len(batch) < _COLUMN_ROWS or len(shapes) > 1 or () in shapes:
+        return list(map(engine_payload, batch.ids, batch.documents, batch.payloads))
+    columns: dict[str, list[Any]] = {DOCUMENT: list(map(bytes.decode, batch.documents))}
+    tokens: list[list[str]] = []
+    rest: list[str] = []
+    for key in shapes.pop():
+        column = _column(field_of((key,)), list(map(itemgetter(key), batch.payloads)))
+        if column is None:
+            rest.append(key)
+        else:
+            columns.update(column.stored)
+            tokens.append(column.tokens)
+    names = tuple(columns)
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    if rest:
+        others = ({key: payload[key] for key in rest} for payload in batch.payloads)
+        tokens.append([" ".join(_add_facts(stored, payload)) for stored, payload in zip(rows, others, strict=True)])
+    for point_id, stored, text in zip(batch.ids, rows, map(" ".join, zip(*tokens, strict=True)), strict=True):
+        if type(point_id) is str:
+            stored[ORIGINAL_ID] = point_id
+        stored[TOKENS] = text
+    return rows
+
+
+class _Column(NamedTuple):
+    """What the values of one field come to, row by row."""
+
+    stored: dict[str, list[Any]]
+    tokens: list[str]
+
+
+def _column(field: Field, values: list[Any]) -> _Column | None:
+    """The column of values that are all of one plain kind; ``None`` for others, which are looked at one by one."""
+    kinds, start = set(map(type, values)), field.scalars
+    if kinds == {str} and not any(map(_is_instant, values)):
+        return _Column({field.text: values}, [start[Kind.STRING] + text for text in map(_spelt, values)])
+    if kinds in ({int}, {float}):
+        parts = list(map(number_parts, values))
+        if not any(low for _, low in parts):
+            spelt = map(_canonical_number, values)
+            return _Column(
+                {field.number: [2 * high for high, _ in parts]}, [start[Kind.NUMBER] + number for number in spelt]
+            )
+    if kinds == {bool}:
+        return _Column({}, [start[Kind.BOOL] + _BOOLS[value] for value in values])
+    if kinds == {list} and set(map(type, chain.from_iterable(values))) == {str}:
+        before = f" {field.equals[Kind.STRING]}"
+        if not any(map(_is_instant, chain.from_iterable(values))):
+            return _Column({}, [before.join([start[Kind.LIST], *map(_spelt, value)]) for value in values])
+    return None
+
+
+def _is_instant(text: str) -> bool:
+    return len(text) >= _SHORTEST_INSTANT and parse_instant(text) is not None
+
+
 def engine_payload(point_id: PointId, document: bytes, payload: Mapping[str, Any]) -> dict[str, Any]:
     """What the engine stores beside the vector."""
     stored: dict[str, Any] = {DOCUMENT: document.decode()}
     if type(point_id) is str:
         stored[ORIGINAL_ID] = point_id
+    stored[TOKENS] = " ".join(_add_facts(stored, payload))
+    return stored
+
+
+def _add_facts(stored: dict[str, Any], payload: Mapping[str, Any]) -> list[str]:
+    """Store what can be compared, and give the tokens."""
     tokens: list[str] = []
     for path, kind, value, element in leaves(payload):
         field = field_of(path)
@@ -215,8 +285,7 @@ def engine_payload(point_id: PointId, document: bytes, payload: Mapping[str, Any
         elif kind is Kind.BOOL:
             token += _BOOLS[value]
         tokens.append(token)
-    stored[TOKENS] = " ".join(tokens)
-    return stored
+    return tokens
 
 
 def _store(stored: dict[str, Any], field: Field, key: str, parts: Parts, element: bool) -> None:
@@ -272,8 +341,7 @@ def stored_vectors(matrix: FloatMatrix, metric: DistanceMetric) -> tuple[FloatMa
         lengths = np.sqrt(np.einsum("ij,ij->i", exact, exact))
         lengths[np.abs(lengths - 1.0) < 1e-7] = 1.0
         stored = (exact / lengths[:, np.newaxis]).astype(np.float32)
-        for row in np.flatnonzero(lengths != 1.0):
-            beside[row] = {_LENGTH: float(lengths[row])}
+        beside = [{} if length == 1.0 else {_LENGTH: length} for length in lengths.tolist()]
     # Subnormal numbers have fewer digits, and lose more of them in JSON.
     lost = (np.abs(stored) < _SMALLEST_NORMAL) & (matrix != 0)
     for row in np.flatnonzero(lost.any(axis=1)):

@@ -27,7 +27,7 @@ from codeweaver_backends.types import DistanceMetric, FloatMatrix
 from codeweaver_backends.validate import Batch, CollectionSettings
 from codeweaver_qdrant.backend import BaseQdrantBackend
 from codeweaver_qdrant.config import QdrantEdgeConfig
-from codeweaver_qdrant.convert import LAYOUT, TOKENS, check_layout, engine_id, engine_payload, field_of, stored_vectors
+from codeweaver_qdrant.convert import LAYOUT, TOKENS, check_layout, engine_id, engine_payloads, field_of, stored_vectors
 from codeweaver_qdrant.errors import RecreatedError
 from codeweaver_qdrant.plugin import EDGE_CAPABILITIES
 from codeweaver_qdrant.store import Store
@@ -270,12 +270,10 @@ class EdgeStore:
 
     async def upsert(self, settings: CollectionSettings, batch: Batch) -> None:
         vectors, beside = stored_vectors(batch.vectors, settings.metric)
-        using, rows = settings.metric.value, zip(batch.ids, batch.documents, batch.payloads, strict=True)
+        rows = zip(batch.ids, vectors, engine_payloads(batch), beside, strict=True)
         points = [
-            edge.Point(
-                engine_id(point_id), {using: _floats(vector)}, engine_payload(point_id, document, payload) | more
-            )
-            for (point_id, document, payload), vector, more in zip(rows, vectors, beside, strict=True)
+            edge.Point(engine_id(point_id), {settings.metric.value: _floats(vector)}, stored | more)
+            for point_id, vector, stored, more in rows
         ]
         with self._folder.lock:
             collection = self._folder.expect(settings)

@@ -11,7 +11,7 @@ from qdrant_client import grpc
 from codeweaver_backends.filters import Order
 from codeweaver_backends.types import FloatMatrix
 from codeweaver_backends.validate import Batch, CollectionSettings
-from codeweaver_qdrant.convert import TOKENS, engine_id, engine_payload, stored_vectors
+from codeweaver_qdrant.convert import TOKENS, engine_id, engine_payloads, stored_vectors
 from codeweaver_qdrant.server import ServerStore
 
 __all__ = ["GrpcDialect", "GrpcStore"]
@@ -63,12 +63,11 @@ class GrpcStore(ServerStore):
     async def upsert(self, settings: CollectionSettings, batch: Batch) -> None:
         vectors, beside = stored_vectors(batch.vectors, settings.metric)
         request = grpc.UpsertPoints(collection_name=await self.code(settings.name), wait=True)
-        rows = zip(batch.ids, batch.documents, batch.payloads, _packed(vectors), beside, strict=True)
-        for point_id, document, payload, vector, more in rows:
+        rows = zip(batch.ids, _packed(vectors), engine_payloads(batch), beside, strict=True)
+        for point_id, vector, stored, more in rows:
             point = request.points.add()
             _set_id(point.id, engine_id(point_id))
             point.vectors.vectors.vectors[settings.metric.value].dense.MergeFromString(vector)
-            stored = engine_payload(point_id, document, payload)
             for key, value in (stored | more).items():
                 _set_value(point.payload[key], value)
         await self.write(lambda: self._client.grpc_points.Upsert(request))

@@ -12,7 +12,7 @@ from qdrant_client import models
 from codeweaver_backends.filters import Order
 from codeweaver_backends.types import FloatMatrix
 from codeweaver_backends.validate import Batch, CollectionSettings
-from codeweaver_qdrant.convert import TOKENS, engine_id, engine_payload, stored_vectors
+from codeweaver_qdrant.convert import TOKENS, engine_id, engine_payloads, stored_vectors
 from codeweaver_qdrant.server import ServerStore
 
 __all__ = ["LocalStore", "RestDialect", "RestStore"]
@@ -59,14 +59,14 @@ class RestStore(ServerStore):
     async def upsert(self, settings: CollectionSettings, batch: Batch) -> None:
         code = await self.code(settings.name)
         vectors, beside = stored_vectors(batch.vectors, settings.metric)
-        rows = zip(batch.ids, batch.documents, batch.payloads, vectors, beside, strict=True)
+        rows = zip(batch.ids, vectors, engine_payloads(batch), beside, strict=True)
         points = [
             {
                 "id": engine_id(point_id),
                 "vector": {settings.metric.value: vector},
-                "payload": engine_payload(point_id, document, payload) | more,
+                "payload": stored | more,
             }
-            for point_id, document, payload, vector, more in rows
+            for point_id, vector, stored, more in rows
         ]
         body = _EncodedPoints(orjson.dumps({"points": points}, option=orjson.OPT_SERIALIZE_NUMPY).decode())
         api = self._client.http.points_api
@@ -163,14 +163,14 @@ class LocalStore(RestStore):
 
     async def upsert(self, settings: CollectionSettings, batch: Batch) -> None:
         vectors, beside = stored_vectors(batch.vectors, settings.metric)
-        rows = zip(batch.ids, batch.documents, batch.payloads, vectors.tolist(), beside, strict=True)
+        rows = zip(batch.ids, vectors.tolist(), engine_payloads(batch), beside, strict=True)
         points = [
             models.PointStruct(
                 id=engine_id(point_id),
                 vector={settings.metric.value: vector},
-                payload=_listed(engine_payload(point_id, document, payload)) | more,
+                payload=_listed(stored) | more,
             )
-            for point_id, document, payload, vector, more in rows
+            for point_id, vector, stored, more in rows
         ]
         code = await self.code(settings.name)
         await self.write(lambda: self._client.upsert(code, points))
