@@ -39,14 +39,13 @@ def memory() -> Any:
 def test_equal_backends_do_not_differ() -> None:
     comparison = asyncio.run(compare_backends({"one": memory(), "two": memory()}, seed=3, cases=120))
     assert comparison.is_clean
-    assert comparison.to_json() == {
-        "seed": 3,
-        "oracle": [
-            {"target": "one", "cases": 120, "differing": 0, "denied": 0, "examples": []},
-            {"target": "two", "cases": 120, "differing": 0, "denied": 0, "examples": []},
-        ],
-        "pairs": [{"a": "one", "b": "two", "cases": 120, "differing": 0, "denied": 0, "examples": []}],
-    }
+    report = comparison.to_json()
+    assert report["seed"] == 3
+    assert [(row["target"], row["cases"], row["differing"], row["denied"]) for row in report["oracle"]] == [
+        ("one", 120, 0, 0),
+        ("two", 120, 0, 0),
+    ]
+    assert [(row["a"], row["b"], row["cases"], row["differing"]) for row in report["pairs"]] == [("one", "two", 120, 0)]
     assert len(list(comparison.lines())) == 4
 
 
@@ -85,9 +84,37 @@ class ChangesPayloads(Broken):
         return found
 
 
+class Scans(Broken):
+    """Tests every second filter itself."""
+
+    filters_scanned = 0
+    searches = 0
+
+    async def search_vectors(self, name: str, query: list[float], **options: Any) -> Any:
+        if options["search_filter"] is not None:
+            self.searches += 1
+            self.filters_scanned += self.searches % 2
+        return await self.inner.search_vectors(name, query, **options)
+
+
 async def _run(*backends: Any) -> dict[str, Any]:
     cases = list(generate(3, 200, per_collection=50))
     return compare(3, cases, {type(one).__name__: await ask(one, cases) for one in backends}).to_json()
+
+
+def test_who_answered_the_filters_is_told() -> None:
+    cases = list(generate(3, 200, per_collection=50))
+    filters = sum(case.search_filter is not None for case in cases)
+    answers = {"pushes": asyncio.run(ask(memory(), cases)), "scans": asyncio.run(ask(Scans(), cases))}
+    answers["silent"] = [replace(answer, scanned=None) for answer in answers["scans"]]
+    comparison = compare(3, cases, answers)
+    assert {name: (one.filters, one.scanned) for name, one in comparison.oracle.items()} == {
+        "pushes": (filters, 0),
+        "scans": (filters, (filters + 1) // 2),
+        "silent": (0, 0),
+    }
+    share = f"{filters // 2 / filters:.2%}"
+    assert [line.split()[-1] for line in list(comparison.lines())[1:4]] == ["100.00%", share, "0"]
 
 
 def test_what_is_denied_is_not_counted() -> None:
@@ -160,6 +187,7 @@ def test_differences(case: Case, one: Answer, other: Answer, words: str | None) 
 
 def test_a_recording_survives_the_disk(tmp_path: Path) -> None:
     answers = [RIGHT, Answer(), Answer(error="Böse\u2028: \x00"), Answer(denied="supports_contains"), Answer((), 0)]
+    answers += [Answer(count=1, scanned=True), Answer(count=0, scanned=False)]
     recording = Recording("x", "codeweaver-x 0.1", 1, 5, "abc", [*answers, replace(RIGHT, changed=(1, "1"))])
     assert Recording.read(recording.write(tmp_path)) == recording
     assert [file.name for file in tmp_path.iterdir()] == ["x.jsonl"]

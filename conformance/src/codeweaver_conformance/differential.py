@@ -9,6 +9,9 @@ engines answer, and one of them, any one, judges all the recordings::
 An answer is right if the oracle finds nothing against it (order, ids, scores, threshold, count, payloads). Two answers
 differ if they do not have the same points, ties apart, or a score or a count is not the same; see :func:`difference`.
 What an engine denies, by ``UnsupportedError``, is not asked of it, and a pair counts the cases that both answered.
+
+Beside that each engine's share of filters is told that it answered alone, by push-down: for the others its adapter read
+payloads and tested them.
 """
 
 from __future__ import annotations
@@ -55,6 +58,8 @@ class Answer:
     error: str = ""
     denied: str = ""
     """The capability for whose lack it was refused."""
+    scanned: bool | None = None
+    """Whether the adapter tested payloads itself for the search; ``None`` where it does not tell."""
 
     def to_json(self) -> dict[str, Any]:
         """What is not empty."""
@@ -65,7 +70,8 @@ class Answer:
         """The answer that :meth:`to_json` wrote."""
         hits = tuple((point_id, score) for point_id, score in data.get("hits", ()))
         changed = tuple(data.get("changed", ()))
-        return cls(hits, data.get("count"), changed, data.get("error", ""), data.get("denied", ""))
+        told = data.get("error", ""), data.get("denied", ""), data.get("scanned")
+        return cls(hits, data.get("count"), changed, *told)
 
 
 async def ask(backend: Any, cases: Iterable[Case]) -> list[Answer]:
@@ -96,13 +102,15 @@ async def _ask_collection(backend: Any, name: str, cases: Sequence[Case]) -> lis
 
 async def _ask_case(backend: Any, name: str, case: Case) -> Answer:
     try:
+        scans = getattr(backend, "filters_scanned", None)
         results: list[SearchResult] = await backend.search_vectors(
             name, case.query, limit=case.limit, search_filter=case.search_filter, score_threshold=case.threshold
         )
+        scanned = None if scans is None else backend.filters_scanned > scans
         counts = implements(backend, ScannableBackend)
         count = await backend.count_vectors(name, case.search_filter) if counts else None
         hits = tuple((hit.id, float(hit.score)) for hit in results)
-        return Answer(hits, count, _changed(results, case.collection))
+        return Answer(hits, count, _changed(results, case.collection), scanned=scanned)
     except Exception as error:  # noqa: BLE001 - as above
         return _raised(error)
 
@@ -183,6 +191,10 @@ class Tally:
     cases: int = 0
     differing: int = 0
     denied: int = 0
+    filters: int = 0
+    """Filters of which it was told who answered them. Nothing is told of pairs."""
+    scanned: int = 0
+    """How many of these filters the engine could not answer alone."""
     examples: list[str] = field(default_factory=list)
 
     def add(self, case: Case, what: str | None) -> None:
@@ -223,9 +235,11 @@ class Comparison:
         rows = [(name, "the oracle", tally) for name, tally in self.oracle.items()]
         rows += [(*pair, tally) for pair, tally in self.pairs.items()]
         wide = max((len(name) for row in rows for name in row[:2]), default=0)
-        yield f"{'':{wide}}   {'':{wide}}   cases  differ  denied"
+        yield f"{'':{wide}}   {'':{wide}}   cases  differ  denied  pushed down"
         for a, b, tally in rows:
-            yield f"{a:{wide}} · {b:{wide}}  {tally.cases:6}  {tally.differing:6}  {tally.denied:6}"
+            pushed = f"{1 - tally.scanned / tally.filters:.2%}" if tally.filters else ""
+            counts = f"{tally.cases:6}  {tally.differing:6}  {tally.denied:6}  {pushed:>11}"
+            yield f"{a:{wide}} · {b:{wide}}  {counts}".rstrip()
             yield from (f"    {example}" for example in tally.examples[:1])
 
 
@@ -241,6 +255,9 @@ def compare(seed: int, cases: Iterable[Case], answers: Mapping[str, Sequence[Ans
                 alone[name].denied += 1
             else:
                 alone[name].add(case, mistake(case, answer))
+                if case.search_filter is not None and answer.scanned is not None:
+                    alone[name].filters += 1
+                    alone[name].scanned += answer.scanned
         for (a, b), tally in pairs.items():
             if given[a].denied or given[b].denied:
                 tally.denied += 1

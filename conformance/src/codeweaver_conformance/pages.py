@@ -1,7 +1,8 @@
 """The pages that come from the code: the contract, the support matrix, the certificate's format, the README's table.
 
 ``python -m codeweaver_conformance.pages``, run at the root, writes them; ``--check`` fails if one is not current.
-The matrix is made of the certificates that are committed under ``docs/certificates/``.
+The matrix is made of the certificates that are committed under ``docs/certificates/``, the tables of the page on
+performance of the reports under ``docs/performance/``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION
 from codeweaver_conformance.certificate import Certificate, tally
@@ -20,7 +22,6 @@ __all__ = ["main"]
 
 DOCS = Path("docs")
 _MADE = "<!-- Made by python -m codeweaver_conformance.pages; edit the code, not this page. -->\n\n"
-_BEGIN, _END = "<!-- support:begin (generated) -->", "<!-- support:end -->"
 _MARKS = {"pass": "yes", "fail": "**no**", "denied": "denied", "waived": "waived", "not-verified": "not verified"}
 
 
@@ -110,10 +111,7 @@ def certificate_schema() -> str:
 
 
 def readme() -> str:
-    """The README with the table of what is certified, between its two marks."""
-    text = Path("README.md").read_text(encoding="utf-8")
-    before, _, rest = text.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
+    """The README with the table of what is certified."""
     rows = [
         [
             f"`{one.environment.target}`",
@@ -124,14 +122,82 @@ def readme() -> str:
         ]
         for one in _certificates()
     ]
-    table = _table(["target", "verdict by profile", "metrics", "server", "certified on"], rows)
-    return f"{before}{_BEGIN}\n" + "\n".join(table) + f"\n{_END}{after}"
+    headings = ["target", "verdict by profile", "metrics", "server", "certified on"]
+    return _filled(Path("README.md"), "support", _table(headings, rows))
+
+
+def _filled(file: Path, name: str, lines: list[str]) -> str:
+    """The text of a file with these lines between its two marks of that name."""
+    begin, end = f"<!-- {name}:begin (generated) -->", f"<!-- {name}:end -->"
+    before, _, rest = file.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    return "\n".join([f"{before}{begin}", *lines, f"{end}{after}"])
+
+
+# --- performance -----------------------------------------------------------------------------------------------------
+
+
+def performance_page() -> str:
+    """The page on performance with the tables of what was measured."""
+    rows = json.loads((DOCS / "performance" / "bench.json").read_text(encoding="utf-8"))["rows"]
+    judged = json.loads((DOCS / "performance" / "differential.json").read_text(encoding="utf-8"))["oracle"]
+    targets = sorted({row["target"] for row in rows})
+    counts = sorted({_count(row) for row in rows})
+    measured = {(row["target"], row["operation"]): row for row in rows}
+
+    def cells(target: str, count: int, operations: Iterable[str]) -> list[str]:
+        found = [measured.get((target, f"{operation} {count}")) for operation in operations]
+        return [f"`{target}`", f"{count:,}", *map(_cost, found)]
+
+    lines: list[str] = []
+    for title, operations in (
+        ("Searches", ("search", "search declared", "search undeclared")),
+        ("Ingest", ("ingest points", "ingest columns")),
+    ):
+        made = [cells(target, count, operations) for target in targets for count in counts]
+        shown = [row for row in made if any(cell != "—" for cell in row[2:])]
+        lines += [f"## {title}\n", *_table(["target", "points", *operations], shown), ""]
+    lines += ["## Push-down\n", *_table(["target", "filters", "answered by the engine"], map(_share, judged)), ""]
+    lines += [
+        "## Measured with\n",
+        *_table(["target", "on", "load", "versions"], map(_circumstances, _by_target(rows))),
+    ]
+    return _filled(DOCS / "performance.md", "performance", lines)
+
+
+def _count(row: dict[str, Any]) -> int:
+    return int(row["operation"].rpartition(" ")[2])
+
+
+def _cost(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "—"
+    ours, theirs = (1_000 * row[key] for key in ("seconds", "bare_seconds"))
+    digits = 0 if ours >= 100 else 1
+    return f"{ours:,.{digits}f} / {theirs:,.{digits}f} ms: **{row['ratio']:.2f}**"
+
+
+def _share(tally: dict[str, Any]) -> list[str]:
+    share = f"{1 - tally['scanned'] / tally['filters']:.1%}" if tally["filters"] else "not told"
+    return [f"`{tally['target']}`", f"{tally['filters']:,}", share]
+
+
+def _by_target(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    ordered = sorted(rows, key=lambda row: str(row["target"]))
+    return [list(group) for _, group in groupby(ordered, key=lambda row: str(row["target"]))]
+
+
+def _circumstances(rows: list[dict[str, Any]]) -> list[str]:
+    days, loads = sorted({row["day"] for row in rows}), sorted(row["load"] for row in rows)
+    versions = ", ".join(f"{name} {version}" for name, version in rows[-1]["versions"].items())
+    return [f"`{rows[0]['target']}`", ", ".join(days), f"{loads[0]}–{loads[-1]}", versions]
 
 
 PAGES: dict[Path, Callable[[], str]] = {
     DOCS / "contract.md": contract_page,
     DOCS / "matrix.md": matrix_page,
     DOCS / "certificate.schema.json": certificate_schema,
+    DOCS / "performance.md": performance_page,
     Path("README.md"): readme,
 }
 

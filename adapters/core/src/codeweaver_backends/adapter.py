@@ -57,6 +57,8 @@ class BaseBackend:
     """The plugin's name."""
     any_loop: ClassVar[bool] = False
     """Whether calls may come from more than one event loop."""
+    filters_scanned: int = 0
+    """Filters so far that the engine could not answer alone, so that the adapter read payloads and tested them."""
 
     def __init__(self, config: BackendConfig) -> None:
         self.config = config

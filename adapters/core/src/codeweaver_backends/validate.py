@@ -306,10 +306,9 @@ def _bad_vector(vector: Any, dimension: int, label: str) -> InvalidInputError:
 
 
 def _check_values(matrix: FloatMatrix, metric: DistanceMetric, label: Any) -> None:
-    with np.errstate(over="ignore"):
-        squares = np.einsum("ij,ij->i", matrix, matrix)
-    if np.isfinite(squares).all() and squares.all():
-        return  # nearly always; a sum that overflows or vanishes, or is nothing, may still be of good numbers
+    squares = np.einsum("ij,ij->i", matrix, matrix).tolist()
+    if math.isfinite(sum(squares)) and all(squares):
+        return  # nearly always; a square that overflows or vanishes may still be of good numbers
     finite = np.isfinite(matrix).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))

@@ -340,6 +340,7 @@ class MilvusBackend(BaseBackend):
         open_leaves = [dict.fromkeys(untestable(part, layout, traits)) for part in parts]
         if not any(open_leaves):
             return translate(node, layout, traits)
+        self.filters_scanned += 1
         # What must hold as well, and can be tested, keeps the candidates few.
         bounds = [
             translate(part, layout, traits) for part, leaves in zip(parts, open_leaves, strict=True) if not leaves
