@@ -25,6 +25,7 @@ from codeweaver_pgvector.convert import (
     check_lengths,
     columns_to_merge,
     decode_id,
+    documents_of,
     encode_id,
     engine_query,
     engine_vectors,
@@ -88,6 +89,13 @@ def test_payloads_come_back(payload: Payload) -> None:
         if instant is not None:
             found.setdefault(path_key(fact.path), []).append(instant)
     assert (json.loads(ts) if ts else {}) == found
+
+
+@unhurried
+@given(st.lists(payloads(), max_size=3), st.integers(1, 3))
+def test_many_payloads_have_the_columns_of_each(some: list[Payload], times: int) -> None:
+    documents = [encode_payload(payload, CAPABILITIES.limits) for payload in some * times]
+    assert list(documents_of(documents)) == list(map(row_documents, documents))
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -310,7 +310,7 @@ class PgvectorBackend(Session):
 
 def _in_order(batch: Batch) -> Batch:
     """The batch by ids: who writes the same points at the same time waits for us, and not we for them, too."""
-    order = sorted(range(len(batch)), key=lambda at: encode_id(batch.ids[at]))
+    order = sorted(range(len(batch)), key=list(map(encode_id, batch.ids)).__getitem__)
     return Batch(
         [batch.ids[at] for at in order],
         batch.vectors[order],

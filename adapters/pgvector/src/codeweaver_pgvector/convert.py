@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import orjson
@@ -29,6 +29,7 @@ __all__ = [
     "check_lengths",
     "columns_to_merge",
     "decode_id",
+    "documents_of",
     "encode_id",
     "engine_query",
     "engine_vectors",
@@ -55,6 +56,7 @@ _LARGE: Final = re.compile(rb"[:\[,]-?[0-9.]+e\+?[0-9]")
 _INSTANT: Final = re.compile(rb"-[0-9]{2}[Tt][0-9]{2}:")
 _WHOLE: Final = 1e16
 """From here on floats are whole numbers and written with an exponent."""
+_Documents: TypeAlias = tuple[bytes, bytes | None, bytes | None]
 _COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_TAIL: Final = b"\xff\xff"
 _LONGEST: Final = 1e18
@@ -114,11 +116,21 @@ def _coded(value: Any) -> Any:
     return value
 
 
-def row_documents(document: bytes) -> tuple[bytes, bytes | None, bytes | None]:
+def documents_of(documents: Sequence[bytes]) -> Iterable[_Documents]:
+    """The columns of many payloads. Most batches hold nothing odd at all, which one look at them together tells."""
+    lossy, dated = _oddities(b"".join(documents))
+    return map(row_documents, documents) if lossy or dated else ((document, None, None) for document in documents)
+
+
+def _oddities(text: bytes) -> tuple[bool, bool]:
+    """Whether jsonb may lose something of it, and whether it may hold instants: plain searches cost next to nothing."""
+    lossy = _RESERVED in text or (_EXPONENT in text and _LARGE.search(text) is not None)
+    return lossy, _INSTANT.search(text) is not None
+
+
+def row_documents(document: bytes) -> _Documents:
     """The columns ``doc``, ``raw`` and ``ts`` of a payload."""
-    # Plain searches first: they cost next to nothing, and most documents need no more.
-    lossy = _RESERVED in document or (_EXPONENT in document and _LARGE.search(document))
-    dated = _INSTANT.search(document)
+    lossy, dated = _oddities(document)
     if not lossy and not dated:
         return document, None, None
     payload = decode_payload(document)
@@ -214,11 +226,10 @@ def _copied(batch: Batch, metric: DistanceMetric) -> bytes:
     null, start = pack(-1), struct.pack(">h", len(COLUMNS))
     size = pack(4 + 4 * batch.vectors.shape[1])
     parts: list[bytes] = []
-    for point_id, vector, is_extreme, original, document in zip(
-        batch.ids, _binary(vectors), extreme, given, batch.documents, strict=False
+    for point_id, vector, is_extreme, original, (doc, raw, ts) in zip(
+        batch.ids, _binary(vectors), extreme, given, documents_of(batch.documents), strict=False
     ):
         key = encode_id(point_id).encode()
-        doc, raw, ts = row_documents(document)
         parts += (start, pack(len(key)), key, size, vector)
         parts += (size, original) if is_extreme else (null,)
         parts += (pack(len(doc) + 1), b"\1", doc)
@@ -231,7 +242,7 @@ def columns_to_merge(batch: Batch, metric: DistanceMetric) -> list[list[Any]]:
     """A batch as parameters of a statement, a list for each of :data:`COLUMNS`."""
     vectors, extreme = engine_vectors(batch.vectors, metric)
     given = _binary(batch.vectors) if any(extreme) else repeat(None)
-    docs, raws, instants = zip(*map(row_documents, batch.documents), strict=True)
+    docs, raws, instants = zip(*documents_of(batch.documents), strict=True)
     return [
         [encode_id(point_id) for point_id in batch.ids],
         _binary(vectors),
