@@ -315,16 +315,21 @@ def test_who_may_only_read_can_count(code: grpc.StatusCode, details: str) -> Non
     run(test, retries=0)
 
 
-def test_what_a_crash_left_is_stamped_anew() -> None:
-    """Check that objects which are stored and in no index are repaired when a collection is opened, and their batch."""
+@pytest.mark.parametrize(("indexed", "identified", "found"), [(3, 3, 2), (2, 3, 3), (4, 3, 3), (3, 2, 3)])
+def test_what_a_crash_left_is_stamped_anew(indexed: int, identified: int, found: int) -> None:
+    """Check that objects which are missing in any index are repaired when a collection is opened, and their batch."""
 
     async def test(backend: WeaviateBackend, double: Double) -> None:
         batches = {"a": 10_000, "b": 10_500, "c": 20_000}  # "a" is in no index, "b" was written beside it
 
         async def count(request: Any, _context: Any) -> Any:
             reply = aggregate_pb2.AggregateReply()
-            reply.single_result.objects_count = 2 if request.HasField("near_vector") else 3
+            near, filtered = request.HasField("near_vector"), request.HasField("filters")
+            reply.single_result.objects_count = found if near else indexed if filtered else 3
             return reply
+
+        async def match(_request: Any, _context: Any) -> Any:
+            return batch_delete_pb2.BatchDeleteReply(matches=identified)
 
         async def search(request: Any, _context: Any) -> Any:
             reply = SearchReply()
@@ -334,7 +339,7 @@ def test_what_a_crash_left_is_stamped_anew() -> None:
                     result.metadata.id, result.metadata.last_update_time_unix = uuid, written
             return reply
 
-        double.answers |= {"Aggregate": count, "Search": search}
+        double.answers |= {"Aggregate": count, "BatchDelete": match, "Search": search}
         await backend.get_collection_info("c")
         stamped = [name for name, _ in double.calls if name.startswith("PATCH")]
         assert stamped == ["PATCH /v1/objects/Cw_c/a", "PATCH /v1/objects/Cw_c/b"]

@@ -36,7 +36,7 @@ from codeweaver_weaviate.facts import (
     text_pattern,
 )
 
-__all__ = ["FACTS", "everything", "ids_filter", "look_up", "narrowed", "translate"]
+__all__ = ["FACTS", "everything", "ids_filter", "look_up", "narrowed", "translate", "with_id"]
 
 FACTS: Final = "facts"
 """The property that holds the tokens."""
@@ -62,6 +62,12 @@ def _contains_any(target: FilterTarget, texts: Iterable[str]) -> Filters:
 def everything() -> Filters:
     """All points: whatever has the token that every point has."""
     return look_up((EVERY,))
+
+
+def with_id() -> Filters:
+    """All points that can be looked up by their UUID, too: after a crash some may not be."""
+    any_id = Filters(operator=Filters.OPERATOR_LIKE, target=_ON_ID, value_text="*")
+    return Filters(operator=Filters.OPERATOR_AND, filters=[everything(), any_id])
 
 
 def narrowed(node: Node, *further: Filters) -> Filters | None:

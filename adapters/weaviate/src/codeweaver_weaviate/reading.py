@@ -23,7 +23,7 @@ from codeweaver_weaviate.client import SearchResult as Found
 from codeweaver_weaviate.convert import Collection
 from codeweaver_weaviate.errors import is_too_large, is_write_refused
 from codeweaver_weaviate.facts import window_token
-from codeweaver_weaviate.filters import everything, ids_filter, look_up, narrowed
+from codeweaver_weaviate.filters import everything, ids_filter, look_up, narrowed, with_id
 
 __all__ = ["count", "count_indexed", "fetch", "request", "scroll", "search"]
 
@@ -213,8 +213,10 @@ async def count(connection: Connection, collection: Collection, node: Node) -> i
     What a deletion would delete: the server looks each up, while its aggregations count what an index says.
     """
     filters = narrowed(node)
-    if filters is None:
-        return await _aggregate(connection, collection)
+    return await (_aggregate(connection, collection) if filters is None else _there(connection, collection, filters))
+
+
+async def _there(connection: Connection, collection: Collection, filters: Filters) -> int:
     try:
         return await connection.count_deletable(collection.class_name, filters)
     except AioRpcError as error:
@@ -223,11 +225,16 @@ async def count(connection: Connection, collection: Collection, node: Node) -> i
         return await _aggregate(connection, collection, filters)
 
 
-async def count_indexed(connection: Connection, collection: Collection, stored: int) -> tuple[int, int]:
-    """How many objects the index of facts knows, and how many of those a search would find."""
+async def count_indexed(connection: Connection, collection: Collection, stored: int) -> tuple[int, int, int]:
+    """How many objects the index of facts knows, how many of those exist and have an id, and how many a search finds.
+
+    Where all three are as many as are stored, every object is in each of the three indexes: none is left over in the
+    first that could make up for one that lacks in another.
+    """
     near = convert.near(collection, convert.probe(collection))
     return await asyncio.gather(
         _aggregate(connection, collection, everything()),
+        _there(connection, collection, with_id()),
         _aggregate(connection, collection, everything(), near, stored + 1_000),
     )
 

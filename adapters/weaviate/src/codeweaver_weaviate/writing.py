@@ -168,12 +168,11 @@ async def _stamp(connection: Connection, collection: Collection, uuid: str) -> N
 
 
 async def _is_whole(connection: Connection, collection: Collection, most: int) -> bool:
-    """Whether what is stored, what has facts and what a search finds are equally many; too many are not looked at."""
+    """Whether what is stored is in every index; too many points are not looked at."""
     stored = await reading.count(connection, collection, Always())
     if not 0 < stored <= most:
         return True
-    known, found = await reading.count_indexed(connection, collection, stored)
-    return stored == known == found
+    return set(await reading.count_indexed(connection, collection, stored)) == {stored}
 
 
 async def _stored(connection: Connection, collection: Collection) -> dict[str, int]:
