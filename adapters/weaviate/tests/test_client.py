@@ -38,6 +38,8 @@ class Double(weaviate_pb2_grpc.WeaviateServicer):  # type: ignore[misc]
         self.collection = convert.new_collection(CollectionSettings("c", 2, DistanceMetric.COSINE))
         self.version = "1.39.0"
         self.status = 200
+        self.delay = 0.0
+        self.shards: list[dict[str, str]] = []
 
     def called(self, name: str) -> list[Any]:
         return [request for called, request in self.calls if called == name]
@@ -64,8 +66,11 @@ class Double(weaviate_pb2_grpc.WeaviateServicer):  # type: ignore[misc]
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         method, path, _ = head.split(" ", 2)
         self.calls.append((f"{method} {path}", head))
-        body = {"version": self.version}
-        if path.startswith("/v1/schema"):
+        await asyncio.sleep(self.delay)
+        body: Any = {"version": self.version}
+        if path.endswith("/shards"):
+            body = self.shards
+        elif path.startswith("/v1/schema"):
             body = convert.class_definition(self.collection)
         content = json.dumps(body).encode()
         writer.write(
@@ -162,42 +167,110 @@ def test_a_write_is_flushed_before_it_is_acknowledged() -> None:
     run(test)
 
 
-@pytest.mark.parametrize(("first", "named"), [("no space", {1, 3}), ("store is read-only: disk", {0, 1, 2, 3, 4})])
-def test_a_partial_failure_names_its_points(first: str, named: set[int]) -> None:
+@pytest.mark.parametrize(
+    ("told", "named", "unknown"),
+    [
+        ({1: "no space", 3: "no space"}, {1, 3}, True),
+        ({0: "store is read-only due to: disk"}, {0, 1, 2, 3, 4}, False),
+    ],
+)
+def test_a_partial_failure_names_its_points(told: dict[int, str], named: set[int], unknown: bool) -> None:
     """Check single refusals, and a shard that is read-only, which tells of its first object only."""
 
     async def test(backend: WeaviateBackend, double: Double) -> None:
         async def refuse(_request: Any, _context: Any) -> Any:
-            errors = [batch_pb2.BatchObjectsReply.BatchError(index=index, error=first) for index in (1, 3)]
+            errors = [batch_pb2.BatchObjectsReply.BatchError(index=index, error=text) for index, text in told.items()]
             return batch_pb2.BatchObjectsReply(errors=errors)
 
         double.answers["BatchObjects"] = refuse
-        with pytest.raises(BackendConnectionError, match=first) as caught:
+        with pytest.raises(BackendConnectionError, match=next(iter(told.values()))) as caught:
             await backend.upsert_vectors("c", POINTS)
-        assert set(caught.value.ids) == named
-        assert caught.value.state_unknown
+        assert (set(caught.value.ids), caught.value.state_unknown) == (named, unknown)
 
     run(test)
 
 
-def test_a_lost_write_is_tried_once_and_names_what_is_open() -> None:
-    """Check that no retry hides a restart, that later chunks are not sent, and that the collection is looked over."""
+def test_who_may_not_write_is_told_so() -> None:
+    """Check that a refusal for lack of permission, which comes per point, is one of the credentials."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        async def refuse(request: Any, _context: Any) -> Any:
+            error = "rbac: authorization, forbidden action: user 'r' has insufficient permissions to U []"
+            errors = [batch_pb2.BatchObjectsReply.BatchError(index=n, error=error) for n in range(len(request.objects))]
+            return batch_pb2.BatchObjectsReply(errors=errors)
+
+        double.answers["BatchObjects"] = refuse
+        with pytest.raises(BackendAuthenticationError) as caught:
+            await backend.upsert_vectors("c", POINTS)
+        assert (set(caught.value.ids), caught.value.state_unknown) == ({0, 1, 2, 3, 4}, False)
+
+    run(test)
+
+
+def test_a_partial_failure_that_is_not_flushed_leaves_more_open() -> None:
+    """Check that of a batch which was refused in part, the rest is acknowledged only if it was flushed."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        async def refuse(_request: Any, _context: Any) -> Any:
+            return batch_pb2.BatchObjectsReply(errors=[batch_pb2.BatchObjectsReply.BatchError(index=1, error="no")])
+
+        double.answers |= {"BatchObjects": refuse, "BatchDelete": aborting(grpc.StatusCode.INTERNAL, "no")}
+        with pytest.raises(BackendConnectionError) as caught:
+            await backend.upsert_vectors("c", POINTS)
+        assert set(caught.value.ids) == {0, 1, 2, 3, 4}
+
+    run(test)
+
+
+@pytest.mark.parametrize(("lost", "first"), [(1, 0), (2, 0), (3, 10)])
+def test_a_lost_write_is_tried_once_and_names_what_is_open(
+    lost: int, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Check that no retry hides a restart, that later chunks are not sent, and that the collection is looked over.
+
+    The chunk before the lost one is open as well: only the next chunk, or a flush, has all of it written.
+    """
 
     async def test(backend: WeaviateBackend, double: Double) -> None:
         async def lose(request: Any, context: Any) -> Any:
-            if len(double.called("BatchObjects")) == 2:
+            if len(double.called("BatchObjects")) == lost:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "socket closed")
             return batch_pb2.BatchObjectsReply()
 
         double.answers["BatchObjects"] = lose
         with pytest.raises(BackendConnectionError) as caught:
-            await backend.upsert_vectors("c", [VectorPoint(n, [1.0, n]) for n in range(2_500)])
-        assert len(double.called("BatchObjects")) == 2
-        assert set(caught.value.ids) == set(range(1_000, 2_500))
+            await backend.upsert_vectors("c", [VectorPoint(n, [1.0, n]) for n in range(25)])
+        assert len(double.called("BatchObjects")) == lost
+        assert set(caught.value.ids) == set(range(first, 25))
         assert caught.value.state_unknown
         double.calls.clear()
         await backend.search_vectors("c", [1, 0])
-        assert [name for name, _ in double.calls][:2] == ["GET /v1/schema/Cw_c", "Aggregate"]
+        names = [name for name, _ in double.calls]
+        sent = range(first, min(10 * lost, 25))
+        assert names[0] == "GET /v1/schema/Cw_c"
+        assert {name for name in names if name.startswith("PATCH")} >= {
+            f"PATCH /v1/objects/Cw_c/{convert.point_uuid(n)}" for n in sent
+        }
+        assert names.index("Aggregate") < names.index("Search")
+
+    monkeypatch.setattr(convert, "CHUNK_POINTS", 10)
+    run(test, timeout=20)
+
+
+@pytest.mark.parametrize(("status", "unknown"), [("READONLY", False), ("READY", True)])
+def test_a_deletion_that_failed_says_whether_it_can_have_begun(status: str, unknown: bool) -> None:
+    """Check that a full disk, which the server does not tell of here, is asked for."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        async def fail(_request: Any, _context: Any) -> Any:
+            return batch_delete_pb2.BatchDeleteReply(matches=2, failed=1)
+
+        await backend.count_vectors("c")
+        double.answers["BatchDelete"] = fail
+        double.shards = [{"name": "one", "status": status}]
+        with pytest.raises(BackendConnectionError, match="read-only" if not unknown else "no reason") as caught:
+            await backend.delete_vectors("c", [1, 2])
+        assert (set(caught.value.ids), caught.value.state_unknown) == ({1, 2}, unknown)
 
     run(test)
 
@@ -297,7 +370,11 @@ def test_a_collection_made_again_is_looked_up_again() -> None:
 
 @pytest.mark.parametrize(
     ("code", "details"),
-    [(grpc.StatusCode.PERMISSION_DENIED, "viewer"), (grpc.StatusCode.UNAVAILABLE, "read-only mode is enabled")],
+    [
+        (grpc.StatusCode.PERMISSION_DENIED, "viewer"),
+        (grpc.StatusCode.UNAVAILABLE, "read-only mode is enabled"),
+        (grpc.StatusCode.UNKNOWN, "store is read-only due to: disk"),
+    ],
 )
 def test_who_may_only_read_can_count(code: grpc.StatusCode, details: str) -> None:
     """Check that counting, which asks what a deletion would delete, does without."""
@@ -341,10 +418,35 @@ def test_what_a_crash_left_is_stamped_anew(indexed: int, identified: int, found:
 
         double.answers |= {"Aggregate": count, "BatchDelete": match, "Search": search}
         await backend.get_collection_info("c")
-        stamped = [name for name, _ in double.calls if name.startswith("PATCH")]
+        stamped = sorted(name for name, _ in double.calls if name.startswith("PATCH"))
         assert stamped == ["PATCH /v1/objects/Cw_c/a", "PATCH /v1/objects/Cw_c/b"]
 
     run(test)
+
+
+def test_a_long_repair_goes_on_with_the_next_call() -> None:
+    """Check that a collection is not read before what a failed write left is repaired, and that no step is repeated."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        double.answers["BatchObjects"] = aborting(grpc.StatusCode.UNAVAILABLE, "socket closed")
+        with pytest.raises(BackendConnectionError):
+            await backend.upsert_vectors("c", [VectorPoint(n, [1.0, n]) for n in range(40)])
+        double.calls.clear()
+        double.delay = 0.1
+        tries = 1
+        while True:
+            try:
+                await backend.search_vectors("c", [1, 0])
+                break
+            except BackendTimeoutError as error:
+                assert "try again" in str(error)  # noqa: PT017 - it goes on
+                assert not double.called("Search")
+                tries += 1
+        stamped = {name for name, _ in double.calls if name.startswith("PATCH")}
+        assert stamped == {f"PATCH /v1/objects/Cw_c/{convert.point_uuid(n)}" for n in range(40)}
+        assert 1 < tries < 40
+
+    run(test, timeout=0.7)
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import (
     BackendConnectionError,
     BackendError,
+    BackendTimeoutError,
     CollectionExistsError,
     CollectionNotFoundError,
     InvalidInputError,
@@ -178,7 +179,8 @@ class WeaviateBackend(BaseBackend):
         try:
             await writing.write(self._connection, collection, batch, self._translated)
         except BackendError as error:
-            self._doubt(name, map(convert.point_uuid, error.ids[: convert.CHUNK_POINTS]))
+            if error.state_unknown:  # at most of two chunks: further ones were not sent
+                self._doubt(name, map(convert.point_uuid, error.ids[: 2 * convert.CHUNK_POINTS]))
             raise
         except asyncio.CancelledError:
             self._doubt(name)
@@ -309,20 +311,26 @@ class WeaviateBackend(BaseBackend):
         return await work(current)
 
     async def _look_over(self, name: str) -> Collection:
-        """Look a collection up, and repair what a crash may have left of it, as far as we may and time allows."""
+        """Look a collection up, and repair what a crash may have left of it, as far as we may.
+
+        Where there is more to repair than time allows, this call fails, and the next one goes on.
+        """
         async with self._looking:
             if name in self._known:
                 return self._known[name]  # somebody else just did it
             collection = await self._load(name)
-            doubted = self._doubted.pop(name, None)
+            crashed, doubted = name in self._doubted, self._doubted.pop(name, set())
             try:
                 async with asyncio.timeout(self.config.timeout / 2):
-                    await writing.repair(self._connection, collection, doubted)
-            except TimeoutError:
-                pass
+                    await writing.repair(self._connection, collection, doubted, crashed=crashed)
+            except TimeoutError as error:
+                if doubted:
+                    self._doubt(name, doubted)
+                    message = f"{len(doubted)} points that a crash left half written are yet to be repaired; try again"
+                    raise BackendTimeoutError(message) from error
             except BaseException as error:
                 if not (isinstance(error, AioRpcError | httpx.HTTPStatusError) and errors.is_write_refused(error)):
-                    self._doubt(name, doubted or ())
+                    self._doubt(name, doubted)
                     raise
             if name not in self._doubted:  # nothing happened in the meantime
                 self._known[name] = collection

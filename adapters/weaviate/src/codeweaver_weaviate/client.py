@@ -163,6 +163,11 @@ class Connection:
 
         return await self._bounded(send, retries=self._config.retries if method == "GET" else 0)
 
+    async def is_read_only(self, collection: str) -> bool:
+        """Whether a shard takes no writes, as when the disk is too full."""
+        shards = orjson.loads((await self.request("GET", f"/v1/schema/{collection}/shards")).content)
+        return any(shard["status"] == "READONLY" for shard in shards)
+
     async def search(self, request: SearchRequest) -> SearchReply:
         """Find points."""
         return await self._call(self._stub.Search, request)

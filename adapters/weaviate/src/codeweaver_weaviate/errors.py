@@ -18,9 +18,21 @@ from codeweaver_backends.errors import (
     RateLimitError,
 )
 
-__all__ = ["READ_ONLY", "is_missing", "is_too_large", "is_write_refused", "translate"]
+__all__ = [
+    "READ_ONLY",
+    "SHARD_READ_ONLY",
+    "is_forbidden",
+    "is_missing",
+    "is_read_only",
+    "is_too_large",
+    "is_write_refused",
+    "translate",
+]
 
 READ_ONLY: Final = "read-only mode"
+"""In the messages of a server that serves no writes at all."""
+SHARD_READ_ONLY: Final = "store is read-only due to"
+"""In the messages where the disk is too full, or somebody has a collection read-only."""
 _MISSING: Final = (
     "could not find class",
     "does not have named vector",
@@ -57,11 +69,21 @@ def is_too_large(error: AioRpcError) -> bool:
     return error.code() is StatusCode.RESOURCE_EXHAUSTED and "larger than max" in (error.details() or "")
 
 
+def is_read_only(text: str) -> bool:
+    """Whether the server's words mean that nobody can write now."""
+    return READ_ONLY in text or "store is read-only" in text
+
+
+def is_forbidden(text: str) -> bool:
+    """Whether the server's words mean that others may do this, but not we."""
+    return "forbidden action" in text
+
+
 def is_write_refused(error: AioRpcError | httpx.HTTPStatusError) -> bool:
     """Whether we, or all, may read but not write."""
     if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code == httpx.codes.FORBIDDEN or READ_ONLY in error.response.text
-    return error.code() is StatusCode.PERMISSION_DENIED or READ_ONLY in (error.details() or "")
+        return error.response.status_code == httpx.codes.FORBIDDEN or is_read_only(error.response.text)
+    return error.code() is StatusCode.PERMISSION_DENIED or is_read_only(error.details() or "")
 
 
 def translate(error: Exception) -> BackendError | None:

@@ -9,19 +9,26 @@ cancellation) leaves objects that are stored and in no index: writing them again
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Final
 
 import httpx
+from grpc.aio import AioRpcError
 
-from codeweaver_backends.errors import BackendConnectionError, BackendError, CollectionNotFoundError
+from codeweaver_backends.errors import (
+    BackendAuthenticationError,
+    BackendConnectionError,
+    BackendError,
+    CollectionNotFoundError,
+)
 from codeweaver_backends.filters import Always, Node
 from codeweaver_backends.types import PointId
 from codeweaver_backends.validate import Batch
 from codeweaver_weaviate import convert, reading
 from codeweaver_weaviate.client import BatchDeleteReply, BatchDeleteRequest, BatchObjectsReply, Connection
 from codeweaver_weaviate.convert import Collection
-from codeweaver_weaviate.errors import is_missing
+from codeweaver_weaviate.errors import SHARD_READ_ONLY, is_forbidden, is_missing, is_read_only
 from codeweaver_weaviate.filters import everything, ids_filter, look_up, narrowed
 
 __all__ = ["delete_ids", "delete_matching", "repair", "write"]
@@ -52,10 +59,11 @@ async def write(connection: Connection, collection: Collection, batch: Batch, tr
     """Write a batch; what is acknowledged outlives a crash of the server's process."""
     pieces = list(convert.chunks(batch))
     request = convert.write_request(collection, pieces[0])
-    written = 0
+    flushed = sent = 0
     try:
         for position, piece in enumerate(pieces, start=1):
             sending = asyncio.ensure_future(connection.write(request))
+            before, sent = sent, sent + len(piece)
             try:
                 if position < len(pieces):
                     await asyncio.sleep(_HEAD_START)
@@ -63,20 +71,18 @@ async def write(connection: Connection, collection: Collection, batch: Batch, tr
                 _judge(await sending, piece.ids)
             finally:
                 sending.cancel()
-            if position < len(pieces):
-                written += len(piece)
+            flushed = before  # a batch has the ones before it flushed, but not all of its own
         await _flush(connection, collection)
     except Exception as error:
-        refused = error.ids if isinstance(error, BackendError) else ()
-        left = (*refused, *batch.ids[written + len(piece) :]) if refused else batch.ids[written:]
-        raise _left_open(error, left, translated) from error
-
-
-def _left_open(error: Exception, ids: Sequence[PointId], translated: Translated) -> BackendError:
-    """The contract's error, naming the points whose state is unknown."""
-    failure = error if isinstance(error, BackendError) else translated(error)
-    failure.ids, failure.state_unknown = tuple(ids), True
-    return failure
+        failure = error if isinstance(error, BackendError) else translated(error)
+        unharmed = flushed == before and not failure.state_unknown  # the server refused a whole batch, the first
+        if failure.ids and (unharmed or await _is_flushed(connection, collection)):
+            failure.ids += tuple(batch.ids[sent:])
+        else:
+            failure.ids, failure.state_unknown = tuple(batch.ids[flushed:]), True
+        if failure is error:
+            raise
+        raise failure from error
 
 
 def _judge(reply: BatchObjectsReply, ids: Sequence[PointId]) -> None:
@@ -85,16 +91,30 @@ def _judge(reply: BatchObjectsReply, ids: Sequence[PointId]) -> None:
     first = reply.errors[0].error
     if is_missing(first):
         raise CollectionNotFoundError("the collection does not exist")
-    # A shard that is read-only refuses a whole batch, and says so of its first object only.
-    refused = ids if "read-only" in first else [ids[one.index] for one in reply.errors]
-    raise BackendConnectionError(f"the server refused {len(refused)} points: {first[:300]}", ids=refused)
+    if is_forbidden(first):
+        raise BackendAuthenticationError(
+            f"the server does not allow this with these credentials: {first[:300]}", ids=ids
+        )
+    # A shard that is read-only refuses a whole batch, and says so of its first object only. Where it became so in the
+    # middle of one, the message begins with what could not be done any more.
+    refused = ids if is_read_only(first) else [ids[one.index] for one in reply.errors]
+    message = f"the server refused {len(refused)} points: {first[:300]}"
+    raise BackendConnectionError(message, ids=refused, state_unknown=not first.startswith(SHARD_READ_ONLY))
 
 
 async def _flush(connection: Connection, collection: Collection) -> None:
     """Have the server write its buffers, as it does at the end of any deletion, also of nothing."""
     nothing = look_up((_NOBODY,))
     request = BatchDeleteRequest(collection=collection.class_name, filters=nothing, dry_run=True)
-    _check(await connection.delete(request))
+    await _check(connection, collection, await connection.delete(request))
+
+
+async def _is_flushed(connection: Connection, collection: Collection) -> bool:
+    try:
+        await _flush(connection, collection)
+    except (BackendError, AioRpcError, TimeoutError):
+        return False
+    return True
 
 
 # --- deleting --------------------------------------------------------------------------------------------------------
@@ -108,9 +128,14 @@ async def delete_ids(
         uuids = map(convert.point_uuid, ids[start : start + _PIECE])
         request = BatchDeleteRequest(collection=collection.class_name, filters=ids_filter(uuids))
         try:
-            _check(await connection.delete(request))
+            await _check(connection, collection, await connection.delete(request))
+        except BackendError as error:
+            error.ids = tuple(ids[start:])
+            raise
         except Exception as error:
-            raise _left_open(error, ids[start:], translated) from error
+            failure = translated(error)
+            failure.ids, failure.state_unknown = tuple(ids[start:]), True
+            raise failure from error
 
 
 async def delete_matching(connection: Connection, collection: Collection, node: Node) -> int:
@@ -121,40 +146,51 @@ async def delete_matching(connection: Connection, collection: Collection, node: 
     while True:
         # Not tried again by itself: what a lost answer told could not be counted.
         reply = await connection.delete(request, retry=False)
-        _check(reply)
+        await _check(connection, collection, reply)
         deleted += reply.successful
         if not reply.successful or reply.matches <= reply.successful:
             return deleted
 
 
-def _check(reply: BatchDeleteReply) -> None:
+async def _check(connection: Connection, collection: Collection, reply: BatchDeleteReply) -> None:
+    """Raise if something was not deleted. The server does not say why; a full disk is asked for."""
     if reply.failed:
-        raise BackendConnectionError("the server did not delete all of the points")
+        read_only = await connection.is_read_only(collection.class_name)
+        reason = "the collection is read-only, as on a disk that is too full" if read_only else "no reason was given"
+        message = f"the server failed to delete points: {reason}"
+        raise BackendConnectionError(message, state_unknown=not read_only or reply.successful > 0)
 
 
 # --- repairing -------------------------------------------------------------------------------------------------------
 
 
-async def repair(connection: Connection, collection: Collection, doubted: Iterable[str] | None = None) -> None:
+async def repair(connection: Connection, collection: Collection, doubted: set[str], *, crashed: bool) -> None:
     """Have indexed what is stored and is not, or not wholly.
 
-    ``doubted`` are the UUIDs of a write that failed, where one did: they are indexed anew in any case. Whether anything
-    else is amiss is told by a glance.
+    ``doubted`` are UUIDs of a write that failed: they are indexed anew in any case. What else is amiss is told by a
+    glance, and joins them. Each is taken out as it is done, so that what is left is where to go on.
     """
-    broken = list(doubted or ())
-    if not await _is_whole(connection, collection, _REPAIRED_SIZE if doubted is None else _DOUBTED_SIZE):
-        stored = await _stored(connection, collection)
-        suspects = await _unindexed(connection, collection, list(stored))
-        if suspects:
-            await asyncio.sleep(_PATIENCE)
-            suspects = await _unindexed(connection, collection, suspects)
-        if suspects:
-            # What was written beside them may be found and still lack some facts.
-            times = [stored[uuid] for uuid in suspects]
-            first, last = min(times) - _BESIDE, max(times) + _BESIDE
-            broken += dict.fromkeys([*suspects, *(uuid for uuid, time in stored.items() if first <= time <= last)])
-    for start in range(0, len(broken), _AT_ONCE):
-        await asyncio.gather(*(_stamp(connection, collection, uuid) for uuid in broken[start : start + _AT_ONCE]))
+    await _stamp_all(connection, collection, doubted)
+    if await _is_whole(connection, collection, _DOUBTED_SIZE if crashed else _REPAIRED_SIZE):
+        return
+    stored = await _stored(connection, collection)
+    suspects = await _unindexed(connection, collection, list(stored))
+    if suspects:
+        await asyncio.sleep(_PATIENCE)
+        suspects = await _unindexed(connection, collection, suspects)
+    if suspects:
+        # What was written beside them may be found and still lack some facts.
+        times = [stored[uuid] for uuid in suspects]
+        first, last = min(times) - _BESIDE, max(times) + _BESIDE
+        doubted.update(suspects, (uuid for uuid, time in stored.items() if first <= time <= last))
+        await _stamp_all(connection, collection, doubted)
+
+
+async def _stamp_all(connection: Connection, collection: Collection, uuids: set[str]) -> None:
+    while uuids:
+        some = list(islice(uuids, _AT_ONCE))
+        await asyncio.gather(*(_stamp(connection, collection, uuid) for uuid in some))
+        uuids.difference_update(some)
 
 
 async def _stamp(connection: Connection, collection: Collection, uuid: str) -> None:

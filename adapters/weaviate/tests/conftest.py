@@ -1,0 +1,36 @@
+"""Servers of our own, where there is a binary to start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from codeweaver_weaviate.testing import BINARY, Server, find_binary
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start a server, with further environment variables as keywords. At the end all of them are killed."""
+    binary = find_binary()
+    if binary is None:
+        pytest.skip(f"not verified: {BINARY} is not set, and no weaviate is on the PATH")
+    servers: list[Server] = []
+
+    def start_one(**environment: str) -> Server:
+        folder = tmp_path / str(len(servers))
+        folder.mkdir()
+        servers.append(Server(binary, folder, **environment))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start_one
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture
+def server(start: Callable[..., Server]) -> Server:
+    """One server."""
+    return start()
