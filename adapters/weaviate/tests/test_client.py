@@ -368,6 +368,27 @@ def test_a_collection_made_again_is_looked_up_again() -> None:
     run(test)
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_collection_that_is_being_deleted_is_looked_up(is_known: bool, is_gone: bool) -> None:
+    """Check that words which do not tell a deletion from a server that stops are not believed."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        async def search(_request: Any, context: Any) -> Any:
+            double.status = 404 if is_gone else 200
+            await context.abort(
+                grpc.StatusCode.UNKNOWN, 'search index cw_c: local shard "one": already shut or dropped'
+            )
+
+        if is_known:
+            await backend.count_vectors("c")
+        double.answers["Search"] = search
+        with pytest.raises(CollectionNotFoundError if is_gone else BackendConnectionError):
+            await backend.search_vectors("c", [1, 0])
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     ("code", "details"),
     [

@@ -53,6 +53,8 @@ from codeweaver_weaviate.plugin import CAPABILITIES
 __all__ = ["WeaviateBackend"]
 
 Answer = TypeVar("Answer")
+_MOMENT: Final = 0.1
+"""Seconds in which a collection that is being created or deleted is so everywhere in the server."""
 _TAKEN: Final = ("already exists", "similar class")
 
 
@@ -289,24 +291,25 @@ class WeaviateBackend(BaseBackend):
     async def _on(self, name: str, work: Callable[[Collection], Awaitable[Answer]]) -> Answer:
         """Do work on a collection by what is known of it.
 
-        That may be outdated. Where validation or the server objects, it is looked up, and if the collection is another
-        one by now, the work is done once more.
+        That may be outdated. Where validation or the server objects, it is looked up, and the work is done once more,
+        unless validation objected to what is still true.
         """
         validate_name(name)
         if self._connection.is_interrupted():
             self._doubt_all()
-        known = self._known.get(name)
-        if known is None:
-            return await work(await self._look_over(name))
+        is_new = name not in self._known
+        known = self._known[name] if not is_new else await self._look_over(name)
         try:
             return await work(known)
         except (InvalidInputError, CollectionNotFoundError, AioRpcError) as error:
-            if isinstance(error, AioRpcError) and not errors.is_missing(error.details() or ""):
+            if isinstance(error, InvalidInputError) and is_new:
+                raise
+            if isinstance(error, AioRpcError) and not errors.may_be_missing(error):
                 raise
             if self._known.get(name) == known:
                 del self._known[name]
             current = await self._look_over(name)
-            if current == known:
+            if current == known and not isinstance(error, AioRpcError):
                 raise
         return await work(current)
 
@@ -318,23 +321,32 @@ class WeaviateBackend(BaseBackend):
         async with self._looking:
             if name in self._known:
                 return self._known[name]  # somebody else just did it
-            collection = await self._load(name)
-            crashed, doubted = name in self._doubted, self._doubted.pop(name, set())
             try:
-                async with asyncio.timeout(self.config.timeout / 2):
-                    await writing.repair(self._connection, collection, doubted, crashed=crashed)
-            except TimeoutError as error:
-                if doubted:
-                    self._doubt(name, doubted)
-                    message = f"{len(doubted)} points that a crash left half written are yet to be repaired; try again"
-                    raise BackendTimeoutError(message) from error
-            except BaseException as error:
-                if not (isinstance(error, AioRpcError | httpx.HTTPStatusError) and errors.is_write_refused(error)):
-                    self._doubt(name, doubted)
+                return await self._open_collection(name)
+            except (AioRpcError, httpx.HTTPStatusError) as error:
+                if not errors.may_be_missing(error):
                     raise
-            if name not in self._doubted:  # nothing happened in the meantime
-                self._known[name] = collection
-            return collection
+            await asyncio.sleep(_MOMENT)
+            return await self._open_collection(name)
+
+    async def _open_collection(self, name: str) -> Collection:
+        collection = await self._load(name)
+        crashed, doubted = name in self._doubted, self._doubted.pop(name, set())
+        try:
+            async with asyncio.timeout(self.config.timeout / 2):
+                await writing.repair(self._connection, collection, doubted, crashed=crashed)
+        except TimeoutError as error:
+            if doubted:
+                self._doubt(name, doubted)
+                message = f"{len(doubted)} points that a crash left half written are yet to be repaired; try again"
+                raise BackendTimeoutError(message) from error
+        except BaseException as error:
+            if not (isinstance(error, AioRpcError | httpx.HTTPStatusError) and errors.is_write_refused(error)):
+                self._doubt(name, doubted)
+                raise
+        if name not in self._doubted:  # nothing happened in the meantime
+            self._known[name] = collection
+        return collection
 
     def _doubt(self, name: str, uuids: Iterable[str] = ()) -> None:
         self._known.pop(name, None)

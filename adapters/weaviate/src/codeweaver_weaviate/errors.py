@@ -26,6 +26,7 @@ __all__ = [
     "is_read_only",
     "is_too_large",
     "is_write_refused",
+    "may_be_missing",
     "translate",
 ]
 
@@ -43,6 +44,9 @@ _MISSING: Final = (
     "cannot find index for class",
 )
 """Parts of the messages that say: there is no such collection, or it is not the one that was known under its name."""
+
+_PERHAPS_MISSING: Final = ("non-existing index", "already shut or dropped")
+"""Said of a collection that is just being deleted, but also by a server that is about to stop."""
 
 _BY_STATUS: Final[dict[int, tuple[type[BackendError], str]]] = {
     401: (BackendAuthenticationError, "the server refused the credentials"),
@@ -62,6 +66,16 @@ _LONGEST: Final = 300
 def is_missing(text: str) -> bool:
     """Whether the server's words mean that the collection is gone, or another one by now."""
     return any(part in text for part in _MISSING)
+
+
+def may_be_missing(error: Exception) -> bool:
+    """Whether the collection may be gone, which is then to be looked up."""
+    text = ""
+    if isinstance(error, AioRpcError):
+        text = error.details() or ""
+    elif isinstance(error, httpx.HTTPStatusError):
+        text = error.response.text
+    return any(part in text for part in (*_MISSING, *_PERHAPS_MISSING))
 
 
 def is_too_large(error: AioRpcError) -> bool:
