@@ -62,6 +62,7 @@ ENGINES = {
             waiting=frozenset({"milvus-server"}),
         ),
         Engine("pgvector", ("pgvector",), ("-e", "adapters/pgvector[embedded]", "pgvector>=0.4")),
+        Engine("chroma", ("chroma", "chroma-http"), ("-e", "adapters/chroma")),
         Engine("weaviate", ("weaviate",), ("-e", "adapters/weaviate"), frozenset({"weaviate"})),
     )
     if Path("adapters", engine.name, "pyproject.toml").is_file()
