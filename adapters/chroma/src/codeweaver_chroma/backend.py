@@ -186,7 +186,7 @@ class ChromaBackend(BaseBackend):
             await self._verified(collection.settings.name)
         written = 0
         for chunk in batch.chunks(_ROWS_WITHOUT_PAUSE):
-            for rows in _rows(chunk, collection.settings.metric):
+            for rows in _rows(chunk, collection):
                 try:
                     await self._engine.replace(collection.id, rows)
                 except Exception as error:
@@ -311,7 +311,7 @@ class ChromaBackend(BaseBackend):
         if isinstance(node, Never):
             await self._verified(collection.settings.name)
             return []
-        selection = await select(self._engine, collection.id, node)
+        selection = await select(self._engine, collection, node)
         if selection.keys is not None:
             return selection.keys
         found: list[str] = (await self._engine.get(collection.id, where=selection.where))["ids"]
@@ -326,11 +326,13 @@ class ChromaBackend(BaseBackend):
         return [found[key] for key in keys if key in found]
 
 
-def _rows(chunk: Batch, metric: DistanceMetric) -> Iterator[Rows]:
+def _rows(chunk: Batch, collection: Collection) -> Iterator[Rows]:
     """The rows of points, in runs that one call may write."""
-    vectors, given = storable(chunk.vectors) if metric is DistanceMetric.COSINE else (chunk.vectors, [""] * len(chunk))
+    vectors, given = chunk.vectors, [""] * len(chunk)
+    if collection.settings.metric is DistanceMetric.COSINE:
+        vectors, given = storable(vectors)
     keys = [encode_id(point_id) for point_id in chunk.ids]
-    metadatas = [metadata_of(payload) for payload in chunk.payloads]
+    metadatas = [metadata_of(payload, collection.facts) for payload in chunk.payloads]
     documents = [encode_document(*pair) for pair in zip(chunk.documents, given, strict=True)]
     start, size = 0, 0
     for position, document in enumerate(documents):

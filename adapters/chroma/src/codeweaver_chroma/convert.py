@@ -37,7 +37,6 @@ __all__ = [
     "NUMBER",
     "PRESENCE",
     "REMAINDER",
-    "TOKENS",
     "check_cursor",
     "decode_document",
     "decode_id",
@@ -53,8 +52,6 @@ __all__ = [
     "value_code",
 ]
 
-TOKENS: Final = "f"
-"""The metadata key of the tokens."""
 MEMBER: Final = "m"
 PRESENCE: Final = ("S", "N", "L", "O", "Z", "b0", "b1")
 """Where something stands at a path, one of these does."""
@@ -182,8 +179,8 @@ def has_remainder(key: int) -> bool:
 _LOWEST_WHOLE, _HIGHEST_WHOLE = order_key(-_WHOLE)[0], order_key(_WHOLE)[0]
 
 
-def metadata_of(payload: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The facts of a payload that core has accepted, or ``None`` if it has none."""
+def metadata_of(payload: Mapping[str, Any], facts: str) -> dict[str, Any] | None:
+    """The facts of a payload that core has accepted, its tokens under the key ``facts``; ``None`` if it has none."""
     tokens: list[str] = []
     ranges: dict[str, tuple[int, int]] = {}
     for path, kind, value, element in leaves(payload):
@@ -206,7 +203,7 @@ def metadata_of(payload: Mapping[str, Any]) -> dict[str, Any] | None:
             _extend(ranges, INSTANT + code, (moment, 0), element=element)
     metadata: dict[str, Any] = {}
     if tokens:
-        metadata[TOKENS] = list(dict.fromkeys(tokens))
+        metadata[facts] = list(dict.fromkeys(tokens))
     for name, (key, remainder) in ranges.items():
         metadata[name] = key
         if name[1] == NUMBER and has_remainder(key):

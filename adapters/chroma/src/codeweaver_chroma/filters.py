@@ -8,6 +8,7 @@ the module ``resolve``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, assert_never
 
 from codeweaver_backends.filters import (
@@ -38,7 +39,6 @@ from codeweaver_chroma.convert import (
     NUMBER,
     PRESENCE,
     REMAINDER,
-    TOKENS,
     has_remainder,
     order_key,
     path_code,
@@ -57,9 +57,9 @@ _OPPOSITE: Final[dict[str, str]] = {"$gt": "$lte", "$gte": "$lt", "$lt": "$gte",
 _SIGNS: Final[dict[Order, str]] = {"gt": "$gt", "ge": "$gte", "lt": "$lt", "le": "$lte"}
 
 
-def translate(node: Node) -> Where | None:
-    """The condition; ``None`` takes every point."""
-    return None if isinstance(node, Always) else _node(node)
+def translate(node: Node, facts: str) -> Where | None:
+    """The condition, on tokens under the key ``facts``; ``None`` takes every point."""
+    return None if isinstance(node, Always) else _Translator(facts).node(node)
 
 
 def is_testable(node: Node) -> bool:
@@ -81,14 +81,14 @@ def both(*conditions: Where | None) -> Where | None:
     return _group("$and", present) if present else None
 
 
-def member(leaf: Contains) -> Where:
+def member(leaf: Contains, facts: str) -> Where:
     """The points that hold the text as an element of a list."""
-    return _token(path_code(leaf.path) + MEMBER + value_code(leaf.text), affirmed=True)
+    return _Translator(facts).token(_member(path_code(leaf.path), leaf.text), affirmed=True)
 
 
-def strings(leaf: Contains) -> Where:
+def strings(leaf: Contains, facts: str) -> Where:
     """The points that have a string at the leaf's path."""
-    return _token(path_code(leaf.path) + "S", affirmed=True)
+    return _Translator(facts).token(path_code(leaf.path) + "S", affirmed=True)
 
 
 def _group(operator: str, parts: Sequence[Where]) -> Where:
@@ -98,62 +98,63 @@ def _group(operator: str, parts: Sequence[Where]) -> Where:
     return {operator: level} if len(level) > 1 else level[0]
 
 
-def _node(node: Node) -> Where:
-    match node:
-        case All(parts):
-            return _group("$and", [_node(part) for part in parts])
-        case Either(parts):
-            return _group("$or", [_node(part) for part in parts])
-        case Not(leaf):
-            return _leaf(leaf, affirmed=False)
-        case Always() | Never():
-            raise TypeError("a constant needs no engine")
-        case _:
-            return _leaf(node, affirmed=True)
+@dataclass(frozen=True, slots=True)
+class _Translator:
+    facts: str
 
+    def node(self, node: Node) -> Where:
+        match node:
+            case All(parts):
+                return _group("$and", [self.node(part) for part in parts])
+            case Either(parts):
+                return _group("$or", [self.node(part) for part in parts])
+            case Not(leaf):
+                return self.leaf(leaf, affirmed=False)
+            case Always() | Never():
+                raise TypeError("a constant needs no engine")
+            case _:
+                return self.leaf(node, affirmed=True)
 
-def _leaf(leaf: Leaf, *, affirmed: bool) -> Where:
-    code = path_code(leaf.path)
-    match leaf:
-        case AnyOf(_, values):
-            return _any([code + value_code(value) for value in values], affirmed=affirmed)
-        case NumberRange(_, order, bound):
-            return _range(NUMBER + code, code + "N", order, order_key(bound), affirmed=affirmed)
-        case InstantRange(_, order, bound):
-            return _range(INSTANT + code, code + "T", order, (bound, 0), affirmed=affirmed)
-        case Contains(_, text):
-            return _any([code + "S", _member(code, text)], affirmed=affirmed)  # the empty text is in every string
-        case HasElement(_, value):
-            return _token(_member(code, value), affirmed=affirmed)
-        case Exists():
-            return _any([code + kind for kind in PRESENCE], affirmed=affirmed)
-        case IsNull():
-            return _token(code + "Z", affirmed=affirmed)
-        case Regex():
-            raise NotImplementedError("regex is not claimed, so it is refused before it comes here")
-    assert_never(leaf)
+    def leaf(self, leaf: Leaf, *, affirmed: bool) -> Where:
+        code = path_code(leaf.path)
+        match leaf:
+            case AnyOf(_, values):
+                return self.any([code + value_code(value) for value in values], affirmed=affirmed)
+            case NumberRange(_, order, bound):
+                return self.range(NUMBER + code, code + "N", order, order_key(bound), affirmed=affirmed)
+            case InstantRange(_, order, bound):
+                return self.range(INSTANT + code, code + "T", order, (bound, 0), affirmed=affirmed)
+            case Contains(_, text):
+                # The empty text: every string has it.
+                return self.any([code + "S", _member(code, text)], affirmed=affirmed)
+            case HasElement(_, value):
+                return self.token(_member(code, value), affirmed=affirmed)
+            case Exists():
+                return self.any([code + kind for kind in PRESENCE], affirmed=affirmed)
+            case IsNull():
+                return self.token(code + "Z", affirmed=affirmed)
+            case Regex():
+                raise NotImplementedError("regex is not claimed, so it is refused before it comes here")
+        assert_never(leaf)
+
+    def token(self, text: str, *, affirmed: bool) -> Where:
+        return {self.facts: {"$contains" if affirmed else "$not_contains": token(text)}}
+
+    def any(self, texts: Sequence[str], *, affirmed: bool) -> Where:
+        return _group("$or" if affirmed else "$and", [self.token(text, affirmed=affirmed) for text in texts])
+
+    def range(self, name: str, presence: str, order: Order, bound: tuple[int, int], *, affirmed: bool) -> Where:
+        # Any element will do: one is above a bound if the greatest is, and below it if the least is.
+        sign = _SIGNS[order]
+        ends = (ALONE, GREATEST if order in ("gt", "ge") else LEAST)
+        if affirmed:
+            return _group("$or", [_compare(end, name, sign, bound) for end in ends])
+        none = self.token(presence, affirmed=False)
+        return _group("$or", [none, *(_compare(end, name, _OPPOSITE[sign], bound) for end in ends)])
 
 
 def _member(code: str, value: Scalar) -> str:
     return code + MEMBER + value_code(value)
-
-
-def _token(text: str, *, affirmed: bool) -> Where:
-    return {TOKENS: {"$contains" if affirmed else "$not_contains": token(text)}}
-
-
-def _any(texts: Sequence[str], *, affirmed: bool) -> Where:
-    return _group("$or" if affirmed else "$and", [_token(text, affirmed=affirmed) for text in texts])
-
-
-def _range(name: str, presence: str, order: Order, bound: tuple[int, int], *, affirmed: bool) -> Where:
-    # Any element will do: one is above a bound if the greatest is, and below it if the least is.
-    sign = _SIGNS[order]
-    ends = (ALONE, GREATEST if order in ("gt", "ge") else LEAST)
-    if affirmed:
-        return _group("$or", [_compare(end, name, sign, bound) for end in ends])
-    none = _token(presence, affirmed=False)
-    return _group("$or", [none, *(_compare(end, name, _OPPOSITE[sign], bound) for end in ends)])
 
 
 def _compare(end: str, name: str, sign: str, bound: tuple[int, int]) -> Where:

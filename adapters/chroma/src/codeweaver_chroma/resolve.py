@@ -6,7 +6,6 @@ payloads are read and tested here. The rest of the filter stays Chroma's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -14,7 +13,7 @@ from codeweaver_backends.filters import All, Contains, Either, Node, Not
 from codeweaver_backends.memory.filters import matches
 from codeweaver_backends.validate import decode_payload
 from codeweaver_chroma.convert import decode_document
-from codeweaver_chroma.engine import ROWS_AT_ONCE, Engine
+from codeweaver_chroma.engine import ROWS_AT_ONCE, Collection, Engine
 from codeweaver_chroma.filters import Where, both, is_testable, member, strings, translate
 
 __all__ = ["Selection", "select"]
@@ -28,20 +27,20 @@ class Selection:
     keys: list[str] | None = None
 
 
-async def select(engine: Engine, collection: str, node: Node) -> Selection:
+async def select(engine: Engine, collection: Collection, node: Node) -> Selection:
     """What the filter takes now."""
     if is_testable(node):
-        return Selection(translate(node))
+        return Selection(translate(node, collection.facts))
     return Selection(None, sorted(await _keys(engine, collection, node, None)))
 
 
-async def _keys(engine: Engine, collection: str, node: Node, bound: Where | None) -> set[str]:
+async def _keys(engine: Engine, collection: Collection, node: Node, bound: Where | None) -> set[str]:
     """The keys of the points that match the node and the bound."""
     if is_testable(node):
-        return await _matching(engine, collection, both(bound, translate(node)))
+        return await _matching(engine, collection, both(bound, translate(node, collection.facts)))
     match node:
         case All(parts):
-            bound = both(bound, *(translate(part) for part in parts if is_testable(part)))
+            bound = both(bound, *(translate(part, collection.facts) for part in parts if is_testable(part)))
             found = [await _keys(engine, collection, part, bound) for part in parts if not is_testable(part)]
             return reduce(set.intersection, found)
         case Either(parts):
@@ -56,15 +55,15 @@ async def _keys(engine: Engine, collection: str, node: Node, bound: Where | None
             raise TypeError(f"{type(node).__name__} is testable")
 
 
-async def _matching(engine: Engine, collection: str, where: Where | None) -> set[str]:
-    return set((await engine.get(collection, where=where))["ids"])
+async def _matching(engine: Engine, collection: Collection, where: Where | None) -> set[str]:
+    return set((await engine.get(collection.id, where=where))["ids"])
 
 
-async def _containing(engine: Engine, collection: str, leaf: Contains, bound: Where | None) -> set[str]:
-    found = await _matching(engine, collection, both(bound, member(leaf)))
-    candidates: Sequence[str] = (await engine.get(collection, where=both(bound, strings(leaf))))["ids"]
+async def _containing(engine: Engine, collection: Collection, leaf: Contains, bound: Where | None) -> set[str]:
+    found = await _matching(engine, collection, both(bound, member(leaf, collection.facts)))
+    candidates = sorted(await _matching(engine, collection, both(bound, strings(leaf, collection.facts))))
     for start in range(0, len(candidates), ROWS_AT_ONCE):
-        rows = await engine.get(collection, keys=candidates[start : start + ROWS_AT_ONCE], include=["uris"])
+        rows = await engine.get(collection.id, keys=candidates[start : start + ROWS_AT_ONCE], include=["uris"])
         for key, document in zip(rows["ids"], rows["uris"], strict=True):
             if matches(leaf, decode_payload(decode_document(document)[0])):
                 found.add(key)

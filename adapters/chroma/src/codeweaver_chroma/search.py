@@ -79,7 +79,7 @@ class _Search:
         return unit
 
     async def run(self) -> list[Scored]:
-        selection = await select(self.engine, self.collection.id, self.query.node)
+        selection = await select(self.engine, self.collection, self.query.node)
         if selection.keys is not None and not selection.keys:
             return []
         small, hits = await asyncio.gather(

@@ -22,10 +22,11 @@ __all__ = ["URL", "RunningServer", "targets"]
 URL: Final = "CODEWEAVER_TEST_CHROMA_URL"
 TOKEN: Final = "CODEWEAVER_TEST_CHROMA_TOKEN"  # noqa: S105 - the name of a variable
 _TIMEOUT: Final = 30.0
-_START: Final = 60.0
+_START: Final = 120.0
 """Seconds the server is given to be ready."""
 _STOP: Final = 20.0
-_COMMAND: Final = "from chromadb.cli.cli import app; app()"
+_COMMAND: Final = "import sys, chromadb_rust_bindings as chroma; chroma.cli(['chroma', *sys.argv[1:]])"
+"""What ``chroma`` does, without importing the client first."""
 
 
 class RunningServer:

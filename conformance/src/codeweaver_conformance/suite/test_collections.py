@@ -161,6 +161,21 @@ async def test_a_recreation_by_another_instance_is_seen(cw: Conformance) -> None
         await cw.backend.upsert_vectors(name, [point(Z, [1, 1])])
 
 
+@clause("collections.recreate", "collections.isolation")
+async def test_a_deleted_collection_leaves_nothing_to_later_points(cw: Conformance) -> None:
+    """Check for rows that stay behind and, where an engine counts from one again, become those of later points."""
+    old = {"tag": "old", "list": ["old"], "n": 5}
+    for name in (cw.new_name(), None):
+        await cw.backend.delete_collection(await cw.collection([point(n, [1, n], old) for n in range(3)], name=name))
+        later = await cw.collection([point(n, [1, n]) for n in range(3)], name=name)
+        for field in old:
+            found = await cw.ids(later, SearchFilter(must=[FilterCondition(field, "exists")]))
+            cw.equal(found, set(), f"nobody here has {field!r}")
+            found = await cw.ids(later, SearchFilter(must=[FilterCondition(field, "exists", False)]))
+            cw.equal(found, {0, 1, 2}, f"all are without {field!r}")
+        cw.equal(await cw.payloads(later), {n: {} for n in range(3)})
+
+
 @clause("collections.names")
 async def test_names_are_kept(cw: Conformance) -> None:
     """Check how the adapter codes names that its engine does not allow, and folding of case."""

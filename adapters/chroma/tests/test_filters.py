@@ -1,0 +1,112 @@
+"""Conditions, evaluated as Chroma does over metadata that were never stored, select what the filter means."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codeweaver_backends.errors import LimitExceededError, UnsupportedError
+from codeweaver_backends.facts import INT64_MAX, INT64_MIN
+from codeweaver_backends.filters import Always, Never, normalise
+from codeweaver_backends.memory.filters import matches
+from codeweaver_backends.types import FilterCondition, SearchFilter
+from codeweaver_chroma.convert import metadata_of
+from codeweaver_chroma.filters import both, is_testable, member, strings, translate
+from codeweaver_chroma.plugin import CAPABILITIES
+
+_COMPARE = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le, "$eq": operator.eq}
+
+
+def holds(where: Any, metadata: Mapping[str, Any]) -> bool:
+    """What Chroma answers: a comparison with a key that is not there is false, and so is its opposite."""
+    if where is None:
+        return True
+    [(key, test)] = where.items()
+    if key in ("$and", "$or"):
+        assert 2 <= len(test) <= 100
+        return (all if key == "$and" else any)(holds(part, metadata) for part in test)
+    [(sign, operand)] = test.items()
+    if sign == "$contains":
+        return operand in metadata.get(key, ())
+    if sign == "$not_contains":
+        return operand not in metadata.get(key, ())
+    assert isinstance(operand, int)
+    assert INT64_MIN <= operand <= INT64_MAX
+    return key in metadata and _COMPARE[sign](metadata[key], operand)
+
+
+_fields = st.sampled_from(["a", "b", "a.b", "c"])
+_edges = st.sampled_from([0, 1, 1.0, 2**53, 2**53 + 1, float(2**53), -(2**53) - 1, INT64_MAX, INT64_MIN, 2.0**63, 0.5])
+_instants = st.sampled_from(["2024-01-01T00:00:00Z", "2024-01-01T01:00:00+01:00", "2024-01-01T00:00:00.000001Z"])
+_scalars = st.none() | st.booleans() | _edges | st.integers(-3, 3) | _instants | st.sampled_from(["", "x", "xy", "é"])
+_values = st.recursive(
+    _scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
+    max_leaves=5,
+)
+_payloads = st.dictionaries(st.sampled_from(["a", "b", "c"]), _values, max_size=3)
+_conditions = st.one_of(
+    st.builds(FilterCondition, _fields, st.sampled_from(["eq", "ne", "contains"]), _scalars),
+    st.builds(FilterCondition, _fields, st.sampled_from(["in", "nin"]), st.lists(_scalars, max_size=4)),
+    st.builds(FilterCondition, _fields, st.sampled_from(["gt", "ge", "lt", "le"]), _edges | _instants),
+    st.builds(FilterCondition, _fields, st.sampled_from(["exists", "is_null"]), st.booleans()),
+)
+_filters = st.recursive(
+    _conditions,
+    lambda inner: st.builds(
+        SearchFilter,
+        must=st.lists(inner, max_size=3),
+        should=st.lists(inner, max_size=3),
+        must_not=st.lists(inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300)
+@given(_filters, st.lists(_payloads, min_size=1, max_size=5))
+def test_conditions_mean_what_filters_mean(search_filter: Any, payloads: list[dict[str, Any]]) -> None:
+    node = normalise(search_filter, CAPABILITIES)
+    if isinstance(node, Always | Never) or not is_testable(node):
+        return
+    where = translate(node, "f")
+    for payload in payloads:
+        assert holds(where, metadata_of(payload, "f") or {}) == matches(node, payload), payload
+
+
+@given(st.sampled_from(["x", "y", "é", "2024"]), _fields, _payloads)
+def test_the_candidates_of_a_substring_are_all_that_can_have_it(text: str, field: str, payload: dict[str, Any]) -> None:
+    leaf: Any = normalise(FilterCondition(field, "contains", text), CAPABILITIES)
+    assert not is_testable(leaf)
+    metadata = metadata_of(payload, "f") or {}
+    if matches(leaf, payload):
+        assert holds(member(leaf, "f"), metadata) or holds(strings(leaf, "f"), metadata)
+    if holds(member(leaf, "f"), metadata):
+        assert matches(leaf, payload)
+
+
+def test_wide_groups_are_split() -> None:
+    node = normalise(FilterCondition("a", "in", list(range(256))), CAPABILITIES)
+    where = translate(node, "f")
+    assert holds(where, metadata_of({"a": 255}, "f") or {})
+    assert not holds(where, metadata_of({"a": 256}, "f") or {})
+
+
+def test_conditions_join() -> None:
+    one, other = {"a": {"$eq": 1}}, {"b": {"$eq": 2}}
+    assert both(None, None) is None
+    assert both(None, one) == one
+    assert both(one, other) == {"$and": [one, other]}
+    assert translate(Always(), "f") is None
+
+
+def test_what_is_not_claimed_is_refused() -> None:
+    with pytest.raises(UnsupportedError):
+        normalise(FilterCondition("a", "regex", "x"), CAPABILITIES)
+    with pytest.raises(LimitExceededError):
+        normalise(FilterCondition("a", "in", list(range(257))), CAPABILITIES)
