@@ -25,6 +25,11 @@ FILES = {
     "version.py",
     "py.typed",
 }
+EXAMPLES = {"lancedb", "qdrant"}
+"""Engines that documents, sessions and tests of the kit use as examples."""
+LISTS = {"tests/test_architecture.py", "adapters/core/tests/test_compat.py", "tests/test_docs_current.py"}
+"""Tests that list engines which must not be known somewhere."""
+UNTRACKED = {".venv", ".nox", ".git", ".hypothesis", "reports", "dist", "site", "build"}
 STANDARD = set(sys.stdlib_module_names)
 
 
@@ -76,6 +81,21 @@ def test_the_suite_names_no_engine() -> None:
     names = re.compile("|".join(folder.name for folder in ADAPTERS), re.IGNORECASE)
     for file in (ROOT / "conformance/src/codeweaver_conformance/suite").glob("*.py"):
         assert not names.search(file.read_text(encoding="utf-8")), file.name
+
+
+@pytest.mark.parametrize("folder", [one for one in ADAPTERS if one.name not in EXAMPLES], ids=lambda path: path.name)
+def test_adding_an_engine_touches_nothing_else(folder: Path) -> None:
+    """One line for the sessions, one for the workspace, a server in the compose file; the rest is documents."""
+    code = {path for kind in ("py", "toml", "yml", "yaml") for path in ROOT.rglob(f"*.{kind}")}
+    ours = {path.relative_to(ROOT) for path in code if not UNTRACKED & set(path.relative_to(ROOT).parts)}
+    own = folder.relative_to(ROOT)
+    named = {
+        path.as_posix()
+        for path in ours
+        if not path.is_relative_to(own) and folder.name in (ROOT / path).read_text(encoding="utf-8")
+    }
+    assert {"noxfile.py", "pyproject.toml"} <= named
+    assert named <= {"noxfile.py", "pyproject.toml", "compose/compose.yaml", *LISTS}
 
 
 def test_the_oracle_uses_types_and_nothing_else_of_the_core() -> None:
