@@ -158,6 +158,10 @@ class Engine(ABC):
     async def count(self, collection: str) -> int:
         """How many rows there are."""
 
+    def is_grown(self, collection: str) -> bool:
+        """Whether it is known, without asking, that there are more than :data:`EXACT_SIZE` rows."""
+        return False
+
     @abstractmethod
     async def is_small(self, collection: str) -> bool:
         """Whether there are no more than :data:`EXACT_SIZE` rows."""

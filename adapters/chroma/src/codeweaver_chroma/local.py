@@ -207,10 +207,11 @@ class Local(Engine):
         counted: int = await self._call(lambda api: api._count(UUID(collection)))
         return counted
 
+    def is_grown(self, collection: str) -> bool:
+        return collection in self._database.grown
+
     async def is_small(self, collection: str) -> bool:
         def act(api: Any) -> bool:
-            if collection in self._database.grown:
-                return False
             small: bool = api._count(UUID(collection)) <= EXACT_SIZE
             if not small:
                 self._database.grown.add(collection)

@@ -82,9 +82,11 @@ class _Search:
         selection = await select(self.engine, self.collection, self.query.node)
         if selection.keys is not None and not selection.keys:
             return []
-        small, hits = await asyncio.gather(
-            self.engine.is_small(self.collection.id), self._ask(selection, self.query.limit, self.include)
-        )
+        asking = self._ask(selection, self.query.limit, self.include)
+        if self.engine.is_grown(self.collection.id):
+            small, hits = False, await asking
+        else:
+            small, hits = await asyncio.gather(self.engine.is_small(self.collection.id), asking)
         if small or len(hits) < self.query.limit or not all(math.isfinite(hit.score) for hit in hits):
             hits = await self._completed(selection, hits, small=small)
         hits.sort(key=lambda hit: -hit.score)
