@@ -5,6 +5,7 @@ Versions that differ are told and are no fault: a certificate speaks of the vers
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -49,7 +50,9 @@ def repeat(certificate: Certificate, options: Sequence[str] = ()) -> Certificate
     """Run the suite as the certificate says, with more options of pytest: settings that reach the engine, waivers."""
     environment = certificate.environment
     with tempfile.TemporaryDirectory(prefix="codeweaver-verify-") as folder:
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs"]
+        # What pytest is told to do in the folder where this happens to be run is no part of the certificate.
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
+        command += ["--rootdir", folder, "--pyargs"]
         command += ["codeweaver_conformance.suite", f"--cw-backend={environment.reference}", f"--cw-report={folder}"]
         command += [f"--cw-seed={environment.seed}", f"--cw-cases={environment.cases}", *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
