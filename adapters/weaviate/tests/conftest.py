@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from codeweaver_backends.errors import BackendTimeoutError
+from codeweaver_weaviate import WeaviateBackend
 from codeweaver_weaviate.testing import BINARY, Server, find_binary
 
 
@@ -34,3 +36,19 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 def server(start: Callable[..., Server]) -> Server:
     """One server."""
     return start()
+
+
+@pytest.fixture
+def repaired() -> Callable[[WeaviateBackend, str], Awaitable[None]]:
+    """Wait for a repair that takes more than one call's time."""
+
+    async def wait(backend: WeaviateBackend, name: str) -> None:
+        while True:
+            try:
+                await backend.count_vectors(name)
+            except BackendTimeoutError as error:
+                assert "try again" in str(error)  # noqa: PT017 - it goes on
+            else:
+                return
+
+    return wait

@@ -395,6 +395,7 @@ def test_a_collection_that_is_being_deleted_is_looked_up(is_known: bool, is_gone
         (grpc.StatusCode.PERMISSION_DENIED, "viewer"),
         (grpc.StatusCode.UNAVAILABLE, "read-only mode is enabled"),
         (grpc.StatusCode.UNKNOWN, "store is read-only due to: disk"),
+        (grpc.StatusCode.UNKNOWN, "write proplengths.tmp: no space left on device"),
     ],
 )
 def test_who_may_only_read_can_count(code: grpc.StatusCode, details: str) -> None:

@@ -85,7 +85,7 @@ def is_too_large(error: AioRpcError) -> bool:
 
 def is_read_only(text: str) -> bool:
     """Whether the server's words mean that nobody can write now."""
-    return READ_ONLY in text or "store is read-only" in text
+    return any(part in text for part in (READ_ONLY, "store is read-only", "no space left on device"))
 
 
 def is_forbidden(text: str) -> bool:
