@@ -52,7 +52,7 @@ class ChromaPlugin(BackendPlugin):
         return BaseComponentInfo(
             name="chroma",
             display_name="Chroma",
-            description="Chroma embedded in this process, or a Chroma server by HTTP (1.5.9 or later).",
+            description="Chroma embedded in this process, or a Chroma server by HTTP (1.5 or later).",
             version=__version__,
             homepage="https://www.trychroma.com",
         )
