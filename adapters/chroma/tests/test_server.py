@@ -153,6 +153,29 @@ def test_others_collections_are_left_out() -> None:
     assert names == ["a"]
 
 
+def test_a_large_collection_is_not_counted_for_every_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, size = 100.0, 11_000
+    monkeypatch.setattr("codeweaver_chroma.server.time.monotonic", lambda: now)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=b"{}" if request.method == "POST" else str(size).encode())
+
+    async def act(server: Server) -> list[bool]:
+        nonlocal now, size
+        seen = [server.is_grown("c"), await server.is_small("c"), server.is_grown("c")]
+        now += 0.9
+        seen.append(server.is_grown("c"))
+        now += 0.2
+        seen += [server.is_grown("c"), await server.is_small("c"), server.is_grown("c")]
+        await server.delete("c", ["s1"])
+        seen.append(server.is_grown("c"))
+        size = 1_000
+        return [*seen, await server.is_small("c"), server.is_grown("c")]
+
+    seen, _ = asked(act, answer)
+    assert seen == [False, False, True, True, False, False, True, False, True, False]
+
+
 @pytest.mark.parametrize(
     ("settings", "address"),
     [

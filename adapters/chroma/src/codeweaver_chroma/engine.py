@@ -158,9 +158,9 @@ class Engine(ABC):
     async def count(self, collection: str) -> int:
         """How many rows there are."""
 
+    @abstractmethod
     def is_grown(self, collection: str) -> bool:
         """Whether it is known, without asking, that there are more than :data:`EXACT_SIZE` rows."""
-        return False
 
     @abstractmethod
     async def is_small(self, collection: str) -> bool:

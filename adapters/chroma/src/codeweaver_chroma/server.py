@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
@@ -26,6 +27,8 @@ __all__ = ["Server"]
 
 _PAUSE: Final = 0.1
 """Seconds before the second try; doubled each time."""
+_DELETED_PER_SECOND: Final = 10_000
+"""More than anybody can delete: Chroma needs a millisecond or more for a point."""
 
 
 class Server(Engine):
@@ -37,6 +40,8 @@ class Server(Engine):
         headers = {"content-type": "application/json"}
         if config.api_key is not None:
             headers["x-chroma-token"] = config.api_key.get_secret_value()
+        self._grown: dict[str, float] = {}
+        """Until when a collection cannot have shrunk to :data:`EXACT_SIZE` rows, whatever others do."""
         self._client = httpx.AsyncClient(
             base_url=config.address,
             headers=headers,
@@ -117,6 +122,7 @@ class Server(Engine):
         await self._call("POST", f"{self._collections}/{collection}/add", body, retry=False)
 
     async def delete(self, collection: str, keys: Sequence[str]) -> None:
+        self._grown.pop(collection, None)
         await self._call("POST", f"{self._collections}/{collection}/delete", {"ids": keys}, retry=False)
 
     async def get(
@@ -155,5 +161,11 @@ class Server(Engine):
         counted: int = await self._call("GET", f"{self._collections}/{collection}/count", retry=True)
         return counted
 
+    def is_grown(self, collection: str) -> bool:
+        return time.monotonic() < self._grown.get(collection, 0.0)
+
     async def is_small(self, collection: str) -> bool:
-        return await self.count(collection) <= EXACT_SIZE
+        asked = time.monotonic()
+        beyond = await self.count(collection) - EXACT_SIZE
+        self._grown[collection] = asked + beyond / _DELETED_PER_SECOND
+        return beyond <= 0
