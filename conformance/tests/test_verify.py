@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from codeweaver_conformance import cli
+from codeweaver_conformance.certificate import Certificate
 from codeweaver_conformance.cli import app
 
 Data = dict[str, Any]
@@ -72,6 +74,27 @@ def test_an_outcome_that_is_not_repeated_is_told(honest: Data, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    ("name", "value"), [("backend", "another"), ("capabilities", {"supports_everything": True})], ids=["name", "claims"]
+)
+def test_a_certificate_of_another_backend_is_not_confirmed(
+    honest: Data, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: object
+) -> None:
+    monkeypatch.setattr(cli, "repeat", lambda *_: Certificate.model_validate(honest))
+    status, said = verify(tmp_path, changed(honest, lambda data: data["environment"].update({name: value})))
+    assert status == 1
+    assert f"its {name} is not what was found" in said
+
+
+def test_a_certificate_is_not_confirmed_by_itself(honest: Data, tmp_path: Path) -> None:
+    def forge(data: Data) -> None:
+        data["environment"].update(target=str(tmp_path / "certificate"), reference="no.such.module:Nothing")
+
+    status, said = verify(tmp_path, changed(honest, forge))
+    assert status == 1
+    assert "no.such" in said
+
+
+@pytest.mark.parametrize(
     ("path", "value", "told"),
     [
         (("clauses", "ids.uuid", "outcome"), "fail", "profile vector is said to be certified"),
@@ -81,11 +104,12 @@ def test_an_outcome_that_is_not_repeated_is_told(honest: Data, tmp_path: Path) -
         (("profiles", "scan"), "failed", "profile scan is said to be failed"),
         (("verdict",), "partial", "the verdict is partial"),
         (("contract",), "0.1", "it is of contract 0.1"),
+        (("clauses", "ids.uuid", "tests"), 0, "no test of it was run"),
     ],
-    ids=lambda value: value if isinstance(value, str) else ".".join(value),
+    ids=lambda value: ".".join(value) if isinstance(value, tuple) else str(value),
 )
 def test_a_certificate_that_contradicts_itself_is_not_confirmed(
-    honest: Data, tmp_path: Path, path: tuple[str, ...], value: str, told: str
+    honest: Data, tmp_path: Path, path: tuple[str, ...], value: object, told: str
 ) -> None:
     def forge(data: Data) -> None:
         *parents, last = path

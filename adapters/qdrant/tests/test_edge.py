@@ -57,6 +57,20 @@ async def test_backends_of_one_process_share_the_folder(tmp_path: Path) -> None:
     assert not edge._FOLDERS
 
 
+async def test_a_call_under_way_at_the_closing_opens_nothing_again(tmp_path: Path) -> None:
+    one = backend(tmp_path)
+    await one.create_collection("c", 2)
+    writing = asyncio.create_task(one.upsert_vectors("c", [VectorPoint(n, [1, n]) for n in range(3_000)]))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    await one.aclose()
+    with pytest.raises(BackendClosedError):
+        await writing
+    other = backend(tmp_path)
+    assert 0 < await other.count_vectors("c") < 3_000
+    await other.aclose()
+
+
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:

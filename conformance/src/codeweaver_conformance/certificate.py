@@ -101,6 +101,8 @@ class Environment(BaseModel):
 class Certificate(BaseModel):
     """The page."""
 
+    model_config = ConfigDict(extra="forbid")
+
     format: Literal["codeweaver-certificate/1"] = "codeweaver-certificate/1"
     contract: str = CONTRACT_VERSION
     kit: str = __version__
@@ -170,7 +172,8 @@ def _clause_outcome(clause: str, tests: Sequence[TestOutcome], waived: bool) -> 
 
 def verdicts(clauses: Mapping[str, ClauseOutcome]) -> dict[str, Verdict | Literal["denied"]]:
     """What the clauses come to in each profile."""
-    return {profile: _verdict(profile, clauses) for profile in dict.fromkeys(one.profile for one in CLAUSES.values())}
+    profiles = dict.fromkeys(one.profile for one in CLAUSES.values() if one.id in clauses)
+    return {profile: _verdict(profile, clauses) for profile in profiles}
 
 
 def _verdict(profile: str, clauses: Mapping[str, ClauseOutcome]) -> Verdict | Literal["denied"]:

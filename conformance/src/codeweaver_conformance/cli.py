@@ -49,7 +49,7 @@ app = typer.Typer(
 )
 
 _PROFILES = (
-    ("search", VectorBackend),
+    ("vector", VectorBackend),
     ("scan", ScannableBackend),
     ("columnar", ColumnarBackend),
     ("hybrid", HybridSearchBackend),

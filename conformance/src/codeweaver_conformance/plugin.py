@@ -7,6 +7,7 @@ import os
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from codeweaver_backends.contract import CLAUSES
+from codeweaver_backends.errors import PluginError
 from codeweaver_conformance.certificate import (
     Certificate,
     Environment,
@@ -98,7 +100,11 @@ def open_session(config: pytest.Config, reference: str, settings: Mapping[str, A
     """Provision the engine, yield the run, sweep."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     prefix = f"cwkit-{os.urandom(3).hex()}-{worker}-"
-    with provisioned(reference, settings) as subject:
+    with ExitStack() as stack:
+        try:
+            subject = stack.enter_context(provisioned(reference, settings))
+        except PluginError as error:  # it would be every test's error
+            pytest.exit(f"--cw-backend={reference}: {error.message}", returncode=pytest.ExitCode.USAGE_ERROR)
         if subject.missing:
             yield subject
             return
@@ -172,7 +178,7 @@ def _reproduction(item: pytest.Item, session: Conformance) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / (re.sub(r"[^A-Za-z0-9_-]+", "_", item.name)[:100] + ".py")
     file.write_text(script, encoding="utf-8", errors="backslashreplace")
-    return f"python {file}\n" + (script if len(script) < _SHOWN else f"({len(script):,} characters)")
+    return f"PYTHONPATH=. python {file}\n" + (script if len(script) < _SHOWN else f"({len(script):,} characters)")
 
 
 def _outcome(report: pytest.TestReport) -> tuple[str, str]:
@@ -252,7 +258,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def _command(environment: Environment) -> str:
     return (
-        f"pytest --pyargs codeweaver_conformance.suite --cw-backend={environment.reference} "
+        f"python -m pytest --pyargs codeweaver_conformance.suite --cw-backend={environment.reference} "
         f"--cw-seed={environment.seed} --cw-cases={environment.cases}"
     )
 

@@ -173,7 +173,10 @@ class TransactionalBase(BaseBackend, Generic[Handle]):
             with suppress(Exception):  # what the block raised is what to tell
                 await self._rollback_transaction(transaction_id=transaction_id)
             raise
-        await self._commit_transaction(transaction_id=transaction_id)
+        try:
+            await self._commit_transaction(transaction_id=transaction_id)
+        finally:
+            self._transactions.pop(transaction_id, None)  # nobody else knows it, to roll it back after a failed commit
 
     @operation
     async def _bound_transaction(self) -> Transaction[Handle]:

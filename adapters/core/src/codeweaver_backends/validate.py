@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -322,6 +323,8 @@ def _check_values(matrix: FloatMatrix, metric: DistanceMetric, label: Any) -> No
 # --- payloads --------------------------------------------------------------------------------------------------------
 
 _JSON_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+_CURSOR_LENGTH: Final = 8_192
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _LEAF_TYPES: Final = frozenset((str, bool, type(None)))
 
 
@@ -573,7 +576,7 @@ def validate_page(
     capabilities: BackendCapabilities,
 ) -> Page:
     """The arguments of ``scroll_vectors``; a page holds at least one point."""
-    if cursor is not None and not (isinstance(cursor, str) and cursor):
+    if not (cursor is None or (isinstance(cursor, str) and _is_cursor(cursor))):
         raise InvalidOptionError("cursor must be None or what the last page gave")
     if not isinstance(with_vectors, bool):
         raise InvalidOptionError(f"with_vectors must be a bool, not a {type(with_vectors).__name__}")
@@ -582,6 +585,11 @@ def validate_page(
         raise InvalidInputError("the limit of a page must be at least 1")
     node = normalise(search_filter, capabilities)
     return Page(cursor, size, node, validate_with_payload(with_payload), with_vectors)
+
+
+def _is_cursor(text: str) -> bool:
+    """Whether an adapter can have given it: one is made of an id, and engines take no lone surrogates."""
+    return 0 < len(text) <= _CURSOR_LENGTH and not _SURROGATE.search(text)
 
 
 def _threshold(value: object) -> float | None:

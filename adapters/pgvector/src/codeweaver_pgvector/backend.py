@@ -340,10 +340,8 @@ def _position(cursor: str | None) -> str:
     if cursor is None:
         return ""
     code = cursor.removeprefix(_CURSOR)
-    try:
-        decode_id(code)
-    except ValueError:
-        code = cursor
-    if code == cursor:
-        raise InvalidOptionError("cursor must be None or what the last page gave")
-    return code
+    if code != cursor:
+        with suppress(ValueError):
+            if encode_id(decode_id(code)) == code:
+                return code
+    raise InvalidOptionError("cursor must be None or what the last page gave")

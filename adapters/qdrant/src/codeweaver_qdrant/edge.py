@@ -20,7 +20,12 @@ import portalocker
 import qdrant_edge as edge
 
 from codeweaver_backends.capabilities import BackendCapabilities
-from codeweaver_backends.errors import BackendConnectionError, CollectionExistsError, CollectionNotFoundError
+from codeweaver_backends.errors import (
+    BackendClosedError,
+    BackendConnectionError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+)
 from codeweaver_backends.filters import Order
 from codeweaver_backends.names import decode_name, encode_name
 from codeweaver_backends.types import DistanceMetric, FloatMatrix
@@ -112,6 +117,7 @@ class _Folder:
     lock: threading.RLock = field(default_factory=threading.RLock)
     collections: dict[str, _Collection] = field(default_factory=dict)
     users: int = 0
+    is_closed: bool = False
 
     @classmethod
     def open(cls, path: Path) -> _Folder:
@@ -146,12 +152,20 @@ class _Folder:
                 return
             del _FOLDERS[self.path]
             try:
-                for collection in self.collections.values():
-                    collection.close()
+                with self.lock:
+                    self.is_closed = True
+                    for collection in self.collections.values():
+                        collection.close()
             finally:
                 self.guard.release()
 
+    def check_open(self) -> None:
+        """A call that was under way when the folder was closed must not open a shard of it again."""
+        if self.is_closed:
+            raise BackendClosedError("the backend was closed")
+
     def create(self, settings: CollectionSettings) -> None:
+        self.check_open()
         if settings.name in self.collections:
             raise CollectionExistsError("the collection exists already")
         home = self.path / encode_name(settings.name)
@@ -178,6 +192,7 @@ class _Folder:
         return collection
 
     def find(self, name: str) -> _Collection:
+        self.check_open()
         try:
             return self.collections[name]
         except KeyError:

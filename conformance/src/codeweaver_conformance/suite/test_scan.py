@@ -100,7 +100,7 @@ async def test_scrolling_survives_deletes_behind_it(cw: Conformance) -> None:
 async def test_foreign_cursors_and_empty_pages_are_refused(cw: Conformance) -> None:
     """Check that a cursor of no page is not read as the beginning."""
     name = await cw.collection([point(n, [1, n]) for n in range(5)])
-    for cursor in ("no cursor", "", 5, b"1", "'; --", True):
+    for cursor in ("no cursor", "", 5, b"1", "'; --", True, "\ud800", "9" * 5_000):
         with cw.raises(InvalidInputError, why=f"cursor={cursor!r}"):
             await cw.backend.scroll_vectors(name, cursor=cursor)
     for limit in (0, -1, True, 1.5, cw.limits.max_limit + 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -209,7 +210,7 @@ class MemoryBackend(TransactionalBase[Snapshot]):
     ) -> ScrollPage:
         collection = self._collection(collection_name)
         page = validate_page(cursor, limit, search_filter, with_payload, with_vectors, self.capabilities)
-        if page.cursor is not None and not page.cursor.isdecimal():
+        if page.cursor is not None and not re.fullmatch("[0-9]{1,19}", page.cursor):
             raise InvalidOptionError("cursor must be None or what the last page gave")
         after = int(page.cursor or 0)
         found = sorted(
