@@ -19,7 +19,10 @@ from codeweaver_conformance.compare import engines
 from codeweaver_conformance.compare.corpus import Chunk, python_files, read_corpus, stdlib_folder
 from codeweaver_conformance.compare.embed import ModelMissingError, StaticModel
 from codeweaver_conformance.compare.engines import UnknownEngineError, parse_settings
+from codeweaver_conformance.compare.report import read_verdict
 from codeweaver_conformance.compare.workload import LIMIT, QUERIES, TOLERANCE, Workload, same_answer
+
+CERTIFICATE = Path(__file__).parents[2] / "docs/certificates/memory.json"
 
 SHAPES = '''
 """Shapes."""
@@ -286,7 +289,7 @@ def test_compare_writes_it_all(folder: Path, tmp_path: Path) -> None:
     load_model()
     certificates = tmp_path / "certificates"
     certificates.mkdir()
-    certificate = {"verdict": "certified", "created": "2024-05-01T12:00:00Z"}
+    certificate = json.loads(CERTIFICATE.read_text()) | {"created": "2024-05-01T12:00:00Z"}
     (certificates / "memory.json").write_text(json.dumps(certificate))
     queries = tmp_path / "queries.txt"
     queries.write_text("surface size\n\npaint\nsurface size\n")
@@ -316,6 +319,19 @@ def test_compare_writes_it_all(folder: Path, tmp_path: Path) -> None:
     assert 0 < engine["unfiltered"]["p50"] <= engine["unfiltered"]["p95"]
     assert set(engine["filters"]) == {one["label"] for one in told["filters"]}
     assert (engine["inexact"], engine["altered"], engine["disk_bytes"]) == (0, 0, None)
+
+
+def test_a_verdict_is_that_of_a_certificate_of_this_backend(tmp_path: Path) -> None:
+    certificate = json.loads(CERTIFICATE.read_text())
+
+    def verdict(**changes: object) -> str:
+        (tmp_path / "memory.json").write_text(json.dumps(certificate | changes))
+        return read_verdict("memory", tmp_path).verdict
+
+    assert verdict() == "certified"
+    assert verdict(environment=certificate["environment"] | {"reference": "mine:MyPlugin"}) == "not verified"
+    assert verdict(verdict="failed") == "contradictory certificate"
+    assert verdict(clauses=5) == "unreadable certificate"
 
 
 def test_a_sample_is_enough(folder: Path, tmp_path: Path) -> None:

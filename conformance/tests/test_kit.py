@@ -29,7 +29,7 @@ def kit(folder: Path, *arguments: str, status: int = 0) -> str:
     """Run pytest in an otherwise empty folder, as a user with pytest-asyncio in auto mode would; give what it says."""
     (folder / "pytest.ini").write_text(SETTINGS, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=900)
     said = done.stdout + done.stderr
     assert done.returncode == status, said[-3_000:]
     return said

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import datetime
 import itertools
-import json
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -38,10 +37,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from codeweaver_conformance.certificate import Certificate
 from codeweaver_conformance.compare.corpus import Corpus
 from codeweaver_conformance.compare.embed import MODEL
 from codeweaver_conformance.compare.measure import Latency, Measurement
 from codeweaver_conformance.compare.workload import LIMIT, TOLERANCE, Workload, same_answer
+from codeweaver_conformance.verify import contradictions
 
 __all__ = ["Pair", "Report", "Verdict", "read_verdict"]
 
@@ -70,15 +71,22 @@ class Pair:
 
 
 def read_verdict(name: str, certificates: Path) -> Verdict:
-    """The verdict of ``<certificates>/<name>.json``; without a certificate, "not verified", which is never a pass."""
+    """The verdict of ``<certificates>/<name>.json``; without a certificate, "not verified", which is never a pass.
+
+    One of another backend is none of this one, and one that contradicts itself is none at all.
+    """
     file = certificates / f"{name}.json"
     if not file.is_file():
         return Verdict("not verified")
     try:
-        certificate = json.loads(file.read_bytes())
-        return Verdict(str(certificate["verdict"]).replace("-", " "), str(certificate["created"]))
-    except (ValueError, KeyError, TypeError):
+        certificate = Certificate.model_validate_json(file.read_text(encoding="utf-8"))
+    except ValueError:
         return Verdict("unreadable certificate")
+    if certificate.environment.reference != name:
+        return Verdict("not verified")
+    if any(contradictions(certificate)):
+        return Verdict("contradictory certificate")
+    return Verdict(certificate.verdict.replace("-", " "), certificate.created)
 
 
 class Report:
