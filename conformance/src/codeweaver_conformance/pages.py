@@ -75,7 +75,7 @@ def _summary(certificates: list[Certificate]) -> Iterable[list[str]]:
     ]
     yield ["largest limit", *(f"{one.environment.capabilities['limits']['max_limit']:,}" for one in certificates)]
     yield ["largest dimension", *(f"{one.environment.capabilities['max_vector_dimension']:,}" for one in certificates)]
-    yield ["server", *(one.environment.server or "in process" for one in certificates)]
+    yield ["server", *(_server(one) for one in certificates)]
     yield ["clauses kept", *(f"{tally(one)['pass']} of {len(one.clauses)}" for one in certificates)]
     yield ["adapter", *(one.environment.adapter for one in certificates)]
     yield ["day", *(one.created[:10] for one in certificates)]
@@ -83,6 +83,12 @@ def _summary(certificates: list[Certificate]) -> Iterable[list[str]]:
 
 def _metrics(certificate: Certificate) -> list[str]:
     return [str(name) for name in certificate.environment.capabilities["supported_distance_metrics"]]
+
+
+def _server(certificate: Certificate) -> str:
+    # A clause of engines with an address is denied where there is none.
+    without = "in process" if certificate.clauses["health.bounded"].outcome == "denied" else "not told"
+    return certificate.environment.server or without
 
 
 def _differences(certificates: list[Certificate]) -> Iterable[list[str]]:
@@ -117,7 +123,7 @@ def readme() -> str:
             f"`{one.environment.target}`",
             ", ".join(f"{profile} {verdict}" for profile, verdict in one.profiles.items() if verdict != "denied"),
             ", ".join(_metrics(one)),
-            one.environment.server or "in process",
+            _server(one),
             one.created[:10],
         ]
         for one in _certificates()
