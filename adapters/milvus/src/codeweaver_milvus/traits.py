@@ -138,8 +138,7 @@ LITE: Final = Traits(
     page=_ITERATOR,
 )
 
-# Servers add up in float32, one number after the other: with more dimensions scores leave the contract's tolerance.
-_SERVER_CLAIMS: Final = _claims(replace_is_atomic=False, max_vector_dimension=8_192, max_payload_bytes=65_500)
+_SERVER_CLAIMS: Final = _claims(replace_is_atomic=False, max_payload_bytes=65_500)
 
 _TABLE: Final = (
     # The first row whose version is not above the server's.
