@@ -100,7 +100,7 @@ def test_a_failure_tells_its_clause_and_how_to_see_it_again(tmp_path: Path) -> N
     assert re.search(r"^expected: ", said, re.MULTILINE)
     assert re.search(r"^got: ", said, re.MULTILINE)
     assert "Traceback" not in said
-    [script] = re.findall(r"^python (.+\.py)$", said, re.MULTILINE)
+    [script] = re.findall(r"^PYTHONPATH=\. python (.+\.py)$", said, re.MULTILINE)
     done = subprocess.run(
         [sys.executable, "-W", "error", script], cwd=tmp_path, capture_output=True, text=True, check=False
     )
