@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 from codeweaver_backends.capabilities import BackendCapabilities
@@ -46,11 +48,16 @@ def _collection_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     return name if isinstance(name, str) else None
 
 
+async def _over(opening: Future[None]) -> None:
+    """Wait until it is over. Who no longer waits ends it for nobody else."""
+    await asyncio.shield(asyncio.wrap_future(opening))
+
+
 class BaseBackend:
     """Lifetime and error handling of an adapter.
 
-    An adapter sets ``name``, overrides :meth:`_connect`, :meth:`_disconnect`, :meth:`_ping` and
-    :meth:`_translate_error`, and decorates each call of the protocol with :func:`operation`.
+    An adapter sets ``name``, overrides ``_connect``, ``_disconnect``, ``_ping`` and
+    ``_translate_error``, and decorates each call of the protocol with ``operation``.
     """
 
     name: ClassVar[str]
@@ -65,7 +72,9 @@ class BaseBackend:
         self._is_open = False
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._opening: asyncio.Lock | None = None
+        self._opening: Future[None] | None = None
+        """There while somebody connects. Of no event loop, since those who wait for it may be of several."""
+        self._guard = threading.Lock()
 
     # --- what an adapter overrides ---
 
@@ -73,7 +82,7 @@ class BaseBackend:
         """Open the client. Called once, before the first call."""
 
     async def _disconnect(self) -> None:
-        """Close the client. Called once, and only after :meth:`_connect`."""
+        """Close the client. Called once, and only after ``_connect``."""
 
     async def _ping(self) -> None:
         """Ask the engine something cheap that needs the credentials; raise if it does not answer."""
@@ -117,13 +126,15 @@ class BaseBackend:
         if self._is_closed:
             return
         self._is_closed = True
-        if self._opening is not None:
-            async with self._opening:  # a client that is being made is closed by who makes it
-                await self._close()
+        opening = self._opening
+        if opening is not None:
+            await _over(opening)  # a client that is being made is closed by who makes it
+        await self._close()
 
     async def _close(self) -> None:
-        if self._is_open:
-            self._is_open = False
+        with self._guard:
+            was_open, self._is_open = self._is_open, False
+        if was_open:
             await self._disconnect()
 
     async def __aenter__(self) -> Self:
@@ -144,18 +155,25 @@ class BaseBackend:
                 )
 
     async def _open(self) -> None:
-        # One lock per backend, made here and not in __init__: a backend may be created outside any loop.
-        if self._opening is None:
-            self._opening = asyncio.Lock()
-        async with self._opening:
+        while True:
             self._check_not_closed()
-            if self._is_open:
-                return
+            with self._guard:
+                if self._is_open:
+                    return
+                opening = self._opening
+                if opening is None:
+                    self._opening = mine = Future[None]()
+                    break
+            await _over(opening)
+        try:
             await self._connect()
             self._is_open = True
             if self._is_closed:
                 await self._close()
-            self._check_not_closed()
+        finally:
+            self._opening = None
+            mine.set_result(None)
+        self._check_not_closed()
 
     def _check_not_closed(self) -> None:
         if self._is_closed:
