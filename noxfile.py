@@ -221,7 +221,7 @@ def readme(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Generate the pages that come from the code, and build the site; a broken link is an error."""
-    prepare(session, None, "mkdocs-material>=9.5")
+    prepare(session, None, "mkdocs-material>=9.5", "mkdocstrings[python]>=0.30")
     session.run("python", "-m", "codeweaver_conformance.pages", "--check")
     session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
 
