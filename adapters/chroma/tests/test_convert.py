@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from codeweaver_backends.errors import InvalidOptionError
 from codeweaver_backends.facts import INT64_MAX, INT64_MIN
 from codeweaver_chroma import convert
 
@@ -39,13 +37,6 @@ def test_ids_come_back_with_their_type(point_id: str | int) -> None:
     key = convert.encode_id(point_id)
     back = convert.decode_id(key)
     assert (type(back), back) == (type(point_id), point_id)
-    assert convert.check_cursor(key) == key
-
-
-@pytest.mark.parametrize("cursor", ["x", "5", "i", "ix", "i-1", f"i{2**63}", "i٣", "s", "ka"])
-def test_a_foreign_cursor_is_refused(cursor: str) -> None:
-    with pytest.raises(InvalidOptionError):
-        convert.check_cursor(cursor)
 
 
 @given(_numbers | _edges, _numbers | _edges)

@@ -32,12 +32,15 @@ from codeweaver_backends.errors import (
     LimitExceededError,
     UnsupportedError,
 )
+from codeweaver_backends.facts import INT64_MAX
 from codeweaver_backends.filters import Always
-from codeweaver_backends.types import DistanceMetric, SearchFilter, VectorPoint
+from codeweaver_backends.types import DistanceMetric, PointId, SearchFilter, VectorPoint
 from codeweaver_backends.validate import (
     CollectionSettings,
+    cursor_after,
     decode_payload,
     encode_payload,
+    position_of,
     project,
     validate_batch,
     validate_columns,
@@ -577,3 +580,40 @@ def test_a_page() -> None:
 )
 def test_wrong_pages_are_refused(error: type[BackendError], words: str, change: dict[str, Any]) -> None:
     refuses(error, words, lambda: page(**change))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=512) | st.integers(0, INT64_MAX))
+def test_a_cursor_tells_the_id_it_was_made_of(point_id: PointId) -> None:
+    found = position_of(cursor_after(point_id))
+    assert (type(found), found) == (type(point_id), point_id)
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "1",
+        "after:",
+        "after:x",
+        "after:-1",
+        "after:01",
+        "after:1 ",
+        'after:""',
+        "after:1.5",
+        "after:true",
+        f"after:{2**63}",
+        "after:[1]",
+        'after:"a" ',
+        'after:"\\u0061"',
+        f'after:"{"a" * 513}"',
+        "AFTER:1",
+        "after:after:1",
+    ],
+)
+def test_a_cursor_that_was_never_given_is_refused(cursor: str) -> None:
+    with pytest.raises(InvalidOptionError, match="cursor must be"):
+        position_of(cursor)
+
+
+def test_the_first_page_has_no_position() -> None:
+    assert position_of(None) is None

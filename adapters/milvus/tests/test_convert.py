@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeweaver_backends.errors import InvalidOptionError
 from codeweaver_backends.facts import INT64_MAX, INT64_MIN
 from codeweaver_milvus import convert
 
@@ -36,20 +35,11 @@ def test_ids_come_back_with_their_type(point_id: str | int) -> None:
     assert not _INTERPRETED & set(key)
     back = convert.decode_id(key)
     assert (type(back), back) == (type(point_id), point_id)
-    assert convert.check_cursor(key) == key
 
 
 @given(st.integers(1, 512), st.characters(exclude_categories=["Cs"]))
 def test_the_longest_id_fits_its_column(length: int, character: str) -> None:
     assert len(convert.encode_id(character * length).encode()) <= 2 + 512 * 9
-
-
-@pytest.mark.parametrize(
-    "cursor", ["", "x", "5", "i:", "i:x", "i:-1", f"i:{2**63}", "i:٣", "s:", 's:a"b', "s:a\\", "k:a"]
-)
-def test_a_foreign_cursor_is_refused(cursor: str) -> None:
-    with pytest.raises(InvalidOptionError):
-        convert.check_cursor(cursor)
 
 
 @given(_numbers | _edges, _numbers | _edges)

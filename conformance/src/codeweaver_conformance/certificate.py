@@ -132,7 +132,7 @@ def load_waivers(path: Path | None) -> list[Waiver]:
 def judge(
     outcomes: Iterable[TestOutcome], environment: Environment, waivers: Sequence[Waiver], reproduce: str
 ) -> Certificate:
-    """Make the certificate. Raises :class:`WaiverError` for a waiver that is no longer needed."""
+    """Make the certificate. Raises ``WaiverError`` for a waiver that is no longer needed."""
     tests: dict[str, list[TestOutcome]] = {clause: [] for clause in CLAUSES}
     for one in outcomes:
         tests[one.clause].append(one)

@@ -7,7 +7,7 @@ engines answer, and one of them, any one, judges all the recordings::
     python -m codeweaver_conformance.differential judge
 
 An answer is right if the oracle finds nothing against it (order, ids, scores, threshold, count, payloads). Two answers
-differ if they do not have the same points, ties apart, or a score or a count is not the same; see :func:`difference`.
+differ if they do not have the same points, ties apart, or a score or a count is not the same; see ``difference``.
 What an engine denies, by ``UnsupportedError``, is not asked of it, and a pair counts the cases that both answered.
 
 Beside that each engine's share of filters is told that it answered alone, by push-down: for the others its adapter read
@@ -67,7 +67,7 @@ class Answer:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Answer:
-        """The answer that :meth:`to_json` wrote."""
+        """The answer that ``to_json`` wrote."""
         hits = tuple((point_id, score) for point_id, score in data.get("hits", ()))
         changed = tuple(data.get("changed", ()))
         told = data.get("error", ""), data.get("denied", ""), data.get("scanned")
@@ -299,7 +299,7 @@ class Recording:
 
     @classmethod
     def read(cls, file: Path) -> Recording:
-        """Read what :meth:`write` wrote."""
+        """Read what ``write`` wrote."""
         head, *rows = map(json.loads, file.read_text(encoding="utf-8").split("\n")[:-1])
         return cls(**head, answers=[Answer.from_json(row) for row in rows])
 

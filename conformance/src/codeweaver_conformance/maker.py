@@ -1,6 +1,6 @@
 """Payloads, filters, ids and vectors, made by chance so that filters hit.
 
-One :class:`Maker` makes them all, from a :class:`World`: a few fields with a few values each. It takes its choices from
+One ``Maker`` makes them all, from a ``World``: a few fields with a few values each. It takes its choices from
 a ``random.Random``: a seeded one, or one that hypothesis controls.
 """
 

@@ -291,7 +291,7 @@ class Conformance:
         return results
 
     async def ids(self, name: str, search_filter: FilterLike | None = None, backend: Any = None) -> set[PointId]:
-        """The ids of :meth:`everything`. Ids are told apart by type, as Python does for ``1`` and ``"1"``."""
+        """The ids of ``everything``. Ids are told apart by type, as Python does for ``1`` and ``"1"``."""
         found = [result.id for result in await self.everything(name, search_filter, backend)]
         if len(set(found)) != len(found):
             self.violated("each point once", found)

@@ -1,6 +1,6 @@
 """What tests ask: cases by a seed, the same everywhere, and hypothesis strategies for properties.
 
-Both are made by :class:`codeweaver_conformance.maker.Maker`, so that what one finds the other can find.
+Both are made by ``codeweaver_conformance.maker.Maker``, so that what one finds the other can find.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Subject:
         return self.factory.create_backend(self.registration.name, **{**self.settings, **overrides})
 
     def create_at(self, port: int, **overrides: Any) -> Any:
-        """A backend whose engine is said to be at ``port`` of this machine. Call only if :attr:`has_server`."""
+        """A backend whose engine is said to be at ``port`` of this machine. Call only if ``has_server``."""
         return self.factory.create_backend(self.registration.name, **{**self._settings_at(port), **overrides})
 
     @property

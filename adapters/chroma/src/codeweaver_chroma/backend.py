@@ -5,48 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeVar
+from typing import ClassVar, Final, TypeVar
 
-import numpy.typing as npt
-
-from codeweaver_backends.adapter import BaseBackend, operation
 from codeweaver_backends.capabilities import BackendCapabilities
-from codeweaver_backends.errors import (
-    BackendClosedError,
-    BackendConnectionError,
-    BackendError,
-    CollectionNotFoundError,
-    InvalidInputError,
-)
-from codeweaver_backends.filters import Never, normalise
-from codeweaver_backends.types import (
-    CollectionInfo,
-    DistanceMetric,
-    FilterLike,
-    Payload,
-    PointId,
-    ScrollPage,
-    SearchFilter,
-    SearchResult,
-    VectorPoint,
-)
+from codeweaver_backends.errors import BackendClosedError, BackendError, CollectionNotFoundError, InvalidInputError
+from codeweaver_backends.filters import Always, Node
+from codeweaver_backends.template import Access, BackendTemplate
+from codeweaver_backends.types import DistanceMetric, Payload, PointId, ScrollPage, SearchResult, VectorPoint
 from codeweaver_backends.validate import (
     Batch,
+    CollectionSettings,
+    Page,
+    Query,
     WithPayload,
+    cursor_after,
     decode_payload,
+    position_of,
     project,
-    validate_batch,
-    validate_columns,
-    validate_create,
-    validate_ids,
-    validate_name,
-    validate_page,
-    validate_query,
-    validate_with_payload,
 )
 from codeweaver_chroma.config import ChromaConfig
 from codeweaver_chroma.convert import (
-    check_cursor,
     decode_document,
     decode_id,
     encode_document,
@@ -57,6 +35,7 @@ from codeweaver_chroma.convert import (
 )
 from codeweaver_chroma.engine import ROWS_AT_ONCE, Collection, Engine, Rows
 from codeweaver_chroma.errors import is_missing, translate_error
+from codeweaver_chroma.filters import is_testable
 from codeweaver_chroma.local import Local
 from codeweaver_chroma.plugin import CAPABILITIES
 from codeweaver_chroma.resolve import select
@@ -71,7 +50,7 @@ _BATCH_BYTES: Final = 8 << 20
 _ROWS_WITHOUT_PAUSE: Final = 500
 
 
-class ChromaBackend(BaseBackend):
+class ChromaBackend(BackendTemplate[Collection]):
     """Exact filters on Chroma; searches are exact up to the declared size."""
 
     name: ClassVar[str] = "chroma"
@@ -106,20 +85,19 @@ class ChromaBackend(BaseBackend):
     def _translate_error(self, error: Exception) -> BackendError | None:
         return translate_error(error)
 
-    async def _on(self, name: str, act: Callable[[Collection], Awaitable[Result]]) -> Result:
-        """Act on a collection; if it was another one than believed, act again on what it is now."""
-        known = self._collections.get(validate_name(name))
+    async def _on(self, name: str, work: Callable[[Collection], Awaitable[Result]], access: Access) -> Result:
+        known = self._collections.get(name)
         if known is None:
-            return await act(await self._verified(name))
+            return await work(await self._verified(name))
         try:
-            return await act(known)
+            return await work(known)
         except Exception as error:
             if not (is_missing(error) or isinstance(error, InvalidInputError) or is_missing(error.__cause__ or error)):
                 raise
             current = await self._verified(name)
             if current.id == known.id:
                 raise
-        return await act(current)
+        return await work(current)
 
     async def _verified(self, name: str) -> Collection:
         """The collection as it is now."""
@@ -132,58 +110,23 @@ class ChromaBackend(BaseBackend):
 
     # --- collections ---
 
-    @operation
-    async def create_collection(
-        self, name: str, dimension: int, distance_metric: DistanceMetric = DistanceMetric.COSINE, **kwargs: Any
-    ) -> None:
-        settings = validate_create(name, dimension, distance_metric, kwargs, self.capabilities)
-        self._collections[name] = await self._engine.create(settings)
+    async def _create(self, settings: CollectionSettings) -> None:
+        self._collections[settings.name] = await self._engine.create(settings)
 
-    @operation
-    async def list_collections(self) -> list[str]:
+    async def _names(self) -> list[str]:
         return await self._engine.names()
 
-    @operation
-    async def delete_collection(self, name: str) -> None:
-        await self._verified(validate_name(name))
+    async def _drop(self, name: str) -> None:
+        await self._verified(name)
         await self._engine.drop(name)
         self._collections.pop(name, None)
 
-    @operation
-    async def get_collection_info(self, name: str) -> CollectionInfo:
-        async def act(collection: Collection) -> CollectionInfo:
-            count = await self._engine.count(collection.id)
-            known = collection.settings
-            return CollectionInfo(name, known.dimension, known.metric, count, None, dict(known.payload_indexes))
-
-        return await self._on(name, act)
+    async def _confirm(self, collection: Collection) -> None:
+        await self._verified(collection.settings.name)
 
     # --- writing ---
 
-    @operation
-    async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
-        async def act(collection: Collection) -> None:
-            await self._upsert(collection, validate_batch(vectors, collection.settings, self.capabilities))
-
-        await self._on(collection_name, act)
-
-    @operation
-    async def upsert_batch(
-        self,
-        collection_name: str,
-        ids: Sequence[PointId],
-        vectors: npt.NDArray[Any],
-        payloads: Sequence[Payload | None] | None = None,
-    ) -> None:
-        async def act(collection: Collection) -> None:
-            batch = validate_columns(ids, vectors, payloads, collection.settings, self.capabilities)
-            await self._upsert(collection, batch)
-
-        await self._on(collection_name, act)
-
     async def _upsert(self, collection: Collection, batch: Batch) -> None:
-        if not len(batch):
-            await self._verified(collection.settings.name)
         written = 0
         for chunk in batch.chunks(_ROWS_WITHOUT_PAUSE):
             for rows in _rows(chunk, collection):
@@ -194,32 +137,15 @@ class ChromaBackend(BaseBackend):
                 written += len(rows.keys)
             await asyncio.sleep(0)
 
-    def _unwritten(self, error: Exception, ids: Sequence[PointId]) -> BackendError:
-        translated = error if isinstance(error, BackendError) else self._translated(error)
-        translated.ids = tuple(ids)
-        translated.state_unknown = isinstance(translated, BackendConnectionError)
-        return translated
+    async def _delete(self, collection: Collection, ids: list[PointId]) -> None:
+        await self._delete_keys(collection, [encode_id(point_id) for point_id in ids])
 
-    @operation
-    async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
-        async def act(collection: Collection) -> None:
-            keys = [encode_id(point_id) for point_id in validate_ids(ids)]
-            if not keys:
-                await self._verified(collection_name)
-            await self._delete(collection, keys)
+    async def _delete_matching(self, collection: Collection, node: Node) -> int:
+        keys = await self._keys(collection, node)
+        await self._delete_keys(collection, keys)
+        return len(keys)
 
-        await self._on(collection_name, act)
-
-    @operation
-    async def delete_by_filter(self, collection_name: str, search_filter: FilterLike) -> int:
-        async def act(collection: Collection) -> int:
-            keys = await self._keys(collection, search_filter)
-            await self._delete(collection, keys)
-            return len(keys)
-
-        return await self._on(collection_name, act)
-
-    async def _delete(self, collection: Collection, keys: Sequence[str]) -> None:
+    async def _delete_keys(self, collection: Collection, keys: Sequence[str]) -> None:
         for start in range(0, len(keys), ROWS_AT_ONCE):
             try:
                 await self._engine.delete(collection.id, keys[start : start + ROWS_AT_ONCE])
@@ -228,89 +154,33 @@ class ChromaBackend(BaseBackend):
 
     # --- reading ---
 
-    @operation
-    async def search_vectors(
-        self,
-        collection_name: str,
-        query_vector: list[float],
-        limit: int = 10,
-        search_filter: SearchFilter | None = None,
-        score_threshold: float | None = None,
-        **kwargs: Any,
-    ) -> list[SearchResult]:
-        async def act(collection: Collection) -> list[SearchResult]:
-            query = validate_query(
-                query_vector,
-                limit,
-                search_filter,
-                score_threshold,
-                kwargs,
-                collection.settings,
-                self.capabilities,
-            )
-            if not query.limit or isinstance(query.node, Never):
-                await self._verified(collection_name)
-                return []
-            shown = _Shown(query.with_payload, query.with_vectors)
-            hits = await nearest(self._engine, collection, query, shown.include)
-            return [shown.result(hit) for hit in hits]
+    async def _search(self, collection: Collection, query: Query) -> list[SearchResult]:
+        shown = _Shown(query.with_payload, query.with_vectors)
+        self.filters_scanned += not is_testable(query.node)
+        return [shown.result(hit) for hit in await nearest(self._engine, collection, query, shown.include)]
 
-        return await self._on(collection_name, act)
-
-    @operation
-    async def get_vectors(
-        self,
-        collection_name: str,
-        ids: Sequence[PointId],
-        *,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool = True,
+    async def _get(
+        self, collection: Collection, ids: list[PointId], with_payload: WithPayload, with_vectors: bool
     ) -> list[VectorPoint]:
-        async def act(collection: Collection) -> list[VectorPoint]:
-            keys = [encode_id(point_id) for point_id in validate_ids(ids)]
-            shown = _Shown(validate_with_payload(with_payload), with_vectors)
-            if not keys:
-                await self._verified(collection_name)
-            return await self._points(collection, keys, shown)
+        keys = [encode_id(point_id) for point_id in ids]
+        return await self._points(collection, keys, _Shown(with_payload, with_vectors))
 
-        return await self._on(collection_name, act)
+    async def _scroll(self, collection: Collection, page: Page) -> ScrollPage:
+        last = position_of(page.cursor)
+        after = "" if last is None else encode_id(last)
+        keys = sorted(key for key in await self._keys(collection, page.node) if key > after)
+        wanted = keys[: page.limit]
+        points = await self._points(collection, wanted, _Shown(page.with_payload, page.with_vectors))
+        return ScrollPage(points, cursor_after(decode_id(wanted[-1])) if len(keys) > len(wanted) else None)
 
-    @operation
-    async def scroll_vectors(
-        self,
-        collection_name: str,
-        *,
-        cursor: str | None = None,
-        limit: int = 256,
-        search_filter: FilterLike | None = None,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool = False,
-    ) -> ScrollPage:
-        async def act(collection: Collection) -> ScrollPage:
-            page = validate_page(cursor, limit, search_filter, with_payload, with_vectors, self.capabilities)
-            after = "" if page.cursor is None else check_cursor(page.cursor)
-            keys = sorted(key for key in await self._keys(collection, search_filter) if key > after)
-            wanted = keys[: page.limit]
-            points = await self._points(collection, wanted, _Shown(page.with_payload, page.with_vectors))
-            return ScrollPage(points, wanted[-1] if len(keys) > len(wanted) else None)
+    async def _count(self, collection: Collection, node: Node) -> int:
+        if isinstance(node, Always):
+            return await self._engine.count(collection.id)
+        return len(await self._keys(collection, node))
 
-        return await self._on(collection_name, act)
-
-    @operation
-    async def count_vectors(self, collection_name: str, search_filter: FilterLike | None = None) -> int:
-        async def act(collection: Collection) -> int:
-            if search_filter is None:
-                return await self._engine.count(collection.id)
-            return len(await self._keys(collection, search_filter))
-
-        return await self._on(collection_name, act)
-
-    async def _keys(self, collection: Collection, search_filter: FilterLike | None) -> list[str]:
+    async def _keys(self, collection: Collection, node: Node) -> list[str]:
         """The keys of the points that match: Chroma has neither a count by filter nor an order of ids."""
-        node = normalise(search_filter, self.capabilities)
-        if isinstance(node, Never):
-            await self._verified(collection.settings.name)
-            return []
+        self.filters_scanned += not is_testable(node)
         selection = await select(self._engine, collection, node)
         if selection.keys is not None:
             return selection.keys

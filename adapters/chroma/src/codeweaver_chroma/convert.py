@@ -1,7 +1,7 @@
 """What a point is in Chroma: prefixed ids, exact JSON where no filter looks, facts as tokens, keys that compare.
 
 A payload is stored whole, as JSON, where Chroma keeps a URI. What filters ask is stored beside it as metadata
-(see :mod:`codeweaver_backends.facts`): a list of *tokens*, each of them a path and one of
+(see ``codeweaver_backends.facts``): a list of *tokens*, each of them a path and one of
 
 =============================  =========================================================================
 ``Z S N L O T``                presence: a null, string, number, list or object; an instant
@@ -24,8 +24,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from codeweaver_backends.errors import InvalidOptionError
-from codeweaver_backends.facts import INT64_MAX, Kind, Path, canonical_number, leaves, parse_instant, sortable_double
+from codeweaver_backends.facts import Kind, Path, canonical_number, leaves, parse_instant, sortable_double
 from codeweaver_backends.types import FloatMatrix, PointId, Scalar
 
 __all__ = [
@@ -37,7 +36,6 @@ __all__ = [
     "NUMBER",
     "PRESENCE",
     "REMAINDER",
-    "check_cursor",
     "decode_document",
     "decode_id",
     "encode_document",
@@ -81,17 +79,8 @@ def encode_id(point_id: PointId) -> str:
 
 
 def decode_id(key: str) -> PointId:
-    """The id of a key that :func:`encode_id` made."""
+    """The id of a key that ``encode_id`` made."""
     return key[1:] if key[0] == "s" else int(key[1:])
-
-
-def check_cursor(cursor: str) -> str:
-    """A cursor is the key that the last page ended with; anything else is refused."""
-    kind, text = cursor[0], cursor[1:]
-    known = (kind == "i" and text.isascii() and text.isdecimal() and int(text) <= INT64_MAX) or (kind == "s" and text)
-    if not known:
-        raise InvalidOptionError("cursor must be None or what the last page gave")
-    return cursor
 
 
 # --- documents and vectors ---------------------------------------------------------------------------------------
@@ -109,7 +98,7 @@ def decode_document(text: str) -> tuple[str, str]:
 
 
 def storable(matrix: FloatMatrix) -> tuple[FloatMatrix, list[str]]:
-    """The vectors of a cosine as Chroma can store them, and each one's :func:`restored` form, mostly empty.
+    """The vectors of a cosine as Chroma can store them, and each one's ``restored`` form, mostly empty.
 
     Chroma divides by a norm that it computes in float32: vectors near the ends of float32's range would come out as
     nothing, and so would numbers far smaller than others beside them. Those vectors are normalised here and kept.

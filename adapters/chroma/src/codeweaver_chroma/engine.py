@@ -1,4 +1,4 @@
-"""What the backend asks of Chroma, in this process (:mod:`codeweaver_chroma.local`) or by HTTP (``server``)."""
+"""What the backend asks of Chroma, in this process (``codeweaver_chroma.local``) or by HTTP (``server``)."""
 
 from __future__ import annotations
 
@@ -121,14 +121,14 @@ class Engine(ABC):
 
     @abstractmethod
     async def replace(self, collection: str, rows: Rows) -> None:
-        """Write rows in place of those of the same keys: at most :data:`ROWS_AT_ONCE`.
+        """Write rows in place of those of the same keys: at most ``ROWS_AT_ONCE``.
 
         Those are deleted first. Chroma's own upsert leaves metadata of the old point in the new one, and takes longer.
         """
 
     @abstractmethod
     async def delete(self, collection: str, keys: Sequence[str]) -> None:
-        """Delete rows: at most :data:`ROWS_AT_ONCE`."""
+        """Delete rows: at most ``ROWS_AT_ONCE``."""
 
     @abstractmethod
     async def get(
@@ -160,11 +160,11 @@ class Engine(ABC):
 
     @abstractmethod
     def is_grown(self, collection: str) -> bool:
-        """Whether it is known, without asking, that there are more than :data:`EXACT_SIZE` rows."""
+        """Whether it is known, without asking, that there are more than ``EXACT_SIZE`` rows."""
 
     @abstractmethod
     async def is_small(self, collection: str) -> bool:
-        """Whether there are no more than :data:`EXACT_SIZE` rows."""
+        """Whether there are no more than ``EXACT_SIZE`` rows."""
 
     # --- lifetime ---
 

@@ -1,7 +1,7 @@
-"""From the filter tree to Chroma's ``where``, by looking up what :mod:`codeweaver_chroma.convert` stored.
+"""From the filter tree to Chroma's ``where``, by looking up what ``codeweaver_chroma.convert`` stored.
 
 Chroma has no ``not``. That a token is not contained is the exact complement of its being contained, also for points
-that have no tokens; for ranges negation is written out here. Substrings it cannot test: see :func:`is_testable` and
+that have no tokens; for ranges negation is written out here. Substrings it cannot test: see ``is_testable`` and
 the module ``resolve``.
 """
 

@@ -44,7 +44,7 @@ class _Database:
     api: Any
     worker: ThreadPoolExecutor
     grown: set[str] = field(default_factory=set)
-    """Collections known to have more than :data:`EXACT_SIZE` rows: only a deletion here can change that."""
+    """Collections known to have more than ``EXACT_SIZE`` rows: only a deletion here can change that."""
     users: int = 0
 
     @classmethod

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import BaseModel
-
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
-from codeweaver_backends.config import check_config
-from codeweaver_backends.plugins import BackendPlugin
-from codeweaver_backends.types import BaseComponentInfo, DistanceMetric, ValidationResult
+from codeweaver_backends.plugins import DeclaredPlugin
+from codeweaver_backends.types import BaseComponentInfo, DistanceMetric
 from codeweaver_chroma.version import __version__
 
 __all__ = ["CAPABILITIES", "EMBEDDED_CAPABILITIES", "SERVER_CAPABILITIES", "ChromaPlugin"]
@@ -36,50 +33,24 @@ SERVER_CAPABILITIES = CAPABILITIES.model_copy(update={"replace_is_atomic": False
 """Points are replaced by deleting and adding them, and others may read in between."""
 
 
-class ChromaPlugin(BackendPlugin):
+class ChromaPlugin(DeclaredPlugin):
     """Chroma in this process, or a Chroma server."""
 
-    @classmethod
-    def get_plugin_name(cls) -> str:
-        return "chroma"
+    info = BaseComponentInfo(
+        name="chroma",
+        display_name="Chroma",
+        description="Chroma embedded in this process, or a Chroma server by HTTP (1.5 or later).",
+        version=__version__,
+        homepage="https://www.trychroma.com",
+    )
+    capabilities = CAPABILITIES
+    backend = "codeweaver_chroma.backend:ChromaBackend"
+    config = "codeweaver_chroma.config:ChromaConfig"
+    dependencies = ("chromadb",)
 
     @classmethod
-    def get_capabilities(cls) -> BackendCapabilities:
-        return CAPABILITIES
-
-    @classmethod
-    def get_component_info(cls) -> BaseComponentInfo:
-        return BaseComponentInfo(
-            name="chroma",
-            display_name="Chroma",
-            description="Chroma embedded in this process, or a Chroma server by HTTP (1.5 or later).",
-            version=__version__,
-            homepage="https://www.trychroma.com",
-        )
-
-    @classmethod
-    def validate_config(cls, config: Any) -> ValidationResult:
-        return check_config(cls.get_config_class(), config, _advice)
-
-    @classmethod
-    def get_dependencies(cls) -> list[str]:
-        return ["chromadb"]
-
-    @classmethod
-    def get_backend_class(cls) -> type:
-        from codeweaver_chroma.backend import ChromaBackend
-
-        return ChromaBackend
-
-    @classmethod
-    def get_config_class(cls) -> type[BaseModel]:
-        from codeweaver_chroma.config import ChromaConfig
-
-        return ChromaConfig
-
-
-def _advice(config: Any) -> Iterable[str]:
-    if config.api_key and config.path is None and not config.address.startswith("https:"):
-        yield "api_key: it is sent unencrypted without tls or an https url"
-    if config.api_key and config.path is not None:
-        yield "api_key: an embedded database has no authentication; it is ignored"
+    def advice(cls, config: Any) -> Iterable[str]:
+        if config.api_key and config.path is None and not config.address.startswith("https:"):
+            yield "api_key: it is sent unencrypted without tls or an https url"
+        if config.api_key and config.path is not None:
+            yield "api_key: an embedded database has no authentication; it is ignored"

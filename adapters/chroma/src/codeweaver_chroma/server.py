@@ -41,7 +41,7 @@ class Server(Engine):
         if config.api_key is not None:
             headers["x-chroma-token"] = config.api_key.get_secret_value()
         self._grown: dict[str, float] = {}
-        """Until when a collection cannot have shrunk to :data:`EXACT_SIZE` rows, whatever others do."""
+        """Until when a collection cannot have shrunk to ``EXACT_SIZE`` rows, whatever others do."""
         self._client = httpx.AsyncClient(
             base_url=config.address,
             headers=headers,

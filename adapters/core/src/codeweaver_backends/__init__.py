@@ -1,7 +1,7 @@
 """Vector databases behind one protocol that means the same everywhere.
 
 Everything public of the core is importable from here. Engines live in distributions of their own and are found as
-plugins; see :class:`CodeWeaverFactory`.
+plugins; see ``CodeWeaverFactory``.
 """
 
 from codeweaver_backends import (
@@ -16,6 +16,7 @@ from codeweaver_backends import (
     metrics,
     plugins,
     protocols,
+    template,
     transactions,
     types,
     validate,
@@ -31,6 +32,7 @@ from codeweaver_backends.memory import *  # noqa: F403
 from codeweaver_backends.metrics import *  # noqa: F403
 from codeweaver_backends.plugins import *  # noqa: F403
 from codeweaver_backends.protocols import *  # noqa: F403
+from codeweaver_backends.template import *  # noqa: F403
 from codeweaver_backends.transactions import *  # noqa: F403
 from codeweaver_backends.types import *  # noqa: F403
 from codeweaver_backends.validate import *  # noqa: F403
@@ -48,6 +50,7 @@ _PUBLIC = (
     metrics,
     plugins,
     protocols,
+    template,
     transactions,
     types,
     validate,

@@ -1,7 +1,7 @@
 """The import paths of the host application, for plugins that are written against it.
 
 A plugin that imports ``codeweaver.cw_types``, ``codeweaver.backends.base``, ``codeweaver.factories.plugin_protocols``
-or ``codeweaver.factories.codeweaver_factory`` runs here too: call :func:`install` before importing it. Where the host
+or ``codeweaver.factories.codeweaver_factory`` runs here too: call ``install`` before importing it. Where the host
 application itself is installed nothing is touched, and its own modules are used. The conformance kit calls it.
 """
 

@@ -305,7 +305,8 @@ _TABLE: Final = (
     # --- scan ---
     Clause(
         "scan.get",
-        "get_vectors returns the points of the ids in the order asked, each once, unknown ids left out.",
+        "get_vectors returns the points of the ids in the order asked, each once, unknown ids left out; ids and options "
+        "of a wrong kind are refused.",
         profile="scan",
         capability="supports_scan",
     ),
@@ -317,7 +318,7 @@ _TABLE: Final = (
     ),
     Clause(
         "scan.scroll-refused",
-        "A foreign cursor, and a page size below one, is refused.",
+        "A foreign cursor, a page size below one, and options of a wrong kind are refused.",
         profile="scan",
         capability="supports_scan",
     ),

@@ -1,4 +1,4 @@
-"""The one error tree. Everything a backend raises on purpose is below :class:`BackendError`.
+"""The one error tree. Everything a backend raises on purpose is below ``BackendError``.
 
 ::
 

@@ -64,7 +64,7 @@ class CodeWeaverFactory:
         return entry.load() if entry else None
 
     def list_backends(self) -> list[str]:
-        """Every name that :meth:`create_backend` may know, without loading anything."""
+        """Every name that ``create_backend`` may know, without loading anything."""
         return sorted({*self._registered, *find_plugins()})
 
     def create_backend(self, backend: str | BaseModel, /, **options: Any) -> Any:

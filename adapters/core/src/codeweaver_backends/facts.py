@@ -7,10 +7,10 @@ are just absent tokens, so negation is plain negation. ``docs/decisions/0002-fac
 
 What an engine spells in its own dialect is built from four things here:
 
-* :func:`leaves`: the facts of a payload;
-* :func:`number_key` and :func:`instant_key`: order-preserving, so that a range is exact for mixed ints and floats;
-* :func:`canonical_number`: one spelling for ``1`` and ``1.0``;
-* :class:`StringCode`: a self-synchronising code, so that a substring of the code is a substring of the value.
+* ``leaves``: the facts of a payload;
+* ``number_key`` and ``instant_key``: order-preserving, so that a range is exact for mixed ints and floats;
+* ``canonical_number``: one spelling for ``1`` and ``1.0``;
+* ``StringCode``: a self-synchronising code, so that a substring of the code is a substring of the value.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ _KINDS: Final[dict[type, Kind]] = {
 
 
 def leaves(payload: Mapping[str, Any], prefix: Path = ()) -> Iterator[Fact]:
-    """Every fact of a payload that :mod:`codeweaver_backends.validate` has accepted, parents before children."""
+    """Every fact of a payload that ``codeweaver_backends.validate`` has accepted, parents before children."""
     # Every ingest passes here, and a Fact's own constructor would cost a third of it.
     fact, kinds = tuple.__new__, _KINDS
     for key, value in payload.items():
@@ -231,5 +231,5 @@ class StringCode:
         return text.translate(self._table) if self._hit.search(text) else text
 
     def decode(self, code: str) -> str:
-        """The text of a code that :meth:`encode` made."""
+        """The text of a code that ``encode`` made."""
         return self._word.sub(lambda match: self._decode[match[0]], code)

@@ -1,6 +1,6 @@
 """The filter tree: what a user's filter means, with nothing left to interpret.
 
-:func:`normalise` reads a ``SearchFilter`` (or a condition, or plain dicts) once: operators are canonical, operands are
+``normalise`` reads a ``SearchFilter`` (or a condition, or plain dicts) once: operators are canonical, operands are
 checked and typed, negation is pushed down to the leaves, groups are flattened, constants folded. An adapter translates
 the result, one method per node, and never looks at a ``SearchFilter``. What folds to ``Always`` or ``Never`` needs no
 engine at all.

@@ -14,7 +14,7 @@ _WORD = re.compile(r"__|_([0-9a-f]{2})|[a-z0-9]")
 
 
 def encode_name(name: str, prefix: str = PREFIX) -> str:
-    """A name in ``[a-z0-9_]``, at most ``len(prefix) + 240`` characters, that :func:`decode_name` reverses.
+    """A name in ``[a-z0-9_]``, at most ``len(prefix) + 240`` characters, that ``decode_name`` reverses.
 
     Lower-case letters and digits stay, ``_`` is doubled, every other UTF-8 byte becomes ``_`` and two hex digits. Upper
     case is coded too: some engines keep collections as files, and some file systems fold case.
@@ -24,7 +24,7 @@ def encode_name(name: str, prefix: str = PREFIX) -> str:
 
 
 def decode_name(code: str, prefix: str = PREFIX) -> str | None:
-    """The name of a code, or ``None`` for what :func:`encode_name` never makes."""
+    """The name of a code, or ``None`` for what ``encode_name`` never makes."""
     if not code.startswith(prefix):
         return None
     data, position = bytearray(), len(prefix)

@@ -6,13 +6,14 @@ nothing of them; loading one imports that one only; a broken one is reported by 
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel
 
@@ -21,7 +22,15 @@ from codeweaver_backends.config import check_config
 from codeweaver_backends.errors import PluginError
 from codeweaver_backends.types import BaseComponentInfo, ComponentType, ValidationResult
 
-__all__ = ["ENTRY_POINT_GROUP", "BackendPlugin", "PluginEntry", "config_class_of", "find_plugins", "load_object"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "BackendPlugin",
+    "DeclaredPlugin",
+    "PluginEntry",
+    "config_class_of",
+    "find_plugins",
+    "load_object",
+]
 
 ENTRY_POINT_GROUP: Final = "codeweaver.backends"
 
@@ -69,6 +78,56 @@ class BackendPlugin(ABC):
     def get_config_class(cls) -> type[BaseModel] | None:
         """The configuration model; without an override, the annotation of the backend's ``__init__``."""
         return config_class_of(cls.get_backend_class())
+
+
+class DeclaredPlugin(BackendPlugin):
+    """A plugin told by attributes. The classes are named by ``module:Class``, and imported when they are asked for."""
+
+    info: ClassVar[BaseComponentInfo]
+    capabilities: ClassVar[BaseCapabilities]
+    backend: ClassVar[str]
+    config: ClassVar[str]
+    dependencies: ClassVar[Sequence[str]] = ()
+
+    @classmethod
+    def advice(cls, config: Any) -> Iterable[str]:
+        """What to warn of in a valid configuration, as ``field: warning``."""
+        return ()
+
+    @classmethod
+    def get_plugin_name(cls) -> str:
+        return cls.info.name
+
+    @classmethod
+    def get_capabilities(cls) -> BaseCapabilities:
+        return cls.capabilities
+
+    @classmethod
+    def get_component_info(cls) -> BaseComponentInfo:
+        return cls.info
+
+    @classmethod
+    def validate_config(cls, config: Any) -> ValidationResult:
+        return check_config(cls.get_config_class(), config, cls.advice)
+
+    @classmethod
+    def get_dependencies(cls) -> list[str]:
+        return list(cls.dependencies)
+
+    @classmethod
+    def get_backend_class(cls) -> type:
+        found: type = _imported(cls.backend)
+        return found
+
+    @classmethod
+    def get_config_class(cls) -> type[BaseModel]:
+        found: type[BaseModel] = _imported(cls.config)
+        return found
+
+
+def _imported(reference: str) -> Any:
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def config_class_of(backend_class: type) -> type[BaseModel] | None:

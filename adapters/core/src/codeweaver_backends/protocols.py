@@ -1,7 +1,7 @@
 """The protocols a backend implements. Their signatures are fixed: plugins in the wild are written against them.
 
 What each call *means* is the contract (``codeweaver_backends.contract``). A method that is merely the protocol's own
-inherited body does not count as implemented: see :func:`implements`.
+inherited body does not count as implemented: see ``implements``.
 """
 
 from __future__ import annotations

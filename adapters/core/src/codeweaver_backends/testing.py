@@ -3,7 +3,7 @@
 Each distribution names a function ``targets() -> list[Target]`` under the entry point group ``codeweaver.testing``. A
 target is one way to run one backend: embedded, by REST, by gRPC, another server. The kit enters ``provide()`` once per
 run and creates its backends from the settings it yields; where no engine can be found it raises
-:class:`NotProvisioned`, and the run's verdict is "not verified", never a pass.
+``NotProvisioned``, and the run's verdict is "not verified", never a pass.
 """
 
 from __future__ import annotations

@@ -57,9 +57,9 @@ _SCOPES: ContextVar[tuple[_Scope, ...]] = ContextVar("codeweaver_transactions", 
 
 
 class TransactionalBase(BaseBackend, Generic[Handle]):
-    """The transactions of an adapter, which overrides :meth:`_begin`, :meth:`_commit` and :meth:`_rollback`.
+    """The transactions of an adapter, which overrides ``_begin``, ``_commit`` and ``_rollback``.
 
-    Each of its calls asks :meth:`_joined` where to run. A transaction that the engine ended is to be told so by its
+    Each of its calls asks ``_joined`` where to run. A transaction that the engine ended is to be told so by its
     ``ended``; the user's rollback of it is then no error.
     """
 

@@ -1,6 +1,6 @@
 """The nouns of the protocol: points, results, filters, collections and plug-in descriptions.
 
-They carry data and check nothing: a value is judged once, at a backend's door (:mod:`codeweaver_backends.validate`),
+They carry data and check nothing: a value is judged once, at a backend's door (``codeweaver_backends.validate``),
 so that a wrong one is answered by the contract's error and not by a constructor's.
 """
 
@@ -52,7 +52,7 @@ FloatMatrix: TypeAlias = npt.NDArray[np.float32]
 
 
 class DistanceMetric(Enum):
-    """How nearness is measured. Scores are higher-is-better for each: :mod:`codeweaver_backends.metrics`."""
+    """How nearness is measured. Scores are higher-is-better for each: ``codeweaver_backends.metrics``."""
 
     COSINE = "cosine"
     EUCLIDEAN = "euclidean"
@@ -140,7 +140,7 @@ class CollectionInfo:
 
 @dataclass(slots=True)
 class ScrollPage:
-    """One page of :meth:`ScannableBackend.scroll_vectors`: ``cursor`` is ``None`` on the last one."""
+    """One page of ``ScannableBackend.scroll_vectors``: ``cursor`` is ``None`` on the last one."""
 
     points: list[VectorPoint]
     cursor: str | None = None

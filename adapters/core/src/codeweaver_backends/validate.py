@@ -1,6 +1,6 @@
 """The door of every backend: arguments in, judged once, in the form an adapter uses as it is.
 
-A batch becomes ids, one float32 matrix and JSON documents; a search becomes a :class:`Query` with a filter tree.
+A batch becomes ids, one float32 matrix and JSON documents; a search becomes a ``Query`` with a filter tree.
 Everything the contract forbids raises here, before an engine is touched, with an error that names the argument, the
 kind of the value and what is allowed. Values themselves are not shown: they may be secret, and they may be long.
 """
@@ -45,8 +45,10 @@ __all__ = [
     "Page",
     "Query",
     "WithPayload",
+    "cursor_after",
     "decode_payload",
     "encode_payload",
+    "position_of",
     "project",
     "validate_batch",
     "validate_columns",
@@ -59,6 +61,7 @@ __all__ = [
     "validate_query",
     "validate_vector",
     "validate_with_payload",
+    "validate_with_vectors",
 ]
 
 MAX_ID_LENGTH: Final = 512
@@ -323,7 +326,9 @@ def _check_values(matrix: FloatMatrix, metric: DistanceMetric, label: Any) -> No
 # --- payloads --------------------------------------------------------------------------------------------------------
 
 _JSON_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+_CURSOR: Final = "after:"
 _CURSOR_LENGTH: Final = 8_192
+_FOREIGN_CURSOR: Final = "cursor must be None or what the last page gave"
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _LEAF_TYPES: Final = frozenset((str, bool, type(None)))
 
@@ -350,7 +355,7 @@ def encode_payload(payload: Mapping[str, Any] | None, limits: Limits) -> bytes:
 
 
 def decode_payload(document: bytes | str) -> Payload:
-    """The payload of a document that :func:`encode_payload` made."""
+    """The payload of a document that ``encode_payload`` made."""
     payload: Payload = orjson.loads(document)
     return payload
 
@@ -419,6 +424,13 @@ def validate_with_payload(value: object) -> WithPayload:
     if isinstance(value, list | tuple) and all(type(key) is str for key in value):
         return tuple(value)
     raise InvalidOptionError(f"with_payload must be a bool or a list of keys, not a {type(value).__name__}")
+
+
+def validate_with_vectors(value: object) -> bool:
+    """The option ``with_vectors``: a bool."""
+    if isinstance(value, bool):
+        return value
+    raise InvalidOptionError(f"with_vectors must be a bool, not a {type(value).__name__}")
 
 
 def project(payload: Payload, with_payload: WithPayload) -> Payload:
@@ -554,16 +566,13 @@ def validate_query(
 ) -> Query:
     """The arguments of ``search_vectors``."""
     validate_options(options, ("with_payload", "with_vectors"))
-    with_vectors = options.get("with_vectors", False)
-    if not isinstance(with_vectors, bool):
-        raise InvalidOptionError(f"with_vectors must be a bool, not a {type(with_vectors).__name__}")
     return Query(
         vector=validate_vector(query_vector, settings),
         limit=validate_limit(limit, capabilities.limits),
         node=normalise(search_filter, capabilities),
         threshold=_threshold(score_threshold),
         with_payload=validate_with_payload(options.get("with_payload", True)),
-        with_vectors=with_vectors,
+        with_vectors=validate_with_vectors(options.get("with_vectors", False)),
     )
 
 
@@ -577,19 +586,33 @@ def validate_page(
 ) -> Page:
     """The arguments of ``scroll_vectors``; a page holds at least one point."""
     if not (cursor is None or (isinstance(cursor, str) and _is_cursor(cursor))):
-        raise InvalidOptionError("cursor must be None or what the last page gave")
-    if not isinstance(with_vectors, bool):
-        raise InvalidOptionError(f"with_vectors must be a bool, not a {type(with_vectors).__name__}")
+        raise InvalidOptionError(_FOREIGN_CURSOR)
     size = validate_limit(limit, capabilities.limits)
     if size < 1:
         raise InvalidInputError("the limit of a page must be at least 1")
     node = normalise(search_filter, capabilities)
-    return Page(cursor, size, node, validate_with_payload(with_payload), with_vectors)
+    return Page(cursor, size, node, validate_with_payload(with_payload), validate_with_vectors(with_vectors))
 
 
 def _is_cursor(text: str) -> bool:
     """Whether an adapter can have given it: one is made of an id, and engines take no lone surrogates."""
     return 0 < len(text) <= _CURSOR_LENGTH and not _SURROGATE.search(text)
+
+
+def cursor_after(point_id: PointId) -> str:
+    """The cursor of a page that ended with this point, for an engine that gives points in the order of their ids."""
+    return _CURSOR + orjson.dumps(point_id).decode()
+
+
+def position_of(cursor: str | None) -> PointId | None:
+    """The id that ``cursor_after`` was given. Raises ``InvalidOptionError`` for what it never made."""
+    if cursor is None:
+        return None
+    with suppress(ValueError, InvalidIdError):
+        [point_id] = validate_ids([orjson.loads(cursor.removeprefix(_CURSOR))])
+        if cursor_after(point_id) == cursor:
+            return point_id
+    raise InvalidOptionError(_FOREIGN_CURSOR)
 
 
 def _threshold(value: object) -> float | None:

@@ -4,50 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
-import numpy.typing as npt
-
-from codeweaver_backends.adapter import BaseBackend, operation
 from codeweaver_backends.capabilities import BackendCapabilities
-from codeweaver_backends.errors import BackendConnectionError, BackendError, InvalidOptionError
-from codeweaver_backends.filters import Never, normalise
-from codeweaver_backends.types import (
-    CollectionInfo,
-    DistanceMetric,
-    FilterLike,
-    Payload,
-    PointId,
-    ScrollPage,
-    SearchFilter,
-    SearchResult,
-    VectorPoint,
-)
+from codeweaver_backends.errors import BackendError
+from codeweaver_backends.filters import Node
+from codeweaver_backends.template import Access, BackendTemplate
+from codeweaver_backends.types import PointId, ScrollPage, SearchResult, VectorPoint
 from codeweaver_backends.validate import (
     Batch,
-    validate_batch,
-    validate_columns,
-    validate_create,
-    validate_ids,
-    validate_name,
-    validate_page,
-    validate_query,
-    validate_with_payload,
+    CollectionSettings,
+    Page,
+    Query,
+    WithPayload,
+    cursor_after,
+    position_of,
 )
 from codeweaver_lancedb.collection import Collection
 from codeweaver_lancedb.config import LanceDBConfig
-from codeweaver_lancedb.convert import (
-    columns_of,
-    decode_id,
-    encode_id,
-    pieces,
-    points_of,
-    results_of,
-)
+from codeweaver_lancedb.convert import columns_of, pieces, points_of, results_of
 from codeweaver_lancedb.errors import is_vanished, scrub, translate
 from codeweaver_lancedb.plugin import CAPABILITIES
 from codeweaver_lancedb.tables import Tables
@@ -60,10 +39,9 @@ _OFF_LOOP: Final = 1_000
 """Points from which on they are converted in a thread: a thousand hold the loop for some ten milliseconds."""
 _IDS: Final = 1_000
 """Ids looked up or deleted in one statement."""
-_CURSOR: Final = "after:"
 
 
-class LanceDBBackend(BaseBackend):
+class LanceDBBackend(BackendTemplate[Collection]):
     """Every search reads every vector, so every search is exact."""
 
     name: ClassVar[str] = "lancedb"
@@ -109,75 +87,41 @@ class LanceDBBackend(BaseBackend):
 
     # --- collections ---
 
-    @operation
-    async def create_collection(
-        self, name: str, dimension: int, distance_metric: DistanceMetric = DistanceMetric.COSINE, **kwargs: Any
-    ) -> None:
-        settings = validate_create(name, dimension, distance_metric, kwargs, self.capabilities)
+    async def _create(self, settings: CollectionSettings) -> None:
         async with asyncio.timeout(self.config.timeout):
             await self._tables.create(settings)
 
-    @operation
-    async def list_collections(self) -> list[str]:
+    async def _names(self) -> list[str]:
         async with asyncio.timeout(self.config.timeout):
             return await self._tables.names()
 
-    @operation
-    async def delete_collection(self, name: str) -> None:
-        checked = validate_name(name)
+    async def _drop(self, name: str) -> None:
         async with asyncio.timeout(self.config.timeout):
-            await self._tables.drop(checked)
-        self._forget(checked)
+            await self._tables.drop(name)
+        self._forget(name)
 
-    @operation
-    async def get_collection_info(self, name: str) -> CollectionInfo:
-        async def describe(collection: Collection) -> CollectionInfo:
-            settings = collection.settings
-            count = await collection.count()
-            return CollectionInfo(
-                settings.name, settings.dimension, settings.metric, count, None, dict(settings.payload_indexes)
-            )
-
-        return await self._read(name, describe)
+    async def _confirm(self, collection: Collection) -> None:
+        await collection.check()
 
     # --- writing ---
 
-    @operation
-    async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
-        points = _kept(vectors)
+    async def _validated(self, validate: Callable[..., Batch], *arguments: Any) -> Batch:
+        return await _off_loop(_length(arguments[0]), validate, *arguments)
 
-        async def write(collection: Collection) -> None:
-            batch = await _off_loop(_size(points), validate_batch, points, collection.settings, self.capabilities)
-            await self._write(collection, batch)
-
-        await self._on(collection_name, write)
-
-    @operation
-    async def upsert_batch(
-        self,
-        collection_name: str,
-        ids: Sequence[PointId],
-        vectors: npt.NDArray[Any],
-        payloads: Sequence[Payload | None] | None = None,
-    ) -> None:
-        columns = (_kept(ids), vectors, payloads)
-
-        async def write(collection: Collection) -> None:
-            size, settings = _size(columns[0]), collection.settings
-            batch = await _off_loop(size, validate_columns, *columns, settings, self.capabilities)
-            await self._write(collection, batch)
-
-        await self._on(collection_name, write)
-
-    async def _write(self, collection: Collection, batch: Batch) -> None:
-        if not len(batch):
-            await collection.check()
+    async def _upsert(self, collection: Collection, batch: Batch) -> None:
         written = 0
         alone, retries = self._tables.are_ours_alone, self.config.retries
         for chunk in pieces(batch):
             upsert = partial(collection.upsert, chunk, alone=alone, retries=retries)
             await self._commit(collection, upsert, batch.ids[written:])
             written += len(chunk)
+
+    async def _delete(self, collection: Collection, ids: list[PointId]) -> None:
+        for start in range(0, len(ids), _IDS):
+            await self._commit(collection, partial(collection.delete_ids, ids[start : start + _IDS]), ids[start:])
+
+    async def _delete_matching(self, collection: Collection, node: Node) -> int:
+        return await self._commit(collection, partial(collection.delete_matching, node), ())
 
     async def _commit(
         self, collection: Collection, commit: Callable[[], Awaitable[Answer]], unwritten: Sequence[PointId]
@@ -194,148 +138,60 @@ class LanceDBBackend(BaseBackend):
                 return answer
         except Exception as error:
             if unwritten and await self._is_there(collection):
-                failure = self._translated(error)
-                failure.ids = tuple(unwritten)
-                failure.state_unknown = isinstance(failure, BackendConnectionError)
-                raise failure from error
+                raise self._unwritten(error, unwritten) from error
             raise
-
-    @operation
-    async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
-        asked = _kept(ids)
-
-        async def delete(collection: Collection) -> None:
-            given = validate_ids(asked)
-            if not given:
-                await collection.check()
-            for start in range(0, len(given), _IDS):
-                delete_some = partial(collection.delete_ids, given[start : start + _IDS])
-                await self._commit(collection, delete_some, given[start:])
-
-        await self._on(collection_name, delete)
-
-    @operation
-    async def delete_by_filter(self, collection_name: str, search_filter: FilterLike) -> int:
-        async def delete(collection: Collection) -> int:
-            node = normalise(search_filter, self.capabilities)
-            if isinstance(node, Never):
-                await collection.check()
-                return 0
-            return await self._commit(collection, partial(collection.delete_matching, node), ())
-
-        return await self._on(collection_name, delete)
 
     # --- reading ---
 
-    @operation
-    async def search_vectors(
-        self,
-        collection_name: str,
-        query_vector: list[float],
-        limit: int = 10,
-        search_filter: SearchFilter | None = None,
-        score_threshold: float | None = None,
-        **kwargs: Any,
-    ) -> list[SearchResult]:
-        async def search(collection: Collection) -> list[SearchResult]:
-            query = validate_query(
-                query_vector, limit, search_filter, score_threshold, kwargs, collection.settings, self.capabilities
-            )
-            if not query.limit or isinstance(query.node, Never):
-                await collection.check()
-                return []
-            found = await collection.nearest(query)
-            arguments = (found, collection.settings.metric, query.threshold, query.with_payload, query.with_vectors)
-            return await _off_loop(found.num_rows, results_of, *arguments)
+    async def _search(self, collection: Collection, query: Query) -> list[SearchResult]:
+        found = await collection.nearest(query)
+        arguments = (found, collection.settings.metric, query.threshold, query.with_payload, query.with_vectors)
+        return await _off_loop(found.num_rows, results_of, *arguments)
 
-        return await self._read(collection_name, search)
-
-    @operation
-    async def get_vectors(
-        self,
-        collection_name: str,
-        ids: Sequence[PointId],
-        *,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool = True,
+    async def _get(
+        self, collection: Collection, ids: list[PointId], with_payload: WithPayload, with_vectors: bool
     ) -> list[VectorPoint]:
-        asked = _kept(ids)
+        columns = columns_of(collection.settings, with_payload, with_vectors)
+        points: list[VectorPoint] = []
+        for start in range(0, len(ids), _IDS):
+            found = await collection.rows(ids[start : start + _IDS], columns)
+            points += await _off_loop(found.num_rows, points_of, found, with_payload, with_vectors)
+        return points
 
-        async def get(collection: Collection) -> list[VectorPoint]:
-            wanted = validate_with_payload(with_payload)
-            given = validate_ids(asked)
-            if not given:
-                await collection.check()
-            columns = columns_of(collection.settings, wanted, with_vectors)
-            points: dict[PointId, VectorPoint] = {}
-            for start in range(0, len(given), _IDS):
-                found = await collection.rows(given[start : start + _IDS], columns)
-                for point in await _off_loop(found.num_rows, points_of, found, wanted, with_vectors):
-                    points[point.id] = point
-            return [points[point_id] for point_id in given if point_id in points]
+    async def _scroll(self, collection: Collection, page: Page) -> ScrollPage:
+        found = await collection.page(page, position_of(page.cursor))
+        shown = found.slice(0, page.limit)
+        points = await _off_loop(shown.num_rows, points_of, shown, page.with_payload, page.with_vectors)
+        return ScrollPage(points, cursor_after(points[-1].id) if found.num_rows > page.limit else None)
 
-        return await self._read(collection_name, get)
-
-    @operation
-    async def scroll_vectors(
-        self,
-        collection_name: str,
-        *,
-        cursor: str | None = None,
-        limit: int = 256,
-        search_filter: FilterLike | None = None,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool = False,
-    ) -> ScrollPage:
-        async def scroll(collection: Collection) -> ScrollPage:
-            page = validate_page(cursor, limit, search_filter, with_payload, with_vectors, self.capabilities)
-            after = None if page.cursor is None else _key_of(page.cursor)
-            if isinstance(page.node, Never):
-                await collection.check()
-                return ScrollPage([])
-            found = await collection.page(page, after)
-            shown = found.slice(0, page.limit)
-            points = await _off_loop(shown.num_rows, points_of, shown, page.with_payload, page.with_vectors)
-            more = found.num_rows > page.limit
-            return ScrollPage(points, _CURSOR + encode_id(points[-1].id) if more else None)
-
-        return await self._read(collection_name, scroll)
-
-    @operation
-    async def count_vectors(self, collection_name: str, search_filter: FilterLike | None = None) -> int:
-        async def count(collection: Collection) -> int:
-            node = normalise(search_filter, self.capabilities)
-            if isinstance(node, Never):
-                await collection.check()
-                return 0
-            return await collection.count(node)
-
-        return await self._read(collection_name, count)
+    async def _count(self, collection: Collection, node: Node) -> int:
+        return await collection.count(node)
 
     # --- collections that others may have dropped and created again ---
 
-    async def _read(self, name: str, work: Callable[[Collection], Awaitable[Answer]]) -> Answer:
+    async def _on(self, name: str, work: Callable[[Collection], Awaitable[Answer]], access: Access) -> Answer:
+        if access is Access.WRITE:  # a batch is many commits, of which each has its time
+            return await self._on_current(name, work)
         async with asyncio.timeout(self.config.timeout):
-            return await self._on(name, work)
+            return await self._on_current(name, work)
 
-    async def _on(self, name: str, work: Callable[[Collection], Awaitable[Answer]]) -> Answer:
+    async def _on_current(self, name: str, work: Callable[[Collection], Awaitable[Answer]]) -> Answer:
         """Do the work on the collection.
 
         Whatever goes wrong with a cached one, a refusal by its settings included, counts only if its table is still
         there; else the collection is opened anew, and the work done on what it is now.
         """
-        checked = validate_name(name)
-        collection = self._opened.get(checked)
+        collection = self._opened.get(name)
         if collection is not None:
             try:
                 return await work(collection)
             except Exception as error:
                 if await self._is_there(collection) and not is_vanished(error):
                     raise
-                self._forget(checked)
+                self._forget(name)
         async with asyncio.timeout(self.config.timeout):
-            collection = await self._tables.open(checked)
-        self._opened[checked] = collection
+            collection = await self._tables.open(name)
+        self._opened[name] = collection
         return await work(collection)
 
     async def _is_there(self, collection: Collection) -> bool:
@@ -351,21 +207,7 @@ class LanceDBBackend(BaseBackend):
 # --- arguments and results -------------------------------------------------------------------------------------------
 
 
-def _key_of(cursor: str) -> str:
-    key = cursor.removeprefix(_CURSOR)
-    if key != cursor:
-        with suppress(ValueError, IndexError):
-            if encode_id(decode_id(key)) == key:
-                return key
-    raise InvalidOptionError("cursor must be None or what the last page gave")
-
-
-def _kept(items: object) -> object:
-    """What an iterator gives, which can be read once: the work may have to be done twice."""
-    return list(items) if isinstance(items, Iterator) else items
-
-
-def _size(items: object) -> int:
+def _length(items: object) -> int:
     return len(items) if isinstance(items, Sequence) else _OFF_LOOP
 
 

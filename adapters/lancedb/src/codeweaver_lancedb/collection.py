@@ -76,9 +76,9 @@ class Collection:
 
     # --- reading ---
 
-    async def count(self, node: Node | None = None) -> int:
+    async def count(self, node: Node) -> int:
         """How many rows match."""
-        count: int = await self.table.count_rows(None if node is None else await self._where(node))
+        count: int = await self.table.count_rows(await self._where(node))
         return count
 
     async def nearest(self, query: Query) -> pa.Table:
@@ -106,14 +106,14 @@ class Collection:
         best = np.argsort(-score, kind="stable")[: query.limit]
         return rows.take(pa.array(best)).append_column("_distance", pa.array(1.0 - score[best]))
 
-    async def page(self, page: Page, after: str | None) -> pa.Table:
+    async def page(self, page: Page, after: PointId | None) -> pa.Table:
         """The rows of a page, in the order of their keys, and one more if there is one."""
         from lancedb.query import ColumnOrdering
 
         query = self.table.query().select(columns_of(self.settings, page.with_payload, page.with_vectors))
         where = await self._where(page.node)
         if after is not None:
-            beyond = f"id > {literal(after)}"
+            beyond = f"id > {literal(encode_id(after))}"
             where = beyond if where is None else f"({where}) AND {beyond}"
         if where is not None:
             query = query.where(where)

@@ -5,7 +5,7 @@
 ``vector``            float32; under cosine a very long or very short one is scaled by a power of two
 ``original``          the bytes of a scaled vector as it was given, else null
 ``document``          the payload as JSON, which no filter touches
-``facts``             what filters look into: :mod:`codeweaver_lancedb.facts`; never null
+``facts``             what filters look into: ``codeweaver_lancedb.facts``; never null
 ``words_N``           the texts (or bools) of the Nth declared field, a list, never null
 ``low_N`` ``high_N``  the least and greatest number (or instant) of the Nth declared field
 ====================  =================================================================================

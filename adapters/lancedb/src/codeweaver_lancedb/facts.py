@@ -9,7 +9,7 @@ the ``s`` of the same string), ``b0`` ``b1``, ``z`` null, ``o`` an object, ``l``
 list. Path and text pass through a self-synchronising code, so that nothing in a payload can forge a token and a
 substring of the code is a substring of the text.
 
-There are two ways to the same text: :func:`facts` for one payload, and :func:`facts_of_many`, which works on whole
+There are two ways to the same text: ``facts`` for one payload, and ``facts_of_many``, which works on whole
 columns where the payloads of a batch are alike, several times faster.
 """
 

@@ -1,7 +1,7 @@
 """The filter tree as SQL over the column ``facts``.
 
-Every leaf is a look-up in that text (:mod:`codeweaver_lancedb.facts`), true or false and never NULL, so negation is
-``NOT``. :func:`to_sql` is exact by itself; :func:`narrowing` is what indexes of declared fields can tell beforehand.
+Every leaf is a look-up in that text (``codeweaver_lancedb.facts``), true or false and never NULL, so negation is
+``NOT``. ``to_sql`` is exact by itself; ``narrowing`` is what indexes of declared fields can tell beforehand.
 """
 
 from __future__ import annotations

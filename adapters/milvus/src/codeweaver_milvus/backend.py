@@ -9,44 +9,35 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from codeweaver_backends.adapter import BaseBackend, operation
 from codeweaver_backends.capabilities import BackendCapabilities
-from codeweaver_backends.errors import BackendClosedError, BackendConnectionError, BackendError
-from codeweaver_backends.filters import All, Leaf, Never, Node, normalise
+from codeweaver_backends.errors import BackendClosedError, BackendError, CollectionNotFoundError
+from codeweaver_backends.filters import All, Leaf, Node
 from codeweaver_backends.memory.filters import matches
 from codeweaver_backends.metrics import clamp_cosine, score_of_distance
+from codeweaver_backends.template import Access, BackendTemplate
 from codeweaver_backends.types import (
-    CollectionInfo,
     DistanceMetric,
-    FilterLike,
     FloatMatrix,
     Payload,
     PointId,
     ScrollPage,
-    SearchFilter,
     SearchResult,
     VectorPoint,
 )
 from codeweaver_backends.validate import (
     Batch,
+    CollectionSettings,
+    Page,
     Query,
     WithPayload,
+    cursor_after,
     decode_payload,
+    position_of,
     project,
-    validate_batch,
-    validate_columns,
-    validate_create,
-    validate_ids,
-    validate_name,
-    validate_page,
-    validate_query,
-    validate_with_payload,
 )
 from codeweaver_milvus.config import MilvusConfig
 from codeweaver_milvus.convert import (
-    check_cursor,
     decode_document,
     decode_id,
     encode_document,
@@ -70,7 +61,7 @@ _DELETED_AT_ONCE: Final = 4_096
 _ROWS_WITHOUT_PAUSE: Final = 500
 
 
-class MilvusBackend(BaseBackend):
+class MilvusBackend(BackendTemplate[Collection]):
     """Exact search: vectors are indexed flat, and every filter is applied before the cut."""
 
     name: ClassVar[str] = "milvus"
@@ -102,73 +93,39 @@ class MilvusBackend(BaseBackend):
     def _translate_error(self, error: Exception) -> BackendError | None:
         return translate_error(error)
 
-    async def _on(self, name: str, act: Callable[[Collection], Awaitable[Result]], *, scanned: bool = False) -> Result:
-        """Act on a collection; if it was another one than believed, act again on what it is now."""
-        collection = await self._engine.collection(validate_name(name), scanned=scanned)
+    async def _on(self, name: str, work: Callable[[Collection], Awaitable[Result]], access: Access) -> Result:
+        collection = await self._engine.collection(name, scanned=access is Access.READ)
         try:
-            return await act(collection)
+            return await work(collection)
         except Exception as error:
-            if not is_engines(error):
+            if not is_engines(error) and not isinstance(error, CollectionNotFoundError):
                 raise
             current = await self._engine.current(collection, error)
             if current is None:
                 raise
-        return await act(current)
+        return await work(current)
 
     # --- collections ---
 
-    @operation
-    async def create_collection(
-        self, name: str, dimension: int, distance_metric: DistanceMetric = DistanceMetric.COSINE, **kwargs: Any
-    ) -> None:
-        settings = validate_create(name, dimension, distance_metric, kwargs, self.capabilities)
+    async def _create(self, settings: CollectionSettings) -> None:
         await self._engine.create(Layout.of(settings, self._engine.traits))
 
-    @operation
-    async def list_collections(self) -> list[str]:
-        return sorted(await self._engine.names())
+    async def _names(self) -> list[str]:
+        return await self._engine.names()
 
-    @operation
-    async def delete_collection(self, name: str) -> None:
-        await self._engine.drop(validate_name(name))
+    async def _drop(self, name: str) -> None:
+        await self._engine.drop(name)
 
-    @operation
-    async def get_collection_info(self, name: str) -> CollectionInfo:
-        async def act(_: Collection) -> CollectionInfo:
-            collection = await self._engine.verified(name)
-            count = await self._engine.count(collection, strongly=True)
-            known = collection.layout.settings
-            return CollectionInfo(name, known.dimension, known.metric, count, None, dict(known.payload_indexes))
+    async def _confirm(self, collection: Collection) -> None:
+        if (await self._engine.verified(collection.settings.name)).layout.mark != collection.layout.mark:
+            raise CollectionNotFoundError("the collection was created again")
 
-        return await self._on(name, act)
+    async def _size(self, collection: Collection) -> int:
+        return await self._engine.count(collection, strongly=True)
 
     # --- writing ---
 
-    @operation
-    async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
-        async def act(collection: Collection) -> None:
-            batch = validate_batch(vectors, collection.layout.settings, self.capabilities)
-            await self._upsert(collection, batch)
-
-        await self._on(collection_name, act)
-
-    @operation
-    async def upsert_batch(
-        self,
-        collection_name: str,
-        ids: Sequence[PointId],
-        vectors: npt.NDArray[Any],
-        payloads: Sequence[Payload | None] | None = None,
-    ) -> None:
-        async def act(collection: Collection) -> None:
-            settings = collection.layout.settings
-            await self._upsert(collection, validate_columns(ids, vectors, payloads, settings, self.capabilities))
-
-        await self._on(collection_name, act)
-
     async def _upsert(self, collection: Collection, batch: Batch) -> None:
-        if not len(batch):
-            await self._engine.verified(collection.layout.settings.name)
         vectors, rows, sizes = await self._rows(collection.layout, batch)
         for part in _parts(sizes):
             written = [
@@ -199,36 +156,16 @@ class MilvusBackend(BaseBackend):
             await asyncio.sleep(0)
         return np.concatenate(vectors or [batch.vectors]), rows, sizes
 
-    def _unwritten(self, error: Exception, ids: Sequence[PointId]) -> BackendError:
-        translated = error if isinstance(error, BackendError) else self._translated(error)
-        translated.ids = tuple(ids)
-        translated.state_unknown = isinstance(translated, BackendConnectionError)
-        return translated
+    async def _delete(self, collection: Collection, ids: list[PointId]) -> None:
+        await self._delete_keys(collection, [encode_id(point_id) for point_id in ids])
 
-    @operation
-    async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
-        async def act(collection: Collection) -> None:
-            wanted = validate_ids(ids)
-            if not wanted:
-                await self._engine.verified(collection_name)
-            await self._delete(collection, [encode_id(point_id) for point_id in wanted])
+    async def _delete_matching(self, collection: Collection, node: Node) -> int:
+        current = await self._engine.collection(collection.settings.name, scanned=True)
+        keys = await self._engine.keys(current, await self._expression(current, node))
+        await self._delete_keys(current, keys)
+        return len(keys)
 
-        await self._on(collection_name, act)
-
-    @operation
-    async def delete_by_filter(self, collection_name: str, search_filter: FilterLike) -> int:
-        async def act(collection: Collection) -> int:
-            node = normalise(search_filter, self.capabilities)
-            if isinstance(node, Never):
-                await self._engine.verified(collection_name)
-                return 0
-            keys = await self._engine.keys(collection, await self._expression(collection, node))
-            await self._delete(collection, keys)
-            return len(keys)
-
-        return await self._on(collection_name, act, scanned=True)
-
-    async def _delete(self, collection: Collection, keys: Sequence[str]) -> None:
+    async def _delete_keys(self, collection: Collection, keys: Sequence[str]) -> None:
         for start in range(0, len(keys), _DELETED_AT_ONCE):
             try:
                 await self._engine.delete(collection, keys[start : start + _DELETED_AT_ONCE])
@@ -236,28 +173,6 @@ class MilvusBackend(BaseBackend):
                 raise self._unwritten(error, [decode_id(key) for key in keys[start:]]) from error
 
     # --- reading ---
-
-    @operation
-    async def search_vectors(
-        self,
-        collection_name: str,
-        query_vector: list[float],
-        limit: int = 10,
-        search_filter: SearchFilter | None = None,
-        score_threshold: float | None = None,
-        **kwargs: Any,
-    ) -> list[SearchResult]:
-        async def act(collection: Collection) -> list[SearchResult]:
-            settings = collection.layout.settings
-            query = validate_query(
-                query_vector, limit, search_filter, score_threshold, kwargs, settings, self.capabilities
-            )
-            if not query.limit or isinstance(query.node, Never):
-                await self._engine.verified(collection_name)
-                return []
-            return await self._search(collection, query)
-
-        return await self._on(collection_name, act)
 
     async def _search(self, collection: Collection, query: Query) -> list[SearchResult]:
         layout, vector = collection.layout, query.vector
@@ -273,63 +188,26 @@ class MilvusBackend(BaseBackend):
                 results.append(SearchResult(decode_id(hit["id"]), score, *shown.parts(hit["entity"])))
         return results
 
-    @operation
-    async def get_vectors(
-        self,
-        collection_name: str,
-        ids: Sequence[PointId],
-        *,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool = True,
+    async def _get(
+        self, collection: Collection, ids: list[PointId], with_payload: WithPayload, with_vectors: bool
     ) -> list[VectorPoint]:
-        async def act(collection: Collection) -> list[VectorPoint]:
-            wanted = validate_ids(ids)
-            shown = _Shown(collection.layout, validate_with_payload(with_payload), with_vectors)
-            if not wanted:
-                await self._engine.verified(collection_name)
-            rows = await self._engine.by_keys(collection, [encode_id(point_id) for point_id in wanted], shown.fields)
-            found = {point.id: point for point in shown.points(rows)}
-            return [found[point_id] for point_id in wanted if point_id in found]
+        shown = _Shown(collection.layout, with_payload, with_vectors)
+        keys = [encode_id(point_id) for point_id in ids]
+        return shown.points(await self._engine.by_keys(collection, keys, shown.fields))
 
-        return await self._on(collection_name, act, scanned=True)
+    async def _scroll(self, collection: Collection, page: Page) -> ScrollPage:
+        last = position_of(page.cursor)
+        after = "" if last is None else encode_id(last)
+        shown = _Shown(collection.layout, page.with_payload, page.with_vectors)
+        expression = await self._expression(collection, page.node)
+        # One row more than asked for tells whether there is a next page.
+        pages = self._engine.pages(collection, expression, shown.fields, after=after, limit=page.limit + 1)
+        points = shown.points([row async for rows in pages for row in rows])
+        more = len(points) > page.limit
+        return ScrollPage(points[: page.limit], cursor_after(points[page.limit - 1].id) if more else None)
 
-    @operation
-    async def scroll_vectors(
-        self,
-        collection_name: str,
-        *,
-        cursor: str | None = None,
-        limit: int = 256,
-        search_filter: FilterLike | None = None,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool = False,
-    ) -> ScrollPage:
-        async def act(collection: Collection) -> ScrollPage:
-            page = validate_page(cursor, limit, search_filter, with_payload, with_vectors, self.capabilities)
-            after = "" if page.cursor is None else check_cursor(page.cursor)
-            if isinstance(page.node, Never):
-                await self._engine.verified(collection_name)
-                return ScrollPage([])
-            shown = _Shown(collection.layout, page.with_payload, page.with_vectors)
-            expression = await self._expression(collection, page.node)
-            # One row more than asked for tells whether there is a next page.
-            pages = self._engine.pages(collection, expression, shown.fields, after=after, limit=page.limit + 1)
-            rows = [row async for rows in pages for row in rows]
-            more = rows[page.limit - 1]["id"] if len(rows) > page.limit else None
-            return ScrollPage(shown.points(rows[: page.limit]), more)
-
-        return await self._on(collection_name, act, scanned=True)
-
-    @operation
-    async def count_vectors(self, collection_name: str, search_filter: FilterLike | None = None) -> int:
-        async def act(collection: Collection) -> int:
-            node = normalise(search_filter, self.capabilities)
-            if isinstance(node, Never):
-                await self._engine.verified(collection_name)
-                return 0
-            return await self._engine.count(collection, await self._expression(collection, node))
-
-        return await self._on(collection_name, act, scanned=True)
+    async def _count(self, collection: Collection, node: Node) -> int:
+        return await self._engine.count(collection, await self._expression(collection, node))
 
     # --- filters ---
 

@@ -1,7 +1,7 @@
 """What a point is in Milvus: ids and texts in a safe spelling, facts as tokens, keys that compare as numbers do.
 
 A payload is stored whole, as exact JSON in ``doc``. What filters ask is stored beside it as *tokens*
-(see :mod:`codeweaver_backends.facts`), each of them ``<path><EQUALS>`` and one of
+(see ``codeweaver_backends.facts``), each of them ``<path><EQUALS>`` and one of
 
 =============================  =========================================================================
 ``Z B N S L O T``              presence: a null, bool, number, string, list or object; an instant
@@ -24,9 +24,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from codeweaver_backends.errors import InvalidOptionError, LimitExceededError
+from codeweaver_backends.errors import LimitExceededError
 from codeweaver_backends.facts import (
-    INT64_MAX,
     Kind,
     Path,
     StringCode,
@@ -47,7 +46,6 @@ __all__ = [
     "PRESENCE",
     "Facts",
     "PathCode",
-    "check_cursor",
     "compact_number",
     "decode_document",
     "decode_id",
@@ -112,22 +110,11 @@ def decode_id(key: str) -> PointId:
     return _CODE.decode(key[2:]) if key[0] == "s" else int(key[2:])
 
 
-def check_cursor(cursor: str) -> str:
-    """A cursor is the primary key that the last page ended with; anything else is refused."""
-    kind, text = cursor[:2], cursor[2:]
-    known = (kind == "i:" and text.isascii() and text.isdecimal() and int(text) <= INT64_MAX) or (
-        kind == "s:" and text != "" and _CODE.encode(_CODE.decode(text)) == text
-    )
-    if not known:
-        raise InvalidOptionError("cursor must be None or what the last page gave")
-    return cursor
-
-
 # --- documents and vectors ---------------------------------------------------------------------------------------
 
 
 def encode_document(document: bytes, scale: str) -> str:
-    """The JSON text, and before it what :func:`restored` needs."""
+    """The JSON text, and before it what ``restored`` needs."""
     return scale + document.decode()
 
 
@@ -138,7 +125,7 @@ def decode_document(text: str) -> tuple[str, str]:
 
 
 def normalised(matrix: FloatMatrix) -> tuple[FloatMatrix, list[str]]:
-    """Rows of length 1, and the scale of each, which :func:`restored` takes.
+    """Rows of length 1, and the scale of each, which ``restored`` takes.
 
     The dot product of such rows is their cosine. It is more exact than the cosine of a server, which adds up squares in
     float32 (2e-5 off for 4,096 equal numbers, nothing at all near 1e±20), and spares Lite the norms of every search.

@@ -17,6 +17,7 @@ from pymilvus import AsyncMilvusClient
 from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError
 from codeweaver_backends.names import PREFIX, decode_name, encode_name
 from codeweaver_backends.types import FloatMatrix
+from codeweaver_backends.validate import CollectionSettings
 from codeweaver_milvus.config import MilvusConfig
 from codeweaver_milvus.errors import is_missing, is_not_searchable, is_unimplemented
 from codeweaver_milvus.filters import id_in
@@ -40,6 +41,11 @@ class Collection:
     gate: Gate
     seen: int = -1
     """The deletions that reads are known to see; the first read finds out what others did before."""
+
+    @property
+    def settings(self) -> CollectionSettings:
+        """What the collection was created with."""
+        return self.layout.settings
 
 
 class Engine:

@@ -1,8 +1,8 @@
-"""From the filter tree to a Milvus expression, by looking up what :mod:`codeweaver_milvus.convert` stored.
+"""From the filter tree to a Milvus expression, by looking up what ``codeweaver_milvus.convert`` stored.
 
 Every leaf is a test of tokens or of range keys, true or false and never unknown, so that negation is plain ``not``.
-A leaf that the engine cannot test is told by :func:`untestable`; the backend finds out which points match it, and
-:func:`translate` names them. Groups become balanced trees: engines refuse deep expressions, not large ones.
+A leaf that the engine cannot test is told by ``untestable``; the backend finds out which points match it, and
+``translate`` names them. Groups become balanced trees: engines refuse deep expressions, not large ones.
 """
 
 from __future__ import annotations

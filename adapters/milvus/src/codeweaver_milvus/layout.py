@@ -88,7 +88,7 @@ class Layout:
         return cls.of(CollectionSettings(name, dimension, metric, known["payload_indexes"]), traits, known["mark"])
 
     def properties(self) -> dict[str, str]:
-        """What is kept with the collection, for :meth:`described`."""
+        """What is kept with the collection, for ``described``."""
         known = {
             "format": 1,
             "mark": self.mark,

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import BaseModel
-
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
-from codeweaver_backends.config import check_config
-from codeweaver_backends.plugins import BackendPlugin
-from codeweaver_backends.types import BaseComponentInfo, DistanceMetric, ValidationResult
+from codeweaver_backends.plugins import DeclaredPlugin
+from codeweaver_backends.types import BaseComponentInfo, DistanceMetric
 from codeweaver_milvus.version import __version__
 
 __all__ = ["CAPABILITIES", "MilvusPlugin"]
@@ -28,50 +25,24 @@ CAPABILITIES = BackendCapabilities(
 )
 
 
-class MilvusPlugin(BackendPlugin):
+class MilvusPlugin(DeclaredPlugin):
     """Milvus Lite in this process, or a Milvus server."""
 
-    @classmethod
-    def get_plugin_name(cls) -> str:
-        return "milvus"
+    info = BaseComponentInfo(
+        name="milvus",
+        display_name="Milvus",
+        description="Milvus Lite (3.2 or later) in this process, or a Milvus server (2.3 or later).",
+        version=__version__,
+        homepage="https://milvus.io",
+    )
+    capabilities = CAPABILITIES
+    backend = "codeweaver_milvus.backend:MilvusBackend"
+    config = "codeweaver_milvus.config:MilvusConfig"
+    dependencies = ("pymilvus", "milvus-lite")
 
     @classmethod
-    def get_capabilities(cls) -> BackendCapabilities:
-        return CAPABILITIES
-
-    @classmethod
-    def get_component_info(cls) -> BaseComponentInfo:
-        return BaseComponentInfo(
-            name="milvus",
-            display_name="Milvus",
-            description="Milvus Lite (3.2 or later) in this process, or a Milvus server (2.3 or later).",
-            version=__version__,
-            homepage="https://milvus.io",
-        )
-
-    @classmethod
-    def validate_config(cls, config: Any) -> ValidationResult:
-        return check_config(cls.get_config_class(), config, _advice)
-
-    @classmethod
-    def get_dependencies(cls) -> list[str]:
-        return ["pymilvus", "milvus-lite"]
-
-    @classmethod
-    def get_backend_class(cls) -> type:
-        from codeweaver_milvus.backend import MilvusBackend
-
-        return MilvusBackend
-
-    @classmethod
-    def get_config_class(cls) -> type[BaseModel]:
-        from codeweaver_milvus.config import MilvusConfig
-
-        return MilvusConfig
-
-
-def _advice(config: Any) -> Iterable[str]:
-    if config.api_key and config.path is None and not config.address.startswith("https:"):
-        yield "api_key: it is sent unencrypted without tls or an https url"
-    if config.api_key and config.path is not None:
-        yield "api_key: Milvus Lite has no authentication; it is ignored"
+    def advice(cls, config: Any) -> Iterable[str]:
+        if config.api_key and config.path is None and not config.address.startswith("https:"):
+            yield "api_key: it is sent unencrypted without tls or an https url"
+        if config.api_key and config.path is not None:
+            yield "api_key: Milvus Lite has no authentication; it is ignored"

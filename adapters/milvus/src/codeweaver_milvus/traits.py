@@ -1,7 +1,7 @@
 """What tells Milvus Lite and the servers apart: one row each, chosen by the version that the server states.
 
 Everything else in this package is the same for all of them. A difference goes here, as a value or as a method of a
-:class:`TokenColumn`, and never into a branch elsewhere.
+``TokenColumn``, and never into a branch elsewhere.
 """
 
 from __future__ import annotations

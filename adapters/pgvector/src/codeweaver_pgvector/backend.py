@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, ClassVar, Final
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, TypeVar
 
 import asyncpg
-import numpy.typing as npt
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.capabilities import BackendCapabilities
-from codeweaver_backends.errors import (
-    CollectionExistsError,
-    CollectionNotFoundError,
-    InvalidInputError,
-    InvalidOptionError,
-)
-from codeweaver_backends.filters import Never, normalise
-from codeweaver_backends.types import (
-    CollectionInfo,
-    DistanceMetric,
-    FilterLike,
-    Payload,
-    PointId,
-    ScrollPage,
-    SearchFilter,
-    SearchResult,
-    VectorPoint,
-)
+from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError, InvalidInputError
+from codeweaver_backends.filters import Node
+from codeweaver_backends.template import Access, BackendTemplate
+from codeweaver_backends.types import DistanceMetric, PointId, ScrollPage, SearchResult, VectorPoint
 from codeweaver_backends.validate import (
     Batch,
     CollectionSettings,
+    Page,
     Query,
     WithPayload,
-    validate_batch,
-    validate_columns,
-    validate_create,
-    validate_ids,
-    validate_name,
-    validate_page,
-    validate_query,
-    validate_with_payload,
+    cursor_after,
+    position_of,
 )
 from codeweaver_pgvector.config import PgvectorConfig
 from codeweaver_pgvector.convert import (
@@ -72,10 +52,30 @@ _PIECE: Final = 1_000
 """Points that are merged by one statement."""
 _DELETED: Final = 10_000
 """Points that are deleted by one statement."""
-_CURSOR: Final = "after:"
 
 
-class PgvectorBackend(Session):
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A collection, as a call has looked it up on its connection."""
+
+    collection: Collection
+    work: Work
+
+    @property
+    def settings(self) -> CollectionSettings:
+        """What the collection was created with."""
+        return self.collection.settings
+
+    async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
+        """Run a query; who reads bounds its time."""
+        rows: list[asyncpg.Record] = await self.work.connection.fetch(sql, *values)
+        return rows
+
+
+class PgvectorBackend(BackendTemplate[Reached], Session):
     """Collections in PostgreSQL. A call is one transaction; every search is a scan, and therefore exact."""
 
     name: ClassVar[str] = "pgvector"
@@ -88,13 +88,42 @@ class PgvectorBackend(Session):
     def capabilities(self) -> BackendCapabilities:
         return CAPABILITIES
 
+    async def _on(self, name: str, work: Callable[[Reached], Awaitable[T]], access: Access) -> T:
+        if access is Access.WRITE:
+            return await self._write_collection(name, work)
+
+        async def read(connection: Connection, collection: Collection) -> T:
+            return await work(Reached(collection, Work(connection, self.config.timeout)))
+
+        if access is Access.READ:
+            return await self._read_collection(name, read)
+        # What is known of the collection saves looking it up; an answer that this can be to blame for is not trusted.
+        known, found = self._known.get(name), None
+        if known is not None:
+            with suppress(InvalidInputError, asyncpg.UndefinedTableError):
+                found = await self._read(lambda connection: read(connection, known))
+                if found:
+                    return found
+            self._known.pop(name, None)
+
+        async def read_again(connection: Connection, collection: Collection) -> T:
+            self._known[name] = collection
+            return found if found is not None and collection == known else await read(connection, collection)
+
+        return await self._read_collection(name, read_again)
+
+    async def _write_collection(self, name: str, body: Callable[[Reached], Awaitable[T]]) -> T:
+        async def write(work: Work) -> T:
+            return await body(Reached(await self._resolve(work, name, lock=True), work))
+
+        return await self._write(write)
+
+    async def _confirm(self, collection: Reached) -> None:
+        """It was looked up for this very call."""
+
     # --- collections ---
 
-    @operation
-    async def create_collection(
-        self, name: str, dimension: int, distance_metric: DistanceMetric = DistanceMetric.COSINE, **kwargs: Any
-    ) -> None:
-        settings = validate_create(name, dimension, distance_metric, kwargs, self.capabilities)
+    async def _create(self, settings: CollectionSettings) -> None:
         await self._prepare()
 
         async def create(work: Work) -> None:
@@ -106,8 +135,7 @@ class PgvectorBackend(Session):
 
         await self._write(create)
 
-    @operation
-    async def list_collections(self) -> list[str]:
+    async def _names(self) -> list[str]:
         async def names(connection: Connection) -> list[str]:
             if not await self._is_prepared(connection):
                 return []
@@ -115,10 +143,7 @@ class PgvectorBackend(Session):
 
         return await self._read(names)
 
-    @operation
-    async def delete_collection(self, name: str) -> None:
-        validate_name(name)
-
+    async def _drop(self, name: str) -> None:
         async def remove(work: Work) -> None:
             await self._resolve(work, name)
             if not await work.execute(self._schema.removal, name):
@@ -127,49 +152,15 @@ class PgvectorBackend(Session):
 
         await self._write(remove)
 
-    @operation
-    async def get_collection_info(self, name: str) -> CollectionInfo:
-        async def info(connection: Connection, collection: Collection) -> CollectionInfo:
-            settings = collection.settings
-            count = await connection.fetchval(collection.counting("true"))
-            indexes = dict(settings.payload_indexes)
-            return CollectionInfo(name, settings.dimension, settings.metric, count, None, indexes)
-
-        return await self._read_collection(name, info)
-
     # --- writing ---
 
-    @operation
-    async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
-        points = list(vectors) if isinstance(vectors, Iterator) else vectors
-        await self._upsert(collection_name, lambda settings: validate_batch(points, settings, self.capabilities))
-
-    @operation
-    async def upsert_batch(
-        self,
-        collection_name: str,
-        ids: Sequence[PointId],
-        vectors: npt.NDArray[Any],
-        payloads: Sequence[Payload | None] | None = None,
-    ) -> None:
-        given = list(ids) if isinstance(ids, Iterator) else ids
-        await self._upsert(
-            collection_name, lambda settings: validate_columns(given, vectors, payloads, settings, self.capabilities)
-        )
-
-    async def _upsert(self, name: str, validated: Callable[[CollectionSettings], Batch]) -> None:
-        validate_name(name)
-
-        async def upsert(work: Work) -> None:
-            collection = await self._resolve(work, name, lock=True)
-            batch = validated(collection.settings)
-            check_lengths(batch, collection.settings.metric)
-            work.ids = batch.ids
-            size = _CHUNK_BYTES // (4 * collection.settings.dimension)
-            for chunk in _in_order(batch).chunks(max(1, min(_CHUNK_ROWS, size))):
-                await self._store(work, collection, chunk)
-
-        await self._write(upsert)
+    async def _upsert(self, collection: Reached, batch: Batch) -> None:
+        settings, work = collection.settings, collection.work
+        check_lengths(batch, settings.metric)
+        work.ids = batch.ids
+        size = _CHUNK_BYTES // (4 * settings.dimension)
+        for chunk in _in_order(batch).chunks(max(1, min(_CHUNK_ROWS, size))):
+            await self._store(work, collection.collection, chunk)
 
     async def _store(self, work: Work, collection: Collection, chunk: Batch) -> None:
         """Write one chunk. COPY is the fastest way in, but does not replace what is there already."""
@@ -190,122 +181,54 @@ class PgvectorBackend(Session):
         row = await work.fetchrow(collection.existence, [encode_id(point_id) for point_id in chunk.ids])
         return row is not None and bool(row["found"])
 
-    @operation
-    async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
-        validate_name(collection_name)
-        given = list(ids) if isinstance(ids, Iterator) else ids
+    async def _delete(self, collection: Reached, ids: list[PointId]) -> None:
+        collection.work.ids = ids
+        deletion = collection.collection.deletion("id = any($1::text[])")
+        codes = sorted(encode_id(point_id) for point_id in ids)
+        for start in range(0, len(codes), _DELETED):
+            await collection.work.execute(deletion, codes[start : start + _DELETED])
 
-        async def delete(work: Work) -> None:
-            collection = await self._resolve(work, collection_name, lock=True)
-            work.ids = validate_ids(given)
-            codes = sorted(encode_id(point_id) for point_id in work.ids)
-            for start in range(0, len(codes), _DELETED):
-                await work.execute(collection.deletion("id = any($1::text[])"), codes[start : start + _DELETED])
-
-        await self._write(delete)
-
-    @operation
-    async def delete_by_filter(self, collection_name: str, search_filter: FilterLike) -> int:
-        validate_name(collection_name)
-
-        async def delete(work: Work) -> int:
-            collection = await self._resolve(work, collection_name, lock=True)
-            condition = Condition(collection.declared)
-            where = condition.sql(normalise(search_filter, self.capabilities))
-            return await work.execute(collection.deletion(where), *condition.values)
-
-        return await self._write(delete)
+    async def _delete_matching(self, collection: Reached, node: Node) -> int:
+        condition = Condition(collection.collection.declared)
+        where = condition.sql(node)
+        return await collection.work.execute(collection.collection.deletion(where), *condition.values)
 
     # --- reading ---
 
-    @operation
-    async def search_vectors(
-        self,
-        collection_name: str,
-        query_vector: list[float],
-        limit: int = 10,
-        search_filter: SearchFilter | None = None,
-        score_threshold: float | None = None,
-        **kwargs: Any,
-    ) -> list[SearchResult]:
-        async def search(connection: Connection, collection: Collection) -> list[SearchResult]:
-            settings = collection.settings
-            query = validate_query(
-                query_vector, limit, search_filter, score_threshold, kwargs, settings, self.capabilities
-            )
-            if not query.limit or isinstance(query.node, Never):
-                return []
-            vector, factor = engine_query(query.vector, settings.metric)
-            condition = Condition(collection.declared, [vector, query.limit, collection.number])
-            where = condition.sql(query.node)
-            sql = collection.search(where, with_payload=bool(query.with_payload), with_vectors=query.with_vectors)
-            return _results(await connection.fetch(sql, *condition.values), query, settings.metric, factor)
+    async def _search(self, collection: Reached, query: Query) -> list[SearchResult]:
+        table, metric = collection.collection, collection.settings.metric
+        vector, factor = engine_query(query.vector, metric)
+        condition = Condition(table.declared, [vector, query.limit, table.number])
+        where = condition.sql(query.node)
+        sql = table.search(where, with_payload=bool(query.with_payload), with_vectors=query.with_vectors)
+        return _results(await collection.fetch(sql, *condition.values), query, metric, factor)
 
-        # What is known of the collection saves looking it up; an answer that this can be to blame for is not trusted.
-        known, found = self._known.get(validate_name(collection_name)), None
-        if known is not None:
-            with suppress(InvalidInputError, asyncpg.UndefinedTableError):
-                found = await self._read(lambda connection: search(connection, known))
-                if found:
-                    return found
-            self._known.pop(collection_name, None)
-
-        async def search_again(connection: Connection, collection: Collection) -> list[SearchResult]:
-            self._known[collection_name] = collection
-            return found if found is not None and collection == known else await search(connection, collection)
-
-        return await self._read_collection(collection_name, search_again)
-
-    @operation
-    async def get_vectors(
-        self,
-        collection_name: str,
-        ids: Sequence[PointId],
-        *,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool = True,
+    async def _get(
+        self, collection: Reached, ids: list[PointId], with_payload: WithPayload, with_vectors: bool
     ) -> list[VectorPoint]:
-        given = list(ids) if isinstance(ids, Iterator) else ids
+        sql = collection.collection.selection(
+            "id = any($1::text[])", with_payload=bool(with_payload), with_vectors=with_vectors
+        )
+        rows = await collection.fetch(sql, [encode_id(one) for one in ids])
+        return [_point(row, with_payload) for row in rows]
 
-        async def get(connection: Connection, collection: Collection) -> list[VectorPoint]:
-            wanted, codes = validate_with_payload(with_payload), [encode_id(one) for one in validate_ids(given)]
-            sql = collection.selection("id = any($1::text[])", with_payload=bool(wanted), with_vectors=with_vectors)
-            found = {row["id"]: row for row in await connection.fetch(sql, codes)}
-            return [_point(found[code], wanted) for code in codes if code in found]
+    async def _scroll(self, collection: Reached, page: Page) -> ScrollPage:
+        last = position_of(page.cursor)
+        after = "" if last is None else encode_id(last)
+        condition = Condition(collection.collection.declared, [after, page.limit + 1])
+        sql = collection.collection.selection(
+            f"id > $1::text and {condition.sql(page.node)}",
+            with_payload=bool(page.with_payload),
+            with_vectors=page.with_vectors,
+        )
+        rows = await collection.fetch(f"{sql} order by id limit $2::bigint", *condition.values)
+        points = [_point(row, page.with_payload) for row in rows[: page.limit]]
+        return ScrollPage(points, cursor_after(points[-1].id) if len(rows) > len(points) else None)
 
-        return await self._read_collection(collection_name, get)
-
-    @operation
-    async def scroll_vectors(
-        self,
-        collection_name: str,
-        *,
-        cursor: str | None = None,
-        limit: int = 256,
-        search_filter: FilterLike | None = None,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool = False,
-    ) -> ScrollPage:
-        async def scroll(connection: Connection, collection: Collection) -> ScrollPage:
-            page = validate_page(cursor, limit, search_filter, with_payload, with_vectors, self.capabilities)
-            condition = Condition(collection.declared, [_position(page.cursor), page.limit + 1])
-            where = f"id > $1::text and {condition.sql(page.node)}"
-            sql = collection.selection(where, with_payload=bool(page.with_payload), with_vectors=page.with_vectors)
-            rows = await connection.fetch(f"{sql} order by id limit $2::bigint", *condition.values)
-            shown = rows[: page.limit]
-            more = _CURSOR + shown[-1]["id"] if len(rows) > len(shown) else None
-            return ScrollPage([_point(row, page.with_payload) for row in shown], more)
-
-        return await self._read_collection(collection_name, scroll)
-
-    @operation
-    async def count_vectors(self, collection_name: str, search_filter: FilterLike | None = None) -> int:
-        async def count(connection: Connection, collection: Collection) -> int:
-            condition = Condition(collection.declared)
-            where = condition.sql(normalise(search_filter, self.capabilities))
-            return int(await connection.fetchval(collection.counting(where), *condition.values))
-
-        return await self._read_collection(collection_name, count)
+    async def _count(self, collection: Reached, node: Node) -> int:
+        condition = Condition(collection.collection.declared)
+        sql = collection.collection.counting(condition.sql(node))
+        return int((await collection.fetch(sql, *condition.values))[0][0])
 
 
 def _in_order(batch: Batch) -> Batch:
@@ -333,15 +256,3 @@ def _results(rows: list[asyncpg.Record], query: Query, metric: DistanceMetric, f
 def _point(row: asyncpg.Record, with_payload: WithPayload) -> VectorPoint:
     payload = payload_of(row["payload"], with_payload) if with_payload else {}
     return VectorPoint(decode_id(row["id"]), row["vector"] or [], payload)
-
-
-def _position(cursor: str | None) -> str:
-    """The code of the id after which a page begins."""
-    if cursor is None:
-        return ""
-    code = cursor.removeprefix(_CURSOR)
-    if code != cursor:
-        with suppress(ValueError):
-            if encode_id(decode_id(code)) == code:
-                return code
-    raise InvalidOptionError("cursor must be None or what the last page gave")

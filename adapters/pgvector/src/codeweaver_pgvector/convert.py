@@ -46,7 +46,7 @@ CODE: Final = StringCode("\0", alphabet="\x01\x02\x03")
 """Keeps NUL out of every text; a substring of the code is a substring of the text."""
 
 COLUMNS: Final = ("id", "vec", "given", "doc", "raw", "ts")
-"""What is written of a point, in the order of :func:`rows_to_copy`."""
+"""What is written of a point, in the order of ``rows_to_copy``."""
 
 _RESERVED: Final = b"\\u000"
 """In a document that holds characters of the code, if it holds any; so are the next two for other oddities. They may be
@@ -75,7 +75,7 @@ def encode_id(point_id: PointId) -> str:
 
 
 def decode_id(code: str) -> PointId:
-    """The id of what :func:`encode_id` made; ``ValueError`` for anything else."""
+    """The id of what ``encode_id`` made; ``ValueError`` for anything else."""
     kind, text = code[:1], code[1:]
     if kind == "s" and text:
         return CODE.decode(text)
@@ -212,7 +212,7 @@ def score_of(metric: DistanceMetric, distance: float, factor: float) -> float:
 
 
 def rows_to_copy(batch: Batch, metric: DistanceMetric) -> Iterator[bytes]:
-    """A batch in the binary format of COPY, of the columns :data:`COLUMNS`, piece by piece."""
+    """A batch in the binary format of COPY, of the columns ``COLUMNS``, piece by piece."""
     yield _COPY_HEAD
     for piece in batch.chunks(_PIECE):
         yield _copied(piece, metric)
@@ -239,7 +239,7 @@ def _copied(batch: Batch, metric: DistanceMetric) -> bytes:
 
 
 def columns_to_merge(batch: Batch, metric: DistanceMetric) -> list[list[Any]]:
-    """A batch as parameters of a statement, a list for each of :data:`COLUMNS`."""
+    """A batch as parameters of a statement, a list for each of ``COLUMNS``."""
     vectors, extreme = engine_vectors(batch.vectors, metric)
     given = _binary(batch.vectors) if any(extreme) else repeat(None)
     docs, raws, instants = zip(*documents_of(batch.documents), strict=True)

@@ -65,7 +65,7 @@ class DeclaredField:
 
     @property
     def odd(self) -> str:
-        """:data:`ODD`, for the column, in SQL."""
+        """``ODD``, for the column, in SQL."""
         return {"text": "chr(2)", "numeric": "'NaN'::numeric", "bigint": "9223372036854775807"}[self.type]
 
 
@@ -94,7 +94,7 @@ def _quoted(text: str) -> str:
 
 @dataclass(slots=True)
 class Condition:
-    """A condition under construction: its text comes from :meth:`sql`, its parameters gather in ``values``."""
+    """A condition under construction: its text comes from ``sql``, its parameters gather in ``values``."""
 
     declared: Mapping[Path, DeclaredField]
     values: list[Any] = field(default_factory=list)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import BaseModel
-
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
-from codeweaver_backends.config import check_config
-from codeweaver_backends.plugins import BackendPlugin
-from codeweaver_backends.types import BaseComponentInfo, DistanceMetric, ValidationResult
+from codeweaver_backends.plugins import DeclaredPlugin
+from codeweaver_backends.types import BaseComponentInfo, DistanceMetric
 from codeweaver_pgvector.version import __version__
 
 __all__ = ["CAPABILITIES", "PgvectorPlugin"]
@@ -27,51 +24,24 @@ CAPABILITIES = BackendCapabilities(
 )
 
 
-class PgvectorPlugin(BackendPlugin):
+class PgvectorPlugin(DeclaredPlugin):
     """A PostgreSQL server with pgvector."""
 
-    @classmethod
-    def get_plugin_name(cls) -> str:
-        return "pgvector"
+    info = BaseComponentInfo(
+        name="pgvector",
+        display_name="PostgreSQL + pgvector",
+        description="A PostgreSQL server with pgvector (0.8 or later): exact search, and transactions.",
+        version=__version__,
+        homepage="https://github.com/pgvector/pgvector",
+    )
+    capabilities = CAPABILITIES
+    backend = "codeweaver_pgvector.backend:PgvectorBackend"
+    config = "codeweaver_pgvector.config:PgvectorConfig"
+    dependencies = ("asyncpg",)
 
     @classmethod
-    def get_capabilities(cls) -> BackendCapabilities:
-        return CAPABILITIES
-
-    @classmethod
-    def get_component_info(cls) -> BaseComponentInfo:
-        return BaseComponentInfo(
-            name="pgvector",
-            display_name="PostgreSQL + pgvector",
-            description="A PostgreSQL server with pgvector (0.8 or later): exact search, and transactions.",
-            version=__version__,
-            homepage="https://github.com/pgvector/pgvector",
-        )
-
-    @classmethod
-    def validate_config(cls, config: Any) -> ValidationResult:
-        config_class = cls.get_config_class()
-        return check_config(config_class, config, _advice)
-
-    @classmethod
-    def get_dependencies(cls) -> list[str]:
-        return ["asyncpg"]
-
-    @classmethod
-    def get_backend_class(cls) -> type:
-        from codeweaver_pgvector.backend import PgvectorBackend
-
-        return PgvectorBackend
-
-    @classmethod
-    def get_config_class(cls) -> type[BaseModel]:
-        from codeweaver_pgvector.config import PgvectorConfig
-
-        return PgvectorConfig
-
-
-def _advice(config: Any) -> Iterable[str]:
-    if config.secret and not (config.tls or "sslmode=" in (config.url or "")):
-        yield "password: without tls what is asked and answered travels unencrypted"
-    if config.lock_timeout >= config.timeout:
-        yield "lock_timeout: it should be below timeout, or a held lock reads as a silent server"
+    def advice(cls, config: Any) -> Iterable[str]:
+        if config.secret and not (config.tls or "sslmode=" in (config.url or "")):
+            yield "password: without tls what is asked and answered travels unencrypted"
+        if config.lock_timeout >= config.timeout:
+            yield "lock_timeout: it should be below timeout, or a held lock reads as a silent server"

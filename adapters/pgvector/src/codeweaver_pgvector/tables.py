@@ -111,7 +111,7 @@ class Collection:
 
     @property
     def merge(self) -> str:
-        """Insert or replace points, which come by ids; parameters are a list for each of :data:`COLUMNS`."""
+        """Insert or replace points, which come by ids; parameters are a list for each of ``COLUMNS``."""
         columns = ", ".join(COLUMNS)
         replaced = ", ".join(f"{column} = excluded.{column}" for column in COLUMNS[1:])
         return (
@@ -179,7 +179,7 @@ class Schema:
 
     @property
     def insertion(self) -> str:
-        """A new row (see :meth:`row`); gives its number, or nothing if the name is taken."""
+        """A new row (see ``row``); gives its number, or nothing if the name is taken."""
         return (
             f"insert into {self.catalogue} (name, dimension, metric, payload_indexes) values ($1, $2, $3, $4)"
             " on conflict (name) do nothing returning number"
@@ -215,7 +215,7 @@ class Schema:
         return f"update {self.catalogue} set name = null where name = $1 returning number"
 
     def row(self, settings: CollectionSettings) -> tuple[object, ...]:
-        """The parameters of :attr:`insertion`."""
+        """The parameters of ``insertion``."""
         indexes = orjson.dumps(list(settings.payload_indexes.items())).decode()
         return settings.name, settings.dimension, settings.metric.value, indexes
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from codeweaver_backends.adapter import BaseBackend, operation
 from codeweaver_backends.errors import (
-    BackendConnectionError,
     BackendError,
     CollectionNotFoundError,
     InvalidDimensionError,
@@ -20,31 +18,10 @@ from codeweaver_backends.errors import (
     InvalidVectorError,
 )
 from codeweaver_backends.facts import INT64_MAX
-from codeweaver_backends.filters import Never, normalise
-from codeweaver_backends.types import (
-    CollectionInfo,
-    DistanceMetric,
-    FilterLike,
-    Payload,
-    PointId,
-    ScrollPage,
-    SearchFilter,
-    SearchResult,
-    VectorPoint,
-)
-from codeweaver_backends.validate import (
-    Batch,
-    CollectionSettings,
-    Query,
-    validate_batch,
-    validate_columns,
-    validate_create,
-    validate_ids,
-    validate_name,
-    validate_page,
-    validate_query,
-    validate_with_payload,
-)
+from codeweaver_backends.filters import Always, Node
+from codeweaver_backends.template import Access, BackendTemplate
+from codeweaver_backends.types import PointId, ScrollPage, SearchResult, VectorPoint
+from codeweaver_backends.validate import Batch, CollectionSettings, Page, Query, WithPayload
 from codeweaver_qdrant.convert import check_lengths, engine_id, points_of, query_vector, results_of, wanted_fields
 from codeweaver_qdrant.errors import RecreatedError, translate_error
 from codeweaver_qdrant.filters import translate
@@ -58,7 +35,14 @@ _IDS_PER_CALL: Final = 1_000
 _CURSOR: Final = re.compile(r"qdrant-(?:(0|[1-9][0-9]{0,18})|([0-9a-f]{32}))")
 
 
-class BaseQdrantBackend(BaseBackend):
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What is remembered of a collection."""
+
+    settings: CollectionSettings
+
+
+class BaseQdrantBackend(BackendTemplate[Collection]):
     """The protocol. A subclass opens the store.
 
     What a collection was created with is remembered, so that a search is a single request. It is never believed
@@ -74,7 +58,7 @@ class BaseQdrantBackend(BaseBackend):
         """Open the store."""
 
     async def _connect(self) -> None:
-        self._known: dict[str, CollectionSettings] = {}
+        self._known: dict[str, Collection] = {}
         self._store = await self._open_store()
 
     async def _disconnect(self) -> None:
@@ -88,136 +72,68 @@ class BaseQdrantBackend(BaseBackend):
 
     # --- collections ---
 
-    @operation
-    async def create_collection(
-        self, name: str, dimension: int, distance_metric: DistanceMetric = DistanceMetric.COSINE, **kwargs: Any
-    ) -> None:
-        settings = validate_create(name, dimension, distance_metric, kwargs, self.capabilities)
+    async def _create(self, settings: CollectionSettings) -> None:
         await self._store.create(settings)
-        self._known[name] = settings
+        self._known[settings.name] = Collection(settings)
 
-    @operation
-    async def list_collections(self) -> list[str]:
-        return sorted(await self._store.names())
+    async def _names(self) -> list[str]:
+        return await self._store.names()
 
-    @operation
-    async def delete_collection(self, name: str) -> None:
-        self._known.pop(validate_name(name), None)
+    async def _drop(self, name: str) -> None:
+        self._known.pop(name, None)
         await self._store.drop(name)
 
-    @operation
-    async def get_collection_info(self, name: str) -> CollectionInfo:
-        settings = await self._read_settings(validate_name(name))
-        count = await self._store.count(name, None)
-        return CollectionInfo(name, settings.dimension, settings.metric, count, None, dict(settings.payload_indexes))
+    async def _confirm(self, collection: Collection) -> None:
+        if await self._read_settings(collection.settings.name) != collection:
+            raise RecreatedError("the collection was created again")
 
-    async def _read_settings(self, name: str) -> CollectionSettings:
+    async def _read_settings(self, name: str) -> Collection:
         self._known.pop(name, None)
-        settings = self._known[name] = await self._store.settings(name)
-        return settings
+        found = self._known[name] = Collection(await self._store.settings(name))
+        return found
 
-    async def _with_settings(self, name: str, action: Callable[[CollectionSettings], Awaitable[T]]) -> T:
-        known = self._known.get(validate_name(name))
+    async def _on(self, name: str, work: Callable[[Collection], Awaitable[T]], access: Access) -> T:
+        known = self._known.get(name)
         if known is None:
-            return await action(await self._read_settings(name))
+            return await work(await self._read_settings(name))
         try:
-            return await action(known)
+            return await work(known)
         except (InvalidDimensionError, InvalidVectorError, RecreatedError):
             if await self._read_settings(name) == known:
                 raise
         except CollectionNotFoundError:
             self._known.pop(name, None)
             raise
-        return await action(self._known[name])
+        return await work(self._known[name])
 
     # --- writing ---
 
-    @operation
-    async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
-        await self._with_settings(
-            collection_name,
-            lambda settings: self._write(settings, validate_batch(vectors, settings, self.capabilities)),
-        )
-
-    @operation
-    async def upsert_batch(
-        self,
-        collection_name: str,
-        ids: Sequence[PointId],
-        vectors: npt.NDArray[Any],
-        payloads: Sequence[Payload | None] | None = None,
-    ) -> None:
-        await self._with_settings(
-            collection_name,
-            lambda settings: self._write(
-                settings, validate_columns(ids, vectors, payloads, settings, self.capabilities)
-            ),
-        )
-
-    async def _write(self, settings: CollectionSettings, batch: Batch) -> None:
-        check_lengths(batch.vectors, settings.metric, batch.ids)
-        if not batch:
-            await self._read_settings(settings.name)
+    async def _upsert(self, collection: Collection, batch: Batch) -> None:
+        check_lengths(batch.vectors, collection.settings.metric, batch.ids)
         written = 0
         for part in _parts(batch, self._store.batch_rows, self._store.batch_bytes):
             try:
-                await self._store.upsert(settings, part)
+                await self._store.upsert(collection.settings, part)
             except Exception as error:
-                raise self._unfinished(error, batch.ids[written:]) from error
+                raise self._unwritten(error, batch.ids[written:]) from error
             written += len(part)
 
-    @operation
-    async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
-        name, checked = validate_name(collection_name), validate_ids(ids)
-        if not checked:
-            await self._read_settings(name)
-        for start in range(0, len(checked), _IDS_PER_CALL):
+    async def _delete(self, collection: Collection, ids: list[PointId]) -> None:
+        for start in range(0, len(ids), _IDS_PER_CALL):
+            asked = [engine_id(one) for one in ids[start : start + _IDS_PER_CALL]]
             try:
-                await self._store.delete(name, [engine_id(one) for one in checked[start : start + _IDS_PER_CALL]])
+                await self._store.delete(collection.settings.name, asked)
             except Exception as error:
-                raise self._unfinished(error, checked[start:]) from error
+                raise self._unwritten(error, ids[start:]) from error
 
-    def _unfinished(self, error: Exception, ids: Sequence[PointId]) -> BackendError:
-        translated = self._translated(error)
-        translated.ids = tuple(ids)
-        translated.state_unknown = isinstance(translated, BackendConnectionError)
-        return translated
-
-    @operation
-    async def delete_by_filter(self, collection_name: str, search_filter: FilterLike) -> int:
-        name, node = validate_name(collection_name), normalise(search_filter, self.capabilities)
-        if isinstance(node, Never):
-            await self._read_settings(name)
-            return 0
-        return await self._store.delete_matching(name, translate(node, self._store.dialect))
+    async def _delete_matching(self, collection: Collection, node: Node) -> int:
+        return await self._store.delete_matching(collection.settings.name, translate(node, self._store.dialect))
 
     # --- reading ---
 
-    @operation
-    async def search_vectors(
-        self,
-        collection_name: str,
-        query_vector: list[float],
-        limit: int = 10,
-        search_filter: SearchFilter | None = None,
-        score_threshold: float | None = None,
-        **kwargs: Any,
-    ) -> list[SearchResult]:
-        return await self._with_settings(
-            collection_name,
-            lambda settings: self._search(
-                settings,
-                validate_query(
-                    query_vector, limit, search_filter, score_threshold, kwargs, settings, self.capabilities
-                ),
-            ),
-        )
-
-    async def _search(self, settings: CollectionSettings, query: Query) -> list[SearchResult]:
+    async def _search(self, collection: Collection, query: Query) -> list[SearchResult]:
+        settings = collection.settings
         check_lengths(query.vector[np.newaxis], settings.metric)
-        if not query.limit or isinstance(query.node, Never):
-            await self._read_settings(settings.name)
-            return []
         hits = await self._store.search(
             settings,
             query_vector(query.vector, settings.metric),
@@ -231,47 +147,20 @@ class BaseQdrantBackend(BaseBackend):
             return results
         return [result for result in results if result.score >= query.threshold]
 
-    @operation
-    async def get_vectors(
-        self,
-        collection_name: str,
-        ids: Sequence[PointId],
-        *,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool = True,
+    async def _get(
+        self, collection: Collection, ids: list[PointId], with_payload: WithPayload, with_vectors: bool
     ) -> list[VectorPoint]:
-        name, checked, wanted = validate_name(collection_name), validate_ids(ids), validate_with_payload(with_payload)
-        if not isinstance(with_vectors, bool):
-            raise InvalidOptionError(f"with_vectors must be a bool, not a {type(with_vectors).__name__}")
-        if not checked:
-            await self._read_settings(name)
-        fields, found = wanted_fields(wanted, with_vectors), dict[PointId, VectorPoint]()
-        for start in range(0, len(checked), _IDS_PER_CALL):
-            asked = [engine_id(one) for one in checked[start : start + _IDS_PER_CALL]]
-            records = await self._store.retrieve(name, asked, fields, with_vectors)
-            found.update((point.id, point) for point in points_of(records, wanted, with_vectors))
-        return [found[one] for one in checked if one in found]
+        fields, points = wanted_fields(with_payload, with_vectors), list[VectorPoint]()
+        for start in range(0, len(ids), _IDS_PER_CALL):
+            asked = [engine_id(one) for one in ids[start : start + _IDS_PER_CALL]]
+            records = await self._store.retrieve(collection.settings.name, asked, fields, with_vectors)
+            points += points_of(records, with_payload, with_vectors)
+        return points
 
-    @operation
-    async def scroll_vectors(
-        self,
-        collection_name: str,
-        *,
-        cursor: str | None = None,
-        limit: int = 256,
-        search_filter: FilterLike | None = None,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool = False,
-    ) -> ScrollPage:
-        name = validate_name(collection_name)
-        page = validate_page(cursor, limit, search_filter, with_payload, with_vectors, self.capabilities)
-        offset = _offset(page.cursor)
-        if isinstance(page.node, Never):
-            await self._read_settings(name)
-            return ScrollPage([])
+    async def _scroll(self, collection: Collection, page: Page) -> ScrollPage:
         records, following = await self._store.scroll(
-            name,
-            offset,
+            collection.settings.name,
+            _offset(page.cursor),
             page.limit,
             translate(page.node, self._store.dialect),
             wanted_fields(page.with_payload, page.with_vectors),
@@ -280,13 +169,9 @@ class BaseQdrantBackend(BaseBackend):
         points = points_of(records, page.with_payload, page.with_vectors)
         return ScrollPage(points, None if following is None else _cursor(following))
 
-    @operation
-    async def count_vectors(self, collection_name: str, search_filter: FilterLike | None = None) -> int:
-        name, node = validate_name(collection_name), normalise(search_filter, self.capabilities)
-        if isinstance(node, Never):
-            await self._read_settings(name)
-            return 0
-        return await self._store.count(name, translate(node, self._store.dialect))
+    async def _count(self, collection: Collection, node: Node) -> int:
+        condition = None if isinstance(node, Always) else translate(node, self._store.dialect)
+        return await self._store.count(collection.settings.name, condition)
 
 
 def _parts(batch: Batch, rows: int, size: int) -> Iterator[Batch]:

@@ -94,7 +94,7 @@ class Field(NamedTuple):
     """How one path of a payload is spelt."""
 
     kinds: tuple[str, ...]
-    """The token of each :class:`Kind`, in their order."""
+    """The token of each ``Kind``, in their order."""
     equals: tuple[str, ...]
     """What the token of a value starts with, for each kind of scalar."""
     scalars: tuple[str, ...]

@@ -1,8 +1,8 @@
 """The filter tree in Qdrant's conditions.
 
 Equality, kinds and membership look up tokens; ranges compare the ordered integers; only a substring reads the text. See
-:mod:`codeweaver_qdrant.convert` for the fields. Each road to Qdrant has its own classes for the same few conditions:
-a :class:`Dialect` makes them.
+``codeweaver_qdrant.convert`` for the fields. Each road to Qdrant has its own classes for the same few conditions:
+a ``Dialect`` makes them.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class Server:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self) -> None:
-        """Start it, after :meth:`kill` on what it had stored, and wait until it answers."""
+        """Start it, after ``kill`` on what it had stored, and wait until it answers."""
         log = self._folder / "log"
         with log.open("ab") as stream:
             process = self._process = subprocess.Popen(  # noqa: S603 - the binary is the one the user named

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Final, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import ClassVar, Final, TypeVar
 
 import httpx
-import numpy.typing as npt
 import orjson
 from grpc.aio import AioRpcError
 
-from codeweaver_backends.adapter import BaseBackend, operation
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import (
     BackendConnectionError,
@@ -21,29 +19,10 @@ from codeweaver_backends.errors import (
     CollectionNotFoundError,
     InvalidInputError,
 )
-from codeweaver_backends.filters import Always, Never, normalise
-from codeweaver_backends.types import (
-    CollectionInfo,
-    DistanceMetric,
-    FilterLike,
-    Payload,
-    PointId,
-    ScrollPage,
-    SearchFilter,
-    SearchResult,
-    VectorPoint,
-)
-from codeweaver_backends.validate import (
-    Batch,
-    validate_batch,
-    validate_columns,
-    validate_create,
-    validate_ids,
-    validate_name,
-    validate_page,
-    validate_query,
-    validate_with_payload,
-)
+from codeweaver_backends.filters import Node
+from codeweaver_backends.template import Access, BackendTemplate
+from codeweaver_backends.types import PointId, ScrollPage, SearchResult, VectorPoint
+from codeweaver_backends.validate import Batch, CollectionSettings, Page, Query, WithPayload
 from codeweaver_weaviate import convert, errors, reading, writing
 from codeweaver_weaviate.client import Connection
 from codeweaver_weaviate.config import WeaviateConfig
@@ -58,7 +37,7 @@ _MOMENT: Final = 0.1
 _TAKEN: Final = ("already exists", "similar class")
 
 
-class WeaviateBackend(BaseBackend):
+class WeaviateBackend(BackendTemplate[Collection]):
     """A Weaviate server: the schema by REST, points by gRPC."""
 
     name: ClassVar[str] = "weaviate"
@@ -109,11 +88,7 @@ class WeaviateBackend(BaseBackend):
 
     # --- collections ---
 
-    @operation
-    async def create_collection(
-        self, name: str, dimension: int, distance_metric: DistanceMetric = DistanceMetric.COSINE, **kwargs: Any
-    ) -> None:
-        settings = validate_create(name, dimension, distance_metric, kwargs, self.capabilities)
+    async def _create(self, settings: CollectionSettings) -> None:
         collection = convert.new_collection(settings)
         try:
             await self._connection.request("POST", "/v1/schema", convert.class_definition(collection))
@@ -121,62 +96,21 @@ class WeaviateBackend(BaseBackend):
             if error.response.status_code == 422 and any(word in error.response.text for word in _TAKEN):
                 raise CollectionExistsError("the collection exists already") from error
             raise
-        self._known[name] = collection
+        self._known[settings.name] = collection
 
-    @operation
-    async def list_collections(self) -> list[str]:
+    async def _names(self) -> list[str]:
         schema = orjson.loads((await self._connection.request("GET", "/v1/schema")).content)
         names = map(convert.collection_name, schema["classes"] or ())
-        return sorted(name for name in names if name is not None)
+        return [name for name in names if name is not None]
 
-    @operation
-    async def delete_collection(self, name: str) -> None:
-        collection = await self._load(validate_name(name))
+    async def _drop(self, name: str) -> None:
+        collection = await self._load(name)
         self._known.pop(name, None)
         await self._connection.request("DELETE", f"/v1/schema/{collection.class_name}")
 
-    @operation
-    async def get_collection_info(self, name: str) -> CollectionInfo:
-        async def work(collection: Collection) -> CollectionInfo:
-            await self._confirm(collection)
-            settings = collection.settings
-            count = await reading.count(self._connection, collection, Always())
-            indexes = dict(settings.payload_indexes)
-            return CollectionInfo(name, settings.dimension, settings.metric, count, None, indexes)
-
-        return await self._on(name, work)
-
     # --- writing ---
 
-    @operation
-    async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
-        given = list(vectors) if isinstance(vectors, Iterator) else vectors  # it may be looked at twice
-
-        async def work(collection: Collection) -> None:
-            await self._write(collection, validate_batch(given, collection.settings, self.capabilities))
-
-        await self._on(collection_name, work)
-
-    @operation
-    async def upsert_batch(
-        self,
-        collection_name: str,
-        ids: Sequence[PointId],
-        vectors: npt.NDArray[Any],
-        payloads: Sequence[Payload | None] | None = None,
-    ) -> None:
-        given = list(ids) if isinstance(ids, Iterator) else ids
-
-        async def work(collection: Collection) -> None:
-            batch = validate_columns(given, vectors, payloads, collection.settings, self.capabilities)
-            await self._write(collection, batch)
-
-        await self._on(collection_name, work)
-
-    async def _write(self, collection: Collection, batch: Batch) -> None:
-        if not len(batch):
-            await self._confirm(collection)
-            return
+    async def _upsert(self, collection: Collection, batch: Batch) -> None:
         name = collection.settings.name
         try:
             await writing.write(self._connection, collection, batch, self._translated)
@@ -188,113 +122,38 @@ class WeaviateBackend(BaseBackend):
             self._doubt(name)
             raise
 
-    @operation
-    async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
-        wanted = validate_ids(ids)
+    async def _delete(self, collection: Collection, ids: list[PointId]) -> None:
+        await writing.delete_ids(self._connection, collection, ids, self._translated)
 
-        async def work(collection: Collection) -> None:
-            if wanted:
-                await writing.delete_ids(self._connection, collection, wanted, self._translated)
-            else:
-                await self._confirm(collection)
-
-        await self._on(collection_name, work)
-
-    @operation
-    async def delete_by_filter(self, collection_name: str, search_filter: FilterLike) -> int:
-        async def work(collection: Collection) -> int:
-            node = normalise(search_filter, self.capabilities)
-            if isinstance(node, Never):
-                await self._confirm(collection)
-                return 0
-            return await writing.delete_matching(self._connection, collection, node)
-
-        return await self._on(collection_name, work)
+    async def _delete_matching(self, collection: Collection, node: Node) -> int:
+        return await writing.delete_matching(self._connection, collection, node)
 
     # --- reading ---
 
-    @operation
-    async def search_vectors(
-        self,
-        collection_name: str,
-        query_vector: list[float],
-        limit: int = 10,
-        search_filter: SearchFilter | None = None,
-        score_threshold: float | None = None,
-        **kwargs: Any,
-    ) -> list[SearchResult]:
-        async def work(collection: Collection) -> list[SearchResult]:
-            settings = collection.settings
-            query = validate_query(
-                query_vector, limit, search_filter, score_threshold, kwargs, settings, self.capabilities
-            )
-            if not query.limit or isinstance(query.node, Never):
-                await self._confirm(collection)
-                return []
-            return await reading.search(self._connection, collection, query)
+    async def _search(self, collection: Collection, query: Query) -> list[SearchResult]:
+        return await reading.search(self._connection, collection, query)
 
-        return await self._on(collection_name, work)
-
-    @operation
-    async def get_vectors(
-        self,
-        collection_name: str,
-        ids: Sequence[PointId],
-        *,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool = True,
+    async def _get(
+        self, collection: Collection, ids: list[PointId], with_payload: WithPayload, with_vectors: bool
     ) -> list[VectorPoint]:
-        shown = validate_with_payload(with_payload)
-        uuids = [convert.point_uuid(point_id) for point_id in validate_ids(ids)]
+        uuids = [convert.point_uuid(point_id) for point_id in ids]
+        found = await reading.fetch(self._connection, collection, uuids, with_payload, with_vectors=with_vectors)
+        return [convert.vector_point(one, with_payload) for one in found.values()]
 
-        async def work(collection: Collection) -> list[VectorPoint]:
-            if not uuids:
-                await self._confirm(collection)
-            found = await reading.fetch(self._connection, collection, uuids, shown, with_vectors=with_vectors)
-            return [convert.vector_point(found[uuid], shown) for uuid in uuids if uuid in found]
+    async def _scroll(self, collection: Collection, page: Page) -> ScrollPage:
+        return await reading.scroll(self._connection, collection, page)
 
-        return await self._on(collection_name, work)
-
-    @operation
-    async def scroll_vectors(
-        self,
-        collection_name: str,
-        *,
-        cursor: str | None = None,
-        limit: int = 256,
-        search_filter: FilterLike | None = None,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool = False,
-    ) -> ScrollPage:
-        async def work(collection: Collection) -> ScrollPage:
-            page = validate_page(cursor, limit, search_filter, with_payload, with_vectors, self.capabilities)
-            if isinstance(page.node, Never):
-                await self._confirm(collection)
-                return ScrollPage([])
-            return await reading.scroll(self._connection, collection, page)
-
-        return await self._on(collection_name, work)
-
-    @operation
-    async def count_vectors(self, collection_name: str, search_filter: FilterLike | None = None) -> int:
-        async def work(collection: Collection) -> int:
-            node = normalise(search_filter, self.capabilities)
-            if isinstance(node, Never):
-                await self._confirm(collection)
-                return 0
-            return await reading.count(self._connection, collection, node)
-
-        return await self._on(collection_name, work)
+    async def _count(self, collection: Collection, node: Node) -> int:
+        return await reading.count(self._connection, collection, node)
 
     # --- what is known of collections ---
 
-    async def _on(self, name: str, work: Callable[[Collection], Awaitable[Answer]]) -> Answer:
+    async def _on(self, name: str, work: Callable[[Collection], Awaitable[Answer]], access: Access) -> Answer:
         """Do work on a collection by what is known of it.
 
         That may be outdated. Where validation or the server objects, it is looked up, and the work is done once more,
         unless validation objected to what is still true.
         """
-        validate_name(name)
         if self._connection.is_interrupted():
             self._doubt_all()
         is_new = name not in self._known
@@ -370,6 +229,5 @@ class WeaviateBackend(BaseBackend):
         return collection
 
     async def _confirm(self, collection: Collection) -> None:
-        """See that the collection is still there, where there is nothing to ask or to tell the server."""
         if await self._load(collection.settings.name) != collection:
             raise CollectionNotFoundError("the collection was created again")

@@ -153,7 +153,7 @@ def number_terms(path: str, order: Order, bound: float) -> list[str]:
 
 
 def instant_terms(path: str, order: Order, bound: int) -> list[str]:
-    """As :func:`number_terms`, for instants."""
+    """As ``number_terms``, for instants."""
     return list(_terms(order, instant_key(bound), _INSTANT_PREFIX + path, (_INSTANT + path,)))
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
-
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
-from codeweaver_backends.plugins import BackendPlugin
+from codeweaver_backends.plugins import DeclaredPlugin
 from codeweaver_backends.types import BaseComponentInfo, DistanceMetric
 from codeweaver_weaviate.version import __version__
 
@@ -23,38 +21,16 @@ CAPABILITIES = BackendCapabilities(
 )
 
 
-class WeaviatePlugin(BackendPlugin):
+class WeaviatePlugin(DeclaredPlugin):
     """A Weaviate server, by REST and gRPC."""
 
-    @classmethod
-    def get_plugin_name(cls) -> str:
-        return "weaviate"
-
-    @classmethod
-    def get_capabilities(cls) -> BackendCapabilities:
-        return CAPABILITIES
-
-    @classmethod
-    def get_component_info(cls) -> BaseComponentInfo:
-        return BaseComponentInfo(
-            name="weaviate",
-            display_name="Weaviate",
-            description="Exact search and exact filters on a Weaviate server.",
-            version=__version__,
-        )
-
-    @classmethod
-    def get_dependencies(cls) -> list[str]:
-        return ["weaviate-client"]
-
-    @classmethod
-    def get_backend_class(cls) -> type:
-        from codeweaver_weaviate.backend import WeaviateBackend
-
-        return WeaviateBackend
-
-    @classmethod
-    def get_config_class(cls) -> type[BaseModel]:
-        from codeweaver_weaviate.config import WeaviateConfig
-
-        return WeaviateConfig
+    info = BaseComponentInfo(
+        name="weaviate",
+        display_name="Weaviate",
+        description="Exact search and exact filters on a Weaviate server.",
+        version=__version__,
+    )
+    capabilities = CAPABILITIES
+    backend = "codeweaver_weaviate.backend:WeaviateBackend"
+    config = "codeweaver_weaviate.config:WeaviateConfig"
+    dependencies = ("weaviate-client",)

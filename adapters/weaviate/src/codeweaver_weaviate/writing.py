@@ -3,7 +3,7 @@
 The server stores an object first and indexes it afterwards, and acknowledges a batch while some of it is still in
 buffers of its own. So every write is followed by a flush. A call that ends early all the same (a crash, a timeout, a
 cancellation) leaves objects that are stored and in no index: writing them again heals them, by the stamp, and so does
-:func:`repair`, which a collection is given when it is opened.
+``repair``, which a collection is given when it is opened.
 """
 
 from __future__ import annotations

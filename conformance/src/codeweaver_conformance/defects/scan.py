@@ -144,6 +144,21 @@ class _GetMalformed(Rig):
         return await super().get_vectors(collection_name, known, **how)
 
 
+@plant("scn-get-truthy", "with_vectors of get_vectors is whatever is true, the text 'no' among it.", side="above")
+class _GetTruthy(Rig):
+    async def get_vectors(
+        self, collection_name: str, ids: Any, *, with_vectors: Any = True, **how: Any
+    ) -> list[VectorPoint]:
+        return await super().get_vectors(collection_name, ids, with_vectors=bool(with_vectors), **how)
+
+
+@plant("scn-scroll-truthy", "with_payload of scroll_vectors is whatever is true, a single key among it.", side="above")
+class _ScrollTruthy(Rig):
+    async def scroll_vectors(self, collection_name: str, *, with_payload: Any = True, **how: Any) -> ScrollPage:
+        kept = with_payload if isinstance(with_payload, list) else bool(with_payload)
+        return await super().scroll_vectors(collection_name, with_payload=kept, **how)
+
+
 class _Counted(Rig):
     most: ClassVar[int]
 

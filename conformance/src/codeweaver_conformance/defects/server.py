@@ -55,7 +55,7 @@ def write_node(node: Node) -> dict[str, Any]:
 
 
 def read_node(data: dict[str, Any]) -> Node:
-    """The filter tree of :func:`write_node`."""
+    """The filter tree of ``write_node``."""
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
     cls = getattr(filters, fields.pop("node"))
     if "parts" in fields:

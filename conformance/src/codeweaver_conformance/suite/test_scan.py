@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import pytest
 
@@ -13,6 +14,13 @@ from codeweaver_conformance import oracle, strategies
 from codeweaver_conformance.clause import clause
 from codeweaver_conformance.maker import Maker
 from codeweaver_conformance.session import Conformance, generated, point
+
+_WRONG_OPTIONS: Final[Sequence[dict[str, Any]]] = (
+    {"with_vectors": "no"},
+    {"with_vectors": None},
+    {"with_payload": "n"},
+    {"with_payload": None},
+)
 
 
 @clause("scan.get")
@@ -34,6 +42,9 @@ async def test_get_returns_what_was_asked_for_in_order(cw: Conformance) -> None:
     for bad in ([True], [-1], [""], "s4", None):
         with cw.raises(InvalidIdError, InvalidInputError, why=repr(bad)):
             await cw.backend.get_vectors(name, bad)
+    for option in _WRONG_OPTIONS:
+        with cw.raises(InvalidInputError, why=repr(option)):
+            await cw.backend.get_vectors(name, ["s4"], **option)
 
 
 async def _scrolled(cw: Conformance, name: str, **how: Any) -> list[Any]:
@@ -106,6 +117,9 @@ async def test_foreign_cursors_and_empty_pages_are_refused(cw: Conformance) -> N
     for limit in (0, -1, True, 1.5, cw.limits.max_limit + 1):
         with cw.raises(InvalidInputError, why=f"limit={limit!r}"):
             await cw.backend.scroll_vectors(name, limit=limit)
+    for option in _WRONG_OPTIONS:
+        with cw.raises(InvalidInputError, why=repr(option)):
+            await cw.backend.scroll_vectors(name, **option)
 
 
 @clause("scan.count")

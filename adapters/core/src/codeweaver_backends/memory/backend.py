@@ -4,51 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError, InvalidOptionError
-from codeweaver_backends.filters import normalise
+from codeweaver_backends.filters import Node
 from codeweaver_backends.memory.config import MemoryConfig
 from codeweaver_backends.memory.plugin import CAPABILITIES
 from codeweaver_backends.memory.store import Collection, MemoryStore, Point, Snapshot
 from codeweaver_backends.metrics import scores
+from codeweaver_backends.template import Access, BackendTemplate
 from codeweaver_backends.transactions import TransactionalBase
-from codeweaver_backends.types import (
-    CollectionInfo,
-    DistanceMetric,
-    FilterLike,
-    Payload,
-    PointId,
-    ScrollPage,
-    SearchFilter,
-    SearchResult,
-    VectorPoint,
-)
+from codeweaver_backends.types import PointId, ScrollPage, SearchResult, VectorPoint
 from codeweaver_backends.validate import (
     Batch,
+    CollectionSettings,
+    Page,
+    Query,
     WithPayload,
     decode_payload,
     project,
-    validate_batch,
-    validate_columns,
-    validate_create,
-    validate_ids,
-    validate_name,
-    validate_page,
-    validate_query,
-    validate_with_payload,
 )
 
 __all__ = ["MemoryBackend"]
 
+Answer = TypeVar("Answer")
 
-class MemoryBackend(TransactionalBase[Snapshot]):
+
+class MemoryBackend(BackendTemplate[Collection], TransactionalBase[Snapshot]):
     """Exact search by numpy; a call never awaits in its middle, so each is atomic, a commit too."""
 
     name: ClassVar[str] = "memory"
@@ -87,49 +73,34 @@ class MemoryBackend(TransactionalBase[Snapshot]):
 
     # --- collections ---
 
-    @operation
-    async def create_collection(
-        self, name: str, dimension: int, distance_metric: DistanceMetric = DistanceMetric.COSINE, **kwargs: Any
-    ) -> None:
-        settings = validate_create(name, dimension, distance_metric, kwargs, self.capabilities)
+    async def _on(self, name: str, work: Callable[[Collection], Awaitable[Answer]], access: Access) -> Answer:
+        return await work(self._collection(name))
+
+    def _collection(self, name: str) -> Collection:
+        try:
+            return self._collections[name]
+        except KeyError:
+            raise CollectionNotFoundError("the collection does not exist") from None
+
+    async def _confirm(self, collection: Collection) -> None:
+        """It was looked up just now, and nothing has been awaited since."""
+
+    async def _create(self, settings: CollectionSettings) -> None:
         if settings.name in self._collections:
             raise CollectionExistsError("the collection exists already")
         self._collections[settings.name] = Collection(settings)
 
-    @operation
-    async def list_collections(self) -> list[str]:
-        return sorted(self._collections)
+    async def _names(self) -> list[str]:
+        return list(self._collections)
 
-    @operation
-    async def delete_collection(self, name: str) -> None:
+    async def _drop(self, name: str) -> None:
         self._collection(name)
         del self._collections[name]
 
-    @operation
-    async def get_collection_info(self, name: str) -> CollectionInfo:
-        collection = self._collection(name)
-        settings = collection.settings
-        return CollectionInfo(
-            name, settings.dimension, settings.metric, len(collection.points), None, dict(settings.payload_indexes)
-        )
-
     # --- writing ---
 
-    @operation
-    async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
-        collection = self._collection(collection_name)
-        self._write(collection, validate_batch(vectors, collection.settings, self.capabilities))
-
-    @operation
-    async def upsert_batch(
-        self,
-        collection_name: str,
-        ids: Sequence[PointId],
-        vectors: npt.NDArray[Any],
-        payloads: Sequence[Payload | None] | None = None,
-    ) -> None:
-        collection = self._collection(collection_name)
-        self._write(collection, validate_columns(ids, vectors, payloads, collection.settings, self.capabilities))
+    async def _upsert(self, collection: Collection, batch: Batch) -> None:
+        self._write(collection, batch)
 
     def _write(self, collection: Collection, batch: Batch) -> None:
         for point_id, vector, document in zip(batch.ids, batch.vectors, batch.documents, strict=True):
@@ -138,39 +109,23 @@ class MemoryBackend(TransactionalBase[Snapshot]):
             serial = known.serial if known else collection.serial
             collection.points[point_id] = Point(point_id, vector.copy(), document, decode_payload(document), serial)
 
-    @operation
-    async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
-        collection = self._collection(collection_name)
-        for point_id in validate_ids(ids):
+    async def _delete(self, collection: Collection, ids: list[PointId]) -> None:
+        for point_id in ids:
             collection.points.pop(point_id, None)
 
-    @operation
-    async def delete_by_filter(self, collection_name: str, search_filter: FilterLike) -> int:
-        collection = self._collection(collection_name)
-        found = collection.matching(normalise(search_filter, self.capabilities))
+    async def _delete_matching(self, collection: Collection, node: Node) -> int:
+        found = collection.matching(node)
         for point in found:
             del collection.points[point.id]
         return len(found)
 
     # --- reading ---
 
-    @operation
-    async def search_vectors(
-        self,
-        collection_name: str,
-        query_vector: list[float],
-        limit: int = 10,
-        search_filter: SearchFilter | None = None,
-        score_threshold: float | None = None,
-        **kwargs: Any,
-    ) -> list[SearchResult]:
-        collection = self._collection(collection_name)
-        settings = collection.settings
-        query = validate_query(query_vector, limit, search_filter, score_threshold, kwargs, settings, self.capabilities)
+    async def _search(self, collection: Collection, query: Query) -> list[SearchResult]:
         found = collection.matching(query.node)
-        if not found or not query.limit:
+        if not found:
             return []
-        score = scores(settings.metric, query.vector, np.stack([point.vector for point in found]))
+        score = scores(collection.settings.metric, query.vector, np.stack([point.vector for point in found]))
         best = np.argsort(-score, kind="stable")[: query.limit]
         return [
             SearchResult(
@@ -183,33 +138,13 @@ class MemoryBackend(TransactionalBase[Snapshot]):
             if query.threshold is None or score[row] >= query.threshold
         ]
 
-    @operation
-    async def get_vectors(
-        self,
-        collection_name: str,
-        ids: Sequence[PointId],
-        *,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool = True,
-    ) -> list[VectorPoint]:
-        points = self._collection(collection_name).points
-        wanted = validate_with_payload(with_payload)
-        found = (points[point_id] for point_id in validate_ids(ids) if point_id in points)
-        return list(_as_given(found, wanted, with_vectors))
+    async def _get(
+        self, collection: Collection, ids: list[PointId], with_payload: WithPayload, with_vectors: bool
+    ) -> Iterable[VectorPoint]:
+        found = (collection.points[point_id] for point_id in ids if point_id in collection.points)
+        return _as_given(found, with_payload, with_vectors)
 
-    @operation
-    async def scroll_vectors(
-        self,
-        collection_name: str,
-        *,
-        cursor: str | None = None,
-        limit: int = 256,
-        search_filter: FilterLike | None = None,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool = False,
-    ) -> ScrollPage:
-        collection = self._collection(collection_name)
-        page = validate_page(cursor, limit, search_filter, with_payload, with_vectors, self.capabilities)
+    async def _scroll(self, collection: Collection, page: Page) -> ScrollPage:
         if page.cursor is not None and not re.fullmatch("[0-9]{1,19}", page.cursor):
             raise InvalidOptionError("cursor must be None or what the last page gave")
         after = int(page.cursor or 0)
@@ -221,21 +156,11 @@ class MemoryBackend(TransactionalBase[Snapshot]):
         more = str(shown[-1].serial) if len(found) > len(shown) else None
         return ScrollPage(list(_as_given(shown, page.with_payload, page.with_vectors)), more)
 
-    @operation
-    async def count_vectors(self, collection_name: str, search_filter: FilterLike | None = None) -> int:
-        collection = self._collection(collection_name)
-        return len(collection.matching(normalise(search_filter, self.capabilities)))
-
-    def _collection(self, name: str) -> Collection:
-        try:
-            return self._collections[validate_name(name)]
-        except KeyError:
-            raise CollectionNotFoundError("the collection does not exist") from None
+    async def _count(self, collection: Collection, node: Node) -> int:
+        return len(collection.matching(node))
 
 
-def _as_given(
-    points: Iterator[Point] | Sequence[Point], with_payload: WithPayload, with_vectors: bool
-) -> Iterator[VectorPoint]:
+def _as_given(points: Iterable[Point], with_payload: WithPayload, with_vectors: bool) -> Iterator[VectorPoint]:
     for point in points:
         payload: Mapping[str, Any] = project(decode_payload(point.document), with_payload)
         yield VectorPoint(point.id, point.vector.tolist() if with_vectors else [], payload)

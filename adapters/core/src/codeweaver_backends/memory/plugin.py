@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
-
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
-from codeweaver_backends.plugins import BackendPlugin
+from codeweaver_backends.plugins import DeclaredPlugin
 from codeweaver_backends.types import BaseComponentInfo, DistanceMetric
 from codeweaver_backends.version import __version__
 
@@ -23,34 +21,15 @@ CAPABILITIES = BackendCapabilities(
 )
 
 
-class MemoryPlugin(BackendPlugin):
+class MemoryPlugin(DeclaredPlugin):
     """Points in this process, gone with it."""
 
-    @classmethod
-    def get_plugin_name(cls) -> str:
-        return "memory"
-
-    @classmethod
-    def get_capabilities(cls) -> BackendCapabilities:
-        return CAPABILITIES
-
-    @classmethod
-    def get_component_info(cls) -> BaseComponentInfo:
-        return BaseComponentInfo(
-            name="memory",
-            display_name="Memory",
-            description="Exact search over points held in this process; the reference to compare with.",
-            version=__version__,
-        )
-
-    @classmethod
-    def get_backend_class(cls) -> type:
-        from codeweaver_backends.memory.backend import MemoryBackend
-
-        return MemoryBackend
-
-    @classmethod
-    def get_config_class(cls) -> type[BaseModel]:
-        from codeweaver_backends.memory.config import MemoryConfig
-
-        return MemoryConfig
+    info = BaseComponentInfo(
+        name="memory",
+        display_name="Memory",
+        description="Exact search over points held in this process; the reference to compare with.",
+        version=__version__,
+    )
+    capabilities = CAPABILITIES
+    backend = "codeweaver_backends.memory.backend:MemoryBackend"
+    config = "codeweaver_backends.memory.config:MemoryConfig"
