@@ -88,7 +88,10 @@ class CodeWeaverFactory:
             entry = find_plugins().get(name)
             if entry is None:
                 known = ", ".join(self.list_backends()) or "none"
-                raise PluginError(f"no backend is named {name!r}; installed are: {known}")
+                raise PluginError(
+                    f"no backend is named {name!r}; installed are: {known} "
+                    "(each engine's adapter is a distribution of its own, such as codeweaver-lancedb)"
+                )
             self._registered[name] = _registration(entry.load())
         return self._registered[name]
 
