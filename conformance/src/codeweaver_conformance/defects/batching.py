@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -80,10 +80,11 @@ class _PartialWritten(Rig):
 
 @plant("bat-empty-raises", "An empty batch is refused by the engine.")
 class _EmptyRaises(Rig):
-    def _write(self, collection: Collection, batch: Batch) -> None:
+    async def _validated(self, validate: Callable[..., Batch], *arguments: Any) -> Batch:
+        batch = await super()._validated(validate, *arguments)
         if not len(batch):
             raise BackendConnectionError("empty update request")
-        super()._write(collection, batch)
+        return batch
 
 
 @plant("bat-dicts-accepted", "Dicts are taken for points.", side="above")
