@@ -180,9 +180,9 @@ class ChromaBackend(BackendTemplate[Collection]):
 
     async def _keys(self, collection: Collection, node: Node) -> list[str]:
         """The keys of the points that match: Chroma has neither a count by filter nor an order of ids."""
-        self.filters_scanned += not is_testable(node)
         selection = await select(self._engine, collection, node)
         if selection.keys is not None:
+            self.filters_scanned += 1
             return selection.keys
         found: list[str] = (await self._engine.get(collection.id, where=selection.where))["ids"]
         return found

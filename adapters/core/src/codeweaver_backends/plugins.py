@@ -6,8 +6,8 @@ nothing of them; loading one imports that one only; a broken one is reported by 
 
 from __future__ import annotations
 
-import importlib
 import inspect
+import pkgutil
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -116,18 +116,13 @@ class DeclaredPlugin(BackendPlugin):
 
     @classmethod
     def get_backend_class(cls) -> type:
-        found: type = _imported(cls.backend)
+        found: type = pkgutil.resolve_name(cls.backend)
         return found
 
     @classmethod
     def get_config_class(cls) -> type[BaseModel]:
-        found: type[BaseModel] = _imported(cls.config)
+        found: type[BaseModel] = pkgutil.resolve_name(cls.config)
         return found
-
-
-def _imported(reference: str) -> Any:
-    module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def config_class_of(backend_class: type) -> type[BaseModel] | None:
