@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codeweaver_backends.filters import normalise
-from codeweaver_backends.memory.filters import matches as memory_matches
 from codeweaver_backends.memory.plugin import CAPABILITIES
 from codeweaver_backends.metrics import scores
+from codeweaver_backends.sdk.filters.evaluate import matches as memory_matches
+from codeweaver_backends.sdk.filters.parse import parse_filter
 from codeweaver_backends.types import DistanceMetric, FilterCondition, SearchFilter, SearchResult, VectorPoint
 from codeweaver_conformance import oracle
 from codeweaver_conformance.oracle import check_ranking, json_equal, matches, rank, score, selected, tolerance
@@ -332,7 +332,7 @@ def test_paths(field: Any, payload: dict[str, Any], expected: bool) -> None:
 @pytest.mark.parametrize("pair", [(1, True), (0, False), (1, 1.0), (None, False), (1, "1")])
 def test_the_core_does_not_take_one_operand_for_another(group: str, operator: str, pair: tuple[Any, Any]) -> None:
     search_filter = SearchFilter(**{group: [FilterCondition("f", operator, operand) for operand in pair]})
-    node = normalise(search_filter, CAPABILITIES)
+    node = parse_filter(search_filter, CAPABILITIES)
     for value in (*pair, [pair[0]], [pair[1]], list(pair)):
         assert memory_matches(node, {"f": value}) is matches(search_filter, {"f": value}), value
 
@@ -340,7 +340,7 @@ def test_the_core_does_not_take_one_operand_for_another(group: str, operator: st
 def test_the_core_reads_generated_filters_as_the_oracle_does() -> None:
     for seed in (1, 2):
         for case in generate(seed, 1_000):
-            node = normalise(case.search_filter, CAPABILITIES)
+            node = parse_filter(case.search_filter, CAPABILITIES)
             for point in case.collection.points:
                 expected = matches(case.search_filter, point.payload)
                 got = memory_matches(node, point.payload or {})

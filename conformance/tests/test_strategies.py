@@ -14,9 +14,11 @@ from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
-from codeweaver_backends.filters import normalise
+from codeweaver_backends.sdk.filters.parse import parse_filter
+from codeweaver_backends.sdk.payloads import encode_payload
+from codeweaver_backends.sdk.requests import CollectionSettings
+from codeweaver_backends.sdk.validate import validate_batch, validate_vector
 from codeweaver_backends.types import DistanceMetric, FilterCondition, FilterLike, SearchFilter
-from codeweaver_backends.validate import CollectionSettings, encode_payload, validate_batch, validate_vector
 from codeweaver_conformance import oracle
 from codeweaver_conformance.differential import digest
 from codeweaver_conformance.strategies import WORLD, Case, World, filters, generate, ids, payloads, vectors, worlds
@@ -45,7 +47,7 @@ def conditions(search_filter: FilterLike | None, depth: int = 1) -> Iterator[tup
 
 def test_cases_are_what_the_contract_allows_within_its_floors() -> None:
     for case in CASES:
-        normalise(case.search_filter, PLAIN)
+        parse_filter(case.search_filter, PLAIN)
         if case.number % 100 == 0:
             points, metric = case.collection.points, case.collection.metric
             wanted = CollectionSettings("x", case.collection.dimension, metric)
@@ -112,7 +114,7 @@ def test_thresholds_cut_somewhere() -> None:
 def test_what_a_backend_denies_is_not_asked() -> None:
     plain: dict[str, Any] = {"supports_contains": False, "supports_datetime_ranges": False}
     for case in generate(8, 500, metrics=[DistanceMetric.COSINE], contains=False, datetimes=False):
-        normalise(case.search_filter, BackendCapabilities(**plain))
+        parse_filter(case.search_filter, BackendCapabilities(**plain))
         assert case.collection.metric is DistanceMetric.COSINE
     asked = {
         condition.operator for case in generate(8, 500, regex=True) for condition, _ in conditions(case.search_filter)
@@ -131,7 +133,7 @@ def test_the_vocabulary_is_of_different_things() -> None:
 @given(payload=payloads(), search_filter=filters(), point_id=ids(), vector=vectors(3))
 def test_strategies_make_what_the_contract_allows(payload: Any, search_filter: Any, point_id: Any, vector: Any) -> None:
     assert oracle.json_equal(json.loads(encode_payload(payload, PLAIN.limits)), payload)
-    normalise(search_filter, PLAIN)
+    parse_filter(search_filter, PLAIN)
     assert type(point_id) in (str, int)
     assert validate_vector(vector, CollectionSettings("x", 3, DistanceMetric.COSINE)).tolist() == vector
 

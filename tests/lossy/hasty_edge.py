@@ -8,8 +8,8 @@ from typing import Any
 
 import qdrant_edge
 
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings
 from codeweaver_backends.types import BaseComponentInfo
-from codeweaver_backends.validate import Batch, CollectionSettings
 from codeweaver_qdrant import edge
 from codeweaver_qdrant.plugin import QdrantEdgePlugin
 

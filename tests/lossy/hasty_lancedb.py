@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from lancedb.index import HnswSq, IvfPq
 
+from codeweaver_backends.sdk.requests import Batch, Query
 from codeweaver_backends.types import BaseComponentInfo
-from codeweaver_backends.validate import Batch, Query
 from codeweaver_lancedb.backend import LanceDBBackend
 from codeweaver_lancedb.collection import Collection
 from codeweaver_lancedb.convert import DISTANCE_TYPES, columns_of

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from codeweaver_backends.facts import INT64_MAX, INT64_MIN
+from codeweaver_backends.sdk.index.keys import INT64_MAX, INT64_MIN
 from codeweaver_chroma import convert
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]))

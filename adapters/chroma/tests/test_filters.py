@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeweaver_backends.errors import LimitExceededError, UnsupportedError
-from codeweaver_backends.facts import INT64_MAX, INT64_MIN
-from codeweaver_backends.filters import Always, Never, normalise
-from codeweaver_backends.memory.filters import matches
+from codeweaver_backends.sdk.filters.evaluate import matches
+from codeweaver_backends.sdk.filters.parse import parse_filter
+from codeweaver_backends.sdk.filters.tree import Always, Never
+from codeweaver_backends.sdk.index.keys import INT64_MAX, INT64_MIN
 from codeweaver_backends.types import FilterCondition, SearchFilter
 from codeweaver_chroma.convert import metadata_of
 from codeweaver_chroma.filters import both, is_testable, member, strings, translate
@@ -71,7 +72,7 @@ _filters = st.recursive(
 @settings(max_examples=300)
 @given(_filters, st.lists(_payloads, min_size=1, max_size=5))
 def test_conditions_mean_what_filters_mean(search_filter: Any, payloads: list[dict[str, Any]]) -> None:
-    node = normalise(search_filter, CAPABILITIES)
+    node = parse_filter(search_filter, CAPABILITIES)
     if isinstance(node, Always | Never) or not is_testable(node):
         return
     where = translate(node, "f")
@@ -81,7 +82,7 @@ def test_conditions_mean_what_filters_mean(search_filter: Any, payloads: list[di
 
 @given(st.sampled_from(["x", "y", "é", "2024"]), _fields, _payloads)
 def test_the_candidates_of_a_substring_are_all_that_can_have_it(text: str, field: str, payload: dict[str, Any]) -> None:
-    leaf: Any = normalise(FilterCondition(field, "contains", text), CAPABILITIES)
+    leaf: Any = parse_filter(FilterCondition(field, "contains", text), CAPABILITIES)
     assert not is_testable(leaf)
     metadata = metadata_of(payload, "f") or {}
     if matches(leaf, payload):
@@ -91,7 +92,7 @@ def test_the_candidates_of_a_substring_are_all_that_can_have_it(text: str, field
 
 
 def test_wide_groups_are_split() -> None:
-    node = normalise(FilterCondition("a", "in", list(range(256))), CAPABILITIES)
+    node = parse_filter(FilterCondition("a", "in", list(range(256))), CAPABILITIES)
     where = translate(node, "f")
     assert holds(where, metadata_of({"a": 255}, "f") or {})
     assert not holds(where, metadata_of({"a": 256}, "f") or {})
@@ -107,6 +108,6 @@ def test_conditions_join() -> None:
 
 def test_what_is_not_claimed_is_refused() -> None:
     with pytest.raises(UnsupportedError):
-        normalise(FilterCondition("a", "regex", "x"), CAPABILITIES)
+        parse_filter(FilterCondition("a", "regex", "x"), CAPABILITIES)
     with pytest.raises(LimitExceededError):
-        normalise(FilterCondition("a", "in", list(range(257))), CAPABILITIES)
+        parse_filter(FilterCondition("a", "in", list(range(257))), CAPABILITIES)

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import pytest
 
-from codeweaver_backends.adapter import BaseBackend, operation
 from codeweaver_backends.config import BackendConfig
 from codeweaver_backends.errors import BackendClosedError, BackendConnectionError
+from codeweaver_backends.sdk.lifetime import BaseBackend, operation
 
 
 class Slow(BaseBackend):

@@ -11,17 +11,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from codeweaver_backends.facts import (
+from codeweaver_backends.sdk.index.codes import StringCode
+from codeweaver_backends.sdk.index.facts import Fact, Kind, kind_of, leaves
+from codeweaver_backends.sdk.index.keys import (
     INT64_MAX,
     INT64_MIN,
-    Fact,
-    Kind,
-    StringCode,
     canonical_number,
     instant_key,
     instant_of,
-    kind_of,
-    leaves,
     number_key,
     parse_instant,
     sortable_double,

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
 from codeweaver_backends.errors import InvalidFilterError, LimitExceededError, UnsupportedError
-from codeweaver_backends.filters import (
-    OPERATORS,
+from codeweaver_backends.sdk.filters.evaluate import matches
+from codeweaver_backends.sdk.filters.parse import OPERATORS, parse_filter
+from codeweaver_backends.sdk.filters.tree import (
     All,
     Always,
     AnyOf,
@@ -31,9 +32,7 @@ from codeweaver_backends.filters import (
     Not,
     NumberRange,
     Regex,
-    normalise,
 )
-from codeweaver_backends.memory.filters import matches
 from codeweaver_backends.types import FilterCondition, FilterLike, SearchFilter
 from codeweaver_conformance import oracle
 from codeweaver_conformance.strategies import filters, payloads, worlds
@@ -45,7 +44,7 @@ MUST_A = SearchFilter(must=[A])
 
 
 def read(search_filter: FilterLike | None) -> Node:
-    return normalise(search_filter, EVERYTHING)
+    return parse_filter(search_filter, EVERYTHING)
 
 
 # --- single conditions -----------------------------------------------------------------------------------------------
@@ -330,9 +329,9 @@ def contains(length: int) -> FilterCondition:
 def test_declared_limits(limit: str, allowed: Any, beyond: Any) -> None:
     floors = {"max_filter_depth": 8, "max_filter_conditions": 64, "max_in_values": 256, "max_contains_length": 256}
     capabilities = BackendCapabilities(limits=Limits(**floors))
-    normalise(allowed, capabilities)
+    parse_filter(allowed, capabilities)
     with pytest.raises(LimitExceededError) as raised:
-        normalise(beyond, capabilities)
+        parse_filter(beyond, capabilities)
     assert raised.value.limit == limit
     assert str(floors[limit]) in str(raised.value)
 
@@ -353,9 +352,9 @@ def test_what_is_not_claimed_is_refused_even_where_it_would_be_folded_away(
     modest = BackendCapabilities(supports_contains=False, supports_datetime_ranges=False)
     for search_filter in (condition, SearchFilter(should=[SearchFilter(), condition])):
         with pytest.raises(UnsupportedError) as raised:
-            normalise(search_filter, modest)
+            parse_filter(search_filter, modest)
         assert raised.value.capability == capability
-    normalise(FilterCondition("a", "gt", 1), modest)
+    parse_filter(FilterCondition("a", "gt", 1), modest)
 
 
 def test_what_is_malformed_is_invalid_even_where_it_is_not_claimed() -> None:
@@ -366,13 +365,13 @@ def test_what_is_malformed_is_invalid_even_where_it_is_not_claimed() -> None:
         FilterCondition("a", "regex", 1),
     ):
         with pytest.raises(InvalidFilterError):
-            normalise(condition, modest)
+            parse_filter(condition, modest)
 
 
 def test_folded_equalities_grow_no_wider_than_an_in_may_be() -> None:
     capabilities = BackendCapabilities(limits=Limits(max_in_values=256))
     parts = [FilterCondition("a", "in", list(range(start, start + 200))) for start in (0, 200, 400)]
-    node = normalise(SearchFilter(should=parts), capabilities)
+    node = parse_filter(SearchFilter(should=parts), capabilities)
     assert isinstance(node, Either)
     assert sorted(value for part in node.parts for value in part.values) == list(range(600))  # type: ignore[union-attr]
     assert max(len(part.values) for part in node.parts) == 256  # type: ignore[union-attr]
@@ -380,6 +379,6 @@ def test_folded_equalities_grow_no_wider_than_an_in_may_be() -> None:
 
 def test_a_leaf_and_its_negation_need_no_engine() -> None:
     there = FilterCondition("a", "exists")
-    assert isinstance(normalise(SearchFilter(must=[there], must_not=[there]), BackendCapabilities()), Never)
+    assert isinstance(parse_filter(SearchFilter(must=[there], must_not=[there]), BackendCapabilities()), Never)
     either = SearchFilter(should=[there, SearchFilter(must_not=[there])])
-    assert isinstance(normalise(either, BackendCapabilities()), Always)
+    assert isinstance(parse_filter(either, BackendCapabilities()), Always)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codeweaver_backends.adapter import BaseBackend, operation
 from codeweaver_backends.config import BackendConfig
 from codeweaver_backends.errors import (
     BackendClosedError,
@@ -22,6 +21,7 @@ from codeweaver_backends.errors import (
     RateLimitError,
 )
 from codeweaver_backends.memory import MemoryBackend, MemoryConfig, MemoryStore
+from codeweaver_backends.sdk.lifetime import BaseBackend, operation
 from codeweaver_backends.types import DistanceMetric, FilterCondition, VectorPoint
 
 POINTS = [VectorPoint(n, [n + 1.0, 1.0], {"n": n, "deep": {"list": [n]}}) for n in range(5)]

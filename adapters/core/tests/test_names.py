@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from codeweaver_backends.names import PREFIX, decode_name, encode_name
+from codeweaver_backends.sdk.names import PREFIX, decode_name, encode_name
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])
 NAMES = st.text(CHARACTERS, min_size=1, max_size=80).filter(lambda name: len(name.encode()) <= 80)

@@ -11,29 +11,24 @@ import numpy as np
 import pytest
 
 from codeweaver_backends import (
-    Access,
     BackendConnectionError,
-    BackendTemplate,
-    Batch,
     CollectionInfo,
     CollectionNotFoundError,
-    CollectionSettings,
     DistanceMetric,
     FilterCondition,
     InvalidInputError,
-    MemoryPlugin,
-    Node,
-    Page,
     PointId,
-    Query,
     ScrollPage,
     SearchFilter,
     SearchResult,
     VectorPoint,
-    WithPayload,
 )
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.config import BackendConfig
+from codeweaver_backends.memory import MemoryPlugin
+from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
+from codeweaver_backends.sdk.template import Access, BackendTemplate
 
 T = TypeVar("T")
 NOTHING = SearchFilter(must=[FilterCondition("x", "in", [])])

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.config import BackendConfig
 from codeweaver_backends.errors import (
     BackendClosedError,
@@ -17,7 +16,8 @@ from codeweaver_backends.errors import (
     ConflictError,
     TransactionError,
 )
-from codeweaver_backends.transactions import TransactionalBase
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.transactions import TransactionalBase
 
 
 class Diary(TransactionalBase[str]):

@@ -32,16 +32,12 @@ from codeweaver_backends.errors import (
     LimitExceededError,
     UnsupportedError,
 )
-from codeweaver_backends.facts import INT64_MAX
-from codeweaver_backends.filters import Always
-from codeweaver_backends.types import DistanceMetric, PointId, SearchFilter, VectorPoint
-from codeweaver_backends.validate import (
-    CollectionSettings,
-    cursor_after,
-    decode_payload,
-    encode_payload,
-    position_of,
-    project,
+from codeweaver_backends.sdk.cursors import cursor_after, position_of
+from codeweaver_backends.sdk.filters.tree import Always
+from codeweaver_backends.sdk.index.keys import INT64_MAX
+from codeweaver_backends.sdk.payloads import decode_payload, encode_payload, project
+from codeweaver_backends.sdk.requests import CollectionSettings
+from codeweaver_backends.sdk.validate import (
     validate_batch,
     validate_columns,
     validate_create,
@@ -54,6 +50,7 @@ from codeweaver_backends.validate import (
     validate_vector,
     validate_with_payload,
 )
+from codeweaver_backends.types import DistanceMetric, PointId, SearchFilter, VectorPoint
 from codeweaver_conformance import oracle
 from codeweaver_conformance.strategies import ids, payloads, vectors
 

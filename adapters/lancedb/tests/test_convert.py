@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeweaver_backends.facts import leaves
+from codeweaver_backends.sdk.index.facts import leaves
+from codeweaver_backends.sdk.payloads import encode_payload
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings
+from codeweaver_backends.sdk.validate import validate_batch
 from codeweaver_backends.types import DistanceMetric, VectorPoint
-from codeweaver_backends.validate import Batch, CollectionSettings, encode_payload, validate_batch
 from codeweaver_conformance.oracle import json_equal
 from codeweaver_conformance.strategies import ids, payloads
 from codeweaver_lancedb.convert import (

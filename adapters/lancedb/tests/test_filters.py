@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeweaver_backends.facts import INT64_MAX, INT64_MIN, instant_key, number_key
-from codeweaver_backends.filters import Always, Never, Node, Regex, normalise
+from codeweaver_backends.sdk.filters.parse import parse_filter
+from codeweaver_backends.sdk.filters.tree import Always, Never, Node, Regex
+from codeweaver_backends.sdk.index.keys import INT64_MAX, INT64_MIN, instant_key, number_key
+from codeweaver_backends.sdk.requests import CollectionSettings
+from codeweaver_backends.sdk.validate import validate_batch
 from codeweaver_backends.types import DistanceMetric, FilterCondition, FilterLike, SearchFilter, VectorPoint
-from codeweaver_backends.validate import CollectionSettings, validate_batch
 from codeweaver_conformance import oracle
 from codeweaver_conformance.maker import Maker
 from codeweaver_conformance.strategies import WORLD, filters
@@ -70,7 +72,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 def tree(search_filter: FilterLike) -> Node:
-    return normalise(search_filter, CAPABILITIES)
+    return parse_filter(search_filter, CAPABILITIES)
 
 
 @settings(deadline=None)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeweaver_backends.facts import INT64_MAX, INT64_MIN
+from codeweaver_backends.sdk.index.keys import INT64_MAX, INT64_MIN
 from codeweaver_milvus import convert
 
 _INTERPRETED = set(map(chr, range(32))) | set('"\\%_')

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeweaver_backends.errors import LimitExceededError, UnsupportedError
-from codeweaver_backends.facts import INT64_MAX, INT64_MIN
-from codeweaver_backends.filters import Leaf, Never, normalise
-from codeweaver_backends.memory.filters import matches
+from codeweaver_backends.sdk.filters.evaluate import matches
+from codeweaver_backends.sdk.filters.parse import parse_filter
+from codeweaver_backends.sdk.filters.tree import Leaf, Never
+from codeweaver_backends.sdk.index.keys import INT64_MAX, INT64_MIN
+from codeweaver_backends.sdk.requests import CollectionSettings
 from codeweaver_backends.types import DistanceMetric, FilterCondition, SearchFilter
-from codeweaver_backends.validate import CollectionSettings
 from codeweaver_milvus.convert import encode_id
 from codeweaver_milvus.filters import candidates, joined, translate, untestable
 from codeweaver_milvus.layout import Layout
@@ -164,7 +165,7 @@ def test_expressions_select_what_filters_mean(
 ) -> None:
     layout, key = _layout(traits, indexes), encode_id("the id")
     row, _ = layout.row(traits, key, "{}", payload)
-    node = normalise(search_filter, CAPABILITIES)
+    node = parse_filter(search_filter, CAPABILITIES)
     resolved: dict[Leaf, list[str]] = {}
     for leaf in untestable(node, layout, traits):
         if matches(leaf, payload):
@@ -177,7 +178,7 @@ def test_expressions_select_what_filters_mean(
 
 def test_a_substring_is_left_to_the_adapter_where_the_engine_cannot_find_it() -> None:
     condition = FilterCondition("a", "contains", "x")
-    node = normalise(SearchFilter(must_not=[condition], should=[FilterCondition("b", "eq", 1)]), CAPABILITIES)
+    node = parse_filter(SearchFilter(must_not=[condition], should=[FilterCondition("b", "eq", 1)]), CAPABILITIES)
     assert [type(leaf).__name__ for leaf in untestable(node, _layout(SERVER, {}), SERVER)] == ["Contains"]
     assert not list(untestable(node, _layout(LITE, {}), LITE))
     with pytest.raises(LookupError):
@@ -185,7 +186,7 @@ def test_a_substring_is_left_to_the_adapter_where_the_engine_cannot_find_it() ->
 
 
 def test_many_values_are_left_to_the_adapter_unless_declared() -> None:
-    node = normalise(FilterCondition("a", "in", list(range(200))), CAPABILITIES)
+    node = parse_filter(FilterCondition("a", "in", list(range(200))), CAPABILITIES)
     assert list(untestable(node, _layout(LITE, {}), LITE)) == [node]
     assert not list(untestable(node, _layout(LITE, {"a": "integer"}), LITE))
 
@@ -204,8 +205,8 @@ def _depths(expression: str) -> Iterator[int]:
 
 
 def test_what_folds_never_needs_the_engine() -> None:
-    assert translate(normalise(None, CAPABILITIES), _layout(LITE, {}), LITE) == ""
-    assert isinstance(normalise(FilterCondition("a", "in", []), CAPABILITIES), Never)
+    assert translate(parse_filter(None, CAPABILITIES), _layout(LITE, {}), LITE) == ""
+    assert isinstance(parse_filter(FilterCondition("a", "in", []), CAPABILITIES), Never)
 
 
 def test_the_table_knows_the_versions() -> None:

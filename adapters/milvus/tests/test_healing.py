@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError
+from codeweaver_backends.sdk.requests import CollectionSettings
 from codeweaver_backends.types import DistanceMetric, FilterCondition, VectorPoint
-from codeweaver_backends.validate import CollectionSettings
 from codeweaver_milvus import MilvusConfig
 from codeweaver_milvus.backend import MilvusBackend
 from codeweaver_milvus.layout import Layout

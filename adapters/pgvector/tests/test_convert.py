@@ -13,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeweaver_backends.errors import InvalidVectorError
-from codeweaver_backends.facts import leaves, parse_instant
 from codeweaver_backends.metrics import scores
+from codeweaver_backends.sdk.index.facts import leaves
+from codeweaver_backends.sdk.index.keys import parse_instant
+from codeweaver_backends.sdk.payloads import encode_payload
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings
+from codeweaver_backends.sdk.validate import validate_batch
 from codeweaver_backends.types import DistanceMetric, Payload, PointId, VectorPoint
-from codeweaver_backends.validate import Batch, CollectionSettings, encode_payload, validate_batch
 from codeweaver_conformance.oracle import json_equal
 from codeweaver_conformance.strategies import ids, payloads
 from codeweaver_pgvector.convert import (

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeweaver_backends.filters import Always, AnyOf, Never, Not, normalise
+from codeweaver_backends.sdk.filters.parse import parse_filter
+from codeweaver_backends.sdk.filters.tree import Always, AnyOf, Never, Not
 from codeweaver_backends.types import FilterLike, SearchFilter
 from codeweaver_conformance import strategies
 from codeweaver_pgvector.filters import ODD, Condition, DeclaredField, column_of
@@ -35,7 +36,7 @@ declared = st.lists(st.sampled_from((*KINDS, None)), min_size=len(strategies.WOR
 @given(strategies.filters(), declared)
 def test_only_our_own_words_are_in_a_statement(search_filter: FilterLike, fields: dict[Any, DeclaredField]) -> None:
     condition = Condition(fields, ["the query"])
-    sql = condition.sql(normalise(search_filter, CAPABILITIES))
+    sql = condition.sql(parse_filter(search_filter, CAPABILITIES))
     assert set(re.findall(r"[A-Za-z_]\w*", sql)) <= WORDS
     assert set(re.findall(r"'([^']*)'", sql)) <= {"array", "string", "number", "NaN", "{}"} | {
         test for test in re.findall(r"'(strict [^']*)'", sql) if re.fullmatch(r"strict \$\[\*\] \? \([^']+\)", test)
@@ -57,7 +58,7 @@ def test_a_negation_takes_what_is_missing() -> None:
 
 
 def test_an_empty_filter_is_no_restriction() -> None:
-    assert Condition({}).sql(normalise(SearchFilter(), CAPABILITIES)) == "true"
+    assert Condition({}).sql(parse_filter(SearchFilter(), CAPABILITIES)) == "true"
 
 
 def test_operands_are_spelt_by_exact_value() -> None:

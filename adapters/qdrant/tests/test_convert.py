@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeweaver_backends.errors import InvalidOptionError, InvalidVectorError
-from codeweaver_backends.facts import Kind
+from codeweaver_backends.sdk.index.facts import Kind
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings
+from codeweaver_backends.sdk.validate import validate_batch
 from codeweaver_backends.types import DistanceMetric, VectorPoint
-from codeweaver_backends.validate import Batch, CollectionSettings, validate_batch
 from codeweaver_conformance.strategies import payloads
 from codeweaver_qdrant.backend import _cursor, _offset, _parts
 from codeweaver_qdrant.convert import (

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeweaver_backends.filters import Always, Contains, Either, Never, Not, NumberRange, Order, normalise
-from codeweaver_backends.memory.filters import matches
+from codeweaver_backends.sdk.filters.evaluate import matches
+from codeweaver_backends.sdk.filters.parse import parse_filter
+from codeweaver_backends.sdk.filters.tree import Always, Contains, Either, Never, Not, NumberRange, Order
+from codeweaver_backends.sdk.payloads import encode_payload
 from codeweaver_backends.types import FilterCondition, FilterLike
-from codeweaver_backends.validate import encode_payload
 from codeweaver_conformance import strategies
 from codeweaver_qdrant.convert import DOCUMENT, TOKENS, engine_payload, number_parts
 from codeweaver_qdrant.filters import translate
@@ -52,7 +53,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def selects(search_filter: FilterLike, payload: dict[str, Any]) -> bool:
-    node = normalise(search_filter, CAPABILITIES)
+    node = parse_filter(search_filter, CAPABILITIES)
     if isinstance(node, Always | Never):
         return isinstance(node, Always)
     stored = engine_payload(1, encode_payload(payload, CAPABILITIES.limits), payload)
@@ -65,7 +66,7 @@ def test_generated_filters_select_what_the_plain_reading_selects(data: st.DataOb
     world = data.draw(strategies.worlds())
     payload = data.draw(strategies.payloads(world))
     search_filter = data.draw(strategies.filters(world))
-    expected = matches(normalise(search_filter, CAPABILITIES), payload)
+    expected = matches(parse_filter(search_filter, CAPABILITIES), payload)
     assert selects(search_filter, payload) is expected
 
 

@@ -20,8 +20,8 @@ from codeweaver_backends.errors import (
     RateLimitError,
     UnsupportedError,
 )
+from codeweaver_backends.sdk.requests import CollectionSettings
 from codeweaver_backends.types import DistanceMetric, FilterCondition, VectorPoint
-from codeweaver_backends.validate import CollectionSettings
 from codeweaver_weaviate import WeaviateBackend, WeaviateConfig, convert
 from codeweaver_weaviate.client import SearchReply, aggregate_pb2, batch_delete_pb2, batch_pb2, weaviate_pb2_grpc
 

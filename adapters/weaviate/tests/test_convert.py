@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codeweaver_backends.metrics import scores
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings
+from codeweaver_backends.sdk.validate import validate_batch
 from codeweaver_backends.types import DistanceMetric, VectorPoint
-from codeweaver_backends.validate import Batch, CollectionSettings, validate_batch
 from codeweaver_conformance import strategies
 from codeweaver_weaviate import convert
 from codeweaver_weaviate.client import BatchObject, SearchResult

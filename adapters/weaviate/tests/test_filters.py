@@ -9,9 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from codeweaver_backends.facts import INT64_MAX, INT64_MIN, Path
-from codeweaver_backends.filters import Never, Node, normalise
-from codeweaver_backends.memory.filters import matches
+from codeweaver_backends.sdk.filters.evaluate import matches
+from codeweaver_backends.sdk.filters.parse import parse_filter
+from codeweaver_backends.sdk.filters.tree import Never, Node
+from codeweaver_backends.sdk.index.facts import Path
+from codeweaver_backends.sdk.index.keys import INT64_MAX, INT64_MIN
 from codeweaver_backends.types import FilterCondition, FilterLike, Payload, SearchFilter
 from codeweaver_conformance import strategies
 from codeweaver_weaviate import facts
@@ -60,7 +62,7 @@ def stored(payload: Payload) -> set[str]:
 
 
 def check(search_filter: FilterLike, payload: Payload) -> None:
-    node = normalise(search_filter, CAPABILITIES)
+    node = parse_filter(search_filter, CAPABILITIES)
     assert answer(node, payload) == matches(node, payload)
 
 
@@ -144,11 +146,11 @@ def test_long_paths_are_short() -> None:
 
 def test_only_what_is_needed_is_asked() -> None:
     """No filter for no restriction; existing points are asked for only beside a negation."""
-    positive = normalise(FilterCondition("a", "eq", 1), CAPABILITIES)
-    negative = normalise(
+    positive = parse_filter(FilterCondition("a", "eq", 1), CAPABILITIES)
+    negative = parse_filter(
         SearchFilter(should=[FilterCondition("a", "ne", 1), FilterCondition("b", "eq", 1)]), CAPABILITIES
     )
-    assert narrowed(normalise(None, CAPABILITIES)) is None
+    assert narrowed(parse_filter(None, CAPABILITIES)) is None
     assert narrowed(positive) == translate(positive)
     guarded = narrowed(negative)
     assert guarded is not None

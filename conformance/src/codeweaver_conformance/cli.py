@@ -26,9 +26,9 @@ from codeweaver_backends import (
     StreamingBackend,
     TransactionalBackend,
     VectorBackend,
-    find_plugins,
-    implements,
 )
+from codeweaver_backends.plugins import find_plugins
+from codeweaver_backends.protocols import implements
 from codeweaver_backends.testing import find_targets
 from codeweaver_conformance.certificate import Certificate
 from codeweaver_conformance.compare.corpus import Corpus, python_files, read_corpus, stdlib_folder

@@ -9,20 +9,12 @@ from typing import ClassVar, Final, TypeVar
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import BackendClosedError, BackendError, CollectionNotFoundError, InvalidInputError
-from codeweaver_backends.filters import Always, Node
-from codeweaver_backends.template import Access, BackendTemplate
+from codeweaver_backends.sdk.cursors import cursor_after, position_of
+from codeweaver_backends.sdk.filters.tree import Always, Node
+from codeweaver_backends.sdk.payloads import decode_payload, project
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
+from codeweaver_backends.sdk.template import Access, BackendTemplate
 from codeweaver_backends.types import DistanceMetric, Payload, PointId, ScrollPage, SearchResult, VectorPoint
-from codeweaver_backends.validate import (
-    Batch,
-    CollectionSettings,
-    Page,
-    Query,
-    WithPayload,
-    cursor_after,
-    decode_payload,
-    position_of,
-    project,
-)
 from codeweaver_chroma.config import ChromaConfig
 from codeweaver_chroma.convert import (
     decode_document,

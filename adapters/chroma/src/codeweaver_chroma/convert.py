@@ -24,7 +24,8 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from codeweaver_backends.facts import Kind, Path, canonical_number, leaves, parse_instant, sortable_double
+from codeweaver_backends.sdk.index.facts import Kind, Path, leaves
+from codeweaver_backends.sdk.index.keys import canonical_number, parse_instant, sortable_double
 from codeweaver_backends.types import FloatMatrix, PointId, Scalar
 
 __all__ = [

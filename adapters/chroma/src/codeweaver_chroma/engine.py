@@ -12,9 +12,9 @@ import orjson
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import CollectionExistsError
-from codeweaver_backends.names import decode_name, encode_name
+from codeweaver_backends.sdk.names import decode_name, encode_name
+from codeweaver_backends.sdk.requests import CollectionSettings
 from codeweaver_backends.types import DistanceMetric, FloatMatrix
-from codeweaver_backends.validate import CollectionSettings
 from codeweaver_chroma.errors import is_existing, is_missing
 from codeweaver_chroma.filters import Where
 from codeweaver_chroma.plugin import CAPABILITIES

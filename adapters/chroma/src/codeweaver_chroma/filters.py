@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, assert_never
 
-from codeweaver_backends.filters import (
+from codeweaver_backends.sdk.filters.tree import (
     All,
     Always,
     AnyOf,

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import reduce
 
-from codeweaver_backends.filters import All, Contains, Either, Node, Not
-from codeweaver_backends.memory.filters import matches
-from codeweaver_backends.validate import decode_payload
+from codeweaver_backends.sdk.filters.evaluate import matches
+from codeweaver_backends.sdk.filters.tree import All, Contains, Either, Node, Not
+from codeweaver_backends.sdk.payloads import decode_payload
 from codeweaver_chroma.convert import decode_document
 from codeweaver_chroma.engine import ROWS_AT_ONCE, Collection, Engine
 from codeweaver_chroma.filters import Where, both, is_testable, member, strings, translate

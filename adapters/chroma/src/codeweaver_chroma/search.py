@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 
 from codeweaver_backends.metrics import clamp_cosine, score_of_distance, scores
+from codeweaver_backends.sdk.requests import Query
 from codeweaver_backends.types import DistanceMetric, FloatMatrix
-from codeweaver_backends.validate import Query
 from codeweaver_chroma.engine import ROWS_AT_ONCE, Collection, Engine
 from codeweaver_chroma.errors import is_vanished
 from codeweaver_chroma.resolve import Selection, select

@@ -1,59 +1,106 @@
 """Vector databases behind one protocol that means the same everywhere.
 
-Everything public of the core is importable from here. Engines live in distributions of their own and are found as
-plugins; see ``CodeWeaverFactory``.
+What an application needs is importable from here. Who writes a backend finds the rest in ``codeweaver_backends.sdk``.
+Engines live in distributions of their own and are found as plugins; see ``CodeWeaverFactory``.
 """
 
-from codeweaver_backends import (
-    adapter,
-    capabilities,
-    config,
-    contract,
-    errors,
-    factory,
-    filters,
-    memory,
-    metrics,
-    plugins,
-    protocols,
-    template,
-    transactions,
-    types,
-    validate,
+from codeweaver_backends.capabilities import BackendCapabilities, Limits
+from codeweaver_backends.errors import (
+    BackendAuthenticationError,
+    BackendClosedError,
+    BackendConnectionError,
+    BackendError,
+    BackendTimeoutError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    ConflictError,
+    EngineError,
+    InvalidDimensionError,
+    InvalidFilterError,
+    InvalidIdError,
+    InvalidInputError,
+    InvalidNameError,
+    InvalidOptionError,
+    InvalidPayloadError,
+    InvalidVectorError,
+    LimitExceededError,
+    PluginError,
+    RateLimitError,
+    TransactionError,
+    UnsupportedError,
 )
-from codeweaver_backends.adapter import *  # noqa: F403
-from codeweaver_backends.capabilities import *  # noqa: F403
-from codeweaver_backends.config import *  # noqa: F403
-from codeweaver_backends.contract import *  # noqa: F403
-from codeweaver_backends.errors import *  # noqa: F403
-from codeweaver_backends.factory import *  # noqa: F403
-from codeweaver_backends.filters import *  # noqa: F403
-from codeweaver_backends.memory import *  # noqa: F403
-from codeweaver_backends.metrics import *  # noqa: F403
-from codeweaver_backends.plugins import *  # noqa: F403
-from codeweaver_backends.protocols import *  # noqa: F403
-from codeweaver_backends.template import *  # noqa: F403
-from codeweaver_backends.transactions import *  # noqa: F403
-from codeweaver_backends.types import *  # noqa: F403
-from codeweaver_backends.validate import *  # noqa: F403
+from codeweaver_backends.factory import CodeWeaverFactory
+from codeweaver_backends.memory import MemoryBackend, MemoryConfig, MemoryStore
+from codeweaver_backends.protocols import (
+    ColumnarBackend,
+    HybridSearchBackend,
+    ScannableBackend,
+    StreamingBackend,
+    TransactionalBackend,
+    VectorBackend,
+)
+from codeweaver_backends.types import (
+    CollectionInfo,
+    DistanceMetric,
+    FilterCondition,
+    FilterLike,
+    HybridStrategy,
+    Payload,
+    PointId,
+    ScrollPage,
+    SearchFilter,
+    SearchResult,
+    SparseVector,
+    VectorPoint,
+)
 from codeweaver_backends.version import __version__
 
-_PUBLIC = (
-    adapter,
-    capabilities,
-    config,
-    contract,
-    errors,
-    factory,
-    filters,
-    memory,
-    metrics,
-    plugins,
-    protocols,
-    template,
-    transactions,
-    types,
-    validate,
-)
-
-__all__ = ["__version__", *(name for module in _PUBLIC for name in module.__all__)]  # noqa: PLE0604
+__all__ = [
+    "BackendAuthenticationError",
+    "BackendCapabilities",
+    "BackendClosedError",
+    "BackendConnectionError",
+    "BackendError",
+    "BackendTimeoutError",
+    "CodeWeaverFactory",
+    "CollectionExistsError",
+    "CollectionInfo",
+    "CollectionNotFoundError",
+    "ColumnarBackend",
+    "ConflictError",
+    "DistanceMetric",
+    "EngineError",
+    "FilterCondition",
+    "FilterLike",
+    "HybridSearchBackend",
+    "HybridStrategy",
+    "InvalidDimensionError",
+    "InvalidFilterError",
+    "InvalidIdError",
+    "InvalidInputError",
+    "InvalidNameError",
+    "InvalidOptionError",
+    "InvalidPayloadError",
+    "InvalidVectorError",
+    "LimitExceededError",
+    "Limits",
+    "MemoryBackend",
+    "MemoryConfig",
+    "MemoryStore",
+    "Payload",
+    "PluginError",
+    "PointId",
+    "RateLimitError",
+    "ScannableBackend",
+    "ScrollPage",
+    "SearchFilter",
+    "SearchResult",
+    "SparseVector",
+    "StreamingBackend",
+    "TransactionError",
+    "TransactionalBackend",
+    "UnsupportedError",
+    "VectorBackend",
+    "VectorPoint",
+    "__version__",
+]

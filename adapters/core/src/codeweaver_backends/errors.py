@@ -21,6 +21,7 @@
     ├── UnsupportedError                a capability that is not claimed; ``capability`` names it
     ├── RateLimitError                  ``retry_after`` seconds, where the engine says so
     ├── ConflictError                   a concurrent writer won; ``retryable`` says whether to try again
+    ├── EngineError                     nothing the contract foresees: a fault of the adapter, or of the engine
     ├── TransactionError                a transaction that is unknown, finished, nested or lost
     └── PluginError                     a plugin that is missing or broken, by name
 """
@@ -41,6 +42,7 @@ __all__ = [
     "CollectionExistsError",
     "CollectionNotFoundError",
     "ConflictError",
+    "EngineError",
     "InvalidDimensionError",
     "InvalidFilterError",
     "InvalidIdError",
@@ -188,6 +190,13 @@ class ConflictError(BackendError):
     """A concurrent writer won."""
 
     retryable = True
+
+
+class EngineError(BackendError):
+    """Something failed that the contract has no other name for: a fault of the adapter, or of the engine.
+
+    Trying again does not help, and neither does another network. The exception itself is the cause.
+    """
 
 
 class TransactionError(BackendError):

@@ -12,18 +12,11 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import BackendError
-from codeweaver_backends.filters import Node
-from codeweaver_backends.template import Access, BackendTemplate
+from codeweaver_backends.sdk.cursors import cursor_after, position_of
+from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
+from codeweaver_backends.sdk.template import Access, BackendTemplate
 from codeweaver_backends.types import PointId, ScrollPage, SearchResult, VectorPoint
-from codeweaver_backends.validate import (
-    Batch,
-    CollectionSettings,
-    Page,
-    Query,
-    WithPayload,
-    cursor_after,
-    position_of,
-)
 from codeweaver_lancedb.collection import Collection
 from codeweaver_lancedb.config import LanceDBConfig
 from codeweaver_lancedb.convert import columns_of, pieces, points_of, results_of

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from codeweaver_backends.filters import Always, Node
 from codeweaver_backends.metrics import scores
+from codeweaver_backends.sdk.filters.tree import Always, Node
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query
 from codeweaver_backends.types import DistanceMetric, PointId
-from codeweaver_backends.validate import Batch, CollectionSettings, Page, Query
 from codeweaver_lancedb.convert import (
     DISTANCE_TYPES,
     WORD_TYPES,

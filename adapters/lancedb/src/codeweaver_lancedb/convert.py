@@ -21,10 +21,11 @@ import numpy as np
 import orjson
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from codeweaver_backends.facts import parse_instant
 from codeweaver_backends.metrics import clamp_cosine, score_of_distance
+from codeweaver_backends.sdk.index.keys import parse_instant
+from codeweaver_backends.sdk.payloads import decode_payload, project
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, WithPayload
 from codeweaver_backends.types import DistanceMetric, FloatMatrix, PointId, SearchResult, VectorPoint
-from codeweaver_backends.validate import Batch, CollectionSettings, WithPayload, decode_payload, project
 from codeweaver_lancedb.facts import encode_text, facts_of_many
 
 __all__ = [

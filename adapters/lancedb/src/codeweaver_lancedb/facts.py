@@ -26,7 +26,9 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
-from codeweaver_backends.facts import Kind, Path, StringCode, instant_key, kind_of, number_key, parse_instant
+from codeweaver_backends.sdk.index.codes import StringCode
+from codeweaver_backends.sdk.index.facts import Kind, Path, kind_of
+from codeweaver_backends.sdk.index.keys import instant_key, number_key, parse_instant
 
 __all__ = ["END", "TOK", "encode_text", "facts", "facts_of_many", "head", "scalar", "spell_path"]
 

@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from codeweaver_backends.facts import instant_key, number_key
-from codeweaver_backends.filters import (
+from codeweaver_backends.sdk.filters.tree import (
     All,
     Always,
     AnyOf,
@@ -28,6 +27,7 @@ from codeweaver_backends.filters import (
     NumberRange,
     Order,
 )
+from codeweaver_backends.sdk.index.keys import instant_key, number_key
 from codeweaver_backends.types import Scalar
 from codeweaver_lancedb.convert import WORD_TYPES, word
 from codeweaver_lancedb.facts import END, TOK, encode_text, head, scalar, spell_path

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError
-from codeweaver_backends.names import decode_name, encode_name
-from codeweaver_backends.validate import CollectionSettings
+from codeweaver_backends.sdk.names import decode_name, encode_name
+from codeweaver_backends.sdk.requests import CollectionSettings
 from codeweaver_lancedb.collection import Collection
 from codeweaver_lancedb.convert import schema_of, settings_of
 from codeweaver_lancedb.errors import is_vanished

@@ -12,10 +12,13 @@ import numpy as np
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import BackendClosedError, BackendError, CollectionNotFoundError
-from codeweaver_backends.filters import All, Leaf, Node
-from codeweaver_backends.memory.filters import matches
 from codeweaver_backends.metrics import clamp_cosine, score_of_distance
-from codeweaver_backends.template import Access, BackendTemplate
+from codeweaver_backends.sdk.cursors import cursor_after, position_of
+from codeweaver_backends.sdk.filters.evaluate import matches
+from codeweaver_backends.sdk.filters.tree import All, Leaf, Node
+from codeweaver_backends.sdk.payloads import decode_payload, project
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
+from codeweaver_backends.sdk.template import Access, BackendTemplate
 from codeweaver_backends.types import (
     DistanceMetric,
     FloatMatrix,
@@ -24,17 +27,6 @@ from codeweaver_backends.types import (
     ScrollPage,
     SearchResult,
     VectorPoint,
-)
-from codeweaver_backends.validate import (
-    Batch,
-    CollectionSettings,
-    Page,
-    Query,
-    WithPayload,
-    cursor_after,
-    decode_payload,
-    position_of,
-    project,
 )
 from codeweaver_milvus.config import MilvusConfig
 from codeweaver_milvus.convert import (

@@ -25,16 +25,9 @@ from typing import Any, Final
 import numpy as np
 
 from codeweaver_backends.errors import LimitExceededError
-from codeweaver_backends.facts import (
-    Kind,
-    Path,
-    StringCode,
-    canonical_number,
-    instant_key,
-    leaves,
-    number_key,
-    parse_instant,
-)
+from codeweaver_backends.sdk.index.codes import StringCode
+from codeweaver_backends.sdk.index.facts import Kind, Path, leaves
+from codeweaver_backends.sdk.index.keys import canonical_number, instant_key, number_key, parse_instant
 from codeweaver_backends.types import FloatMatrix, PointId, Scalar
 
 __all__ = [

@@ -15,9 +15,9 @@ import grpc
 from pymilvus import AsyncMilvusClient
 
 from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError
-from codeweaver_backends.names import PREFIX, decode_name, encode_name
+from codeweaver_backends.sdk.names import PREFIX, decode_name, encode_name
+from codeweaver_backends.sdk.requests import CollectionSettings
 from codeweaver_backends.types import FloatMatrix
-from codeweaver_backends.validate import CollectionSettings
 from codeweaver_milvus.config import MilvusConfig
 from codeweaver_milvus.errors import is_missing, is_not_searchable, is_unimplemented
 from codeweaver_milvus.filters import id_in

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from codeweaver_backends.facts import Path, instant_key
-from codeweaver_backends.filters import (
+from codeweaver_backends.sdk.filters.tree import (
     All,
     Always,
     AnyOf,
@@ -30,6 +29,8 @@ from codeweaver_backends.filters import (
     Order,
     Regex,
 )
+from codeweaver_backends.sdk.index.facts import Path
+from codeweaver_backends.sdk.index.keys import instant_key
 from codeweaver_backends.types import Scalar
 from codeweaver_milvus.convert import (
     MEMBER,

@@ -15,9 +15,9 @@ import orjson
 from pymilvus import AsyncMilvusClient, CollectionSchema, DataType
 
 from codeweaver_backends.errors import LimitExceededError
-from codeweaver_backends.facts import Path
+from codeweaver_backends.sdk.index.facts import Path
+from codeweaver_backends.sdk.requests import CollectionSettings
 from codeweaver_backends.types import DistanceMetric
-from codeweaver_backends.validate import CollectionSettings
 from codeweaver_milvus.convert import NO_HIGH, NO_LOW, Facts, facts_of, path_code, range_name
 from codeweaver_milvus.traits import Traits
 

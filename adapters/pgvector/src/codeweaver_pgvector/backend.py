@@ -11,18 +11,11 @@ import asyncpg
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError, InvalidInputError
-from codeweaver_backends.filters import Node
-from codeweaver_backends.template import Access, BackendTemplate
+from codeweaver_backends.sdk.cursors import cursor_after, position_of
+from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
+from codeweaver_backends.sdk.template import Access, BackendTemplate
 from codeweaver_backends.types import DistanceMetric, PointId, ScrollPage, SearchResult, VectorPoint
-from codeweaver_backends.validate import (
-    Batch,
-    CollectionSettings,
-    Page,
-    Query,
-    WithPayload,
-    cursor_after,
-    position_of,
-)
 from codeweaver_pgvector.config import PgvectorConfig
 from codeweaver_pgvector.convert import (
     COLUMNS,

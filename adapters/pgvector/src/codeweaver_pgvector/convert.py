@@ -18,10 +18,13 @@ import numpy as np
 import orjson
 
 from codeweaver_backends.errors import InvalidVectorError
-from codeweaver_backends.facts import INT64_MAX, Kind, Path, StringCode, leaves, parse_instant
 from codeweaver_backends.metrics import clamp_cosine, score_of_distance
+from codeweaver_backends.sdk.index.codes import StringCode
+from codeweaver_backends.sdk.index.facts import Kind, Path, leaves
+from codeweaver_backends.sdk.index.keys import INT64_MAX, parse_instant
+from codeweaver_backends.sdk.payloads import decode_payload, project
+from codeweaver_backends.sdk.requests import Batch, WithPayload
 from codeweaver_backends.types import DistanceMetric, FloatMatrix, Payload, PointId
-from codeweaver_backends.validate import Batch, WithPayload, decode_payload, project
 
 __all__ = [
     "CODE",

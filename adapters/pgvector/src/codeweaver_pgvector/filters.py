@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
-from codeweaver_backends.facts import Path, canonical_number
-from codeweaver_backends.filters import (
+from codeweaver_backends.sdk.filters.tree import (
     All,
     Always,
     AnyOf,
@@ -28,6 +27,8 @@ from codeweaver_backends.filters import (
     Not,
     NumberRange,
 )
+from codeweaver_backends.sdk.index.facts import Path
+from codeweaver_backends.sdk.index.keys import canonical_number
 from codeweaver_backends.types import Scalar
 from codeweaver_pgvector.convert import CODE, json_text, nested_json, path_key
 

@@ -17,9 +17,9 @@ from codeweaver_backends.errors import (
     CollectionNotFoundError,
     TransactionError,
 )
-from codeweaver_backends.transactions import Transaction, TransactionalBase
+from codeweaver_backends.sdk.transactions import Transaction, TransactionalBase
+from codeweaver_backends.sdk.validate import validate_name
 from codeweaver_backends.types import PointId
-from codeweaver_backends.validate import validate_name
 from codeweaver_pgvector.config import PgvectorConfig
 from codeweaver_pgvector.errors import CONFLICTS, LOST, is_intact, is_retried, translate
 from codeweaver_pgvector.server import Connection, Server

@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import orjson
 
-from codeweaver_backends.facts import Path
+from codeweaver_backends.sdk.index.facts import Path
+from codeweaver_backends.sdk.requests import CollectionSettings
 from codeweaver_backends.types import DistanceMetric
-from codeweaver_backends.validate import CollectionSettings
 from codeweaver_pgvector.convert import COLUMNS
 from codeweaver_pgvector.filters import DeclaredField, column_of
 

@@ -17,11 +17,11 @@ from codeweaver_backends.errors import (
     InvalidOptionError,
     InvalidVectorError,
 )
-from codeweaver_backends.facts import INT64_MAX
-from codeweaver_backends.filters import Always, Node
-from codeweaver_backends.template import Access, BackendTemplate
+from codeweaver_backends.sdk.filters.tree import Always, Node
+from codeweaver_backends.sdk.index.keys import INT64_MAX
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
+from codeweaver_backends.sdk.template import Access, BackendTemplate
 from codeweaver_backends.types import PointId, ScrollPage, SearchResult, VectorPoint
-from codeweaver_backends.validate import Batch, CollectionSettings, Page, Query, WithPayload
 from codeweaver_qdrant.convert import check_lengths, engine_id, points_of, query_vector, results_of, wanted_fields
 from codeweaver_qdrant.errors import RecreatedError, translate_error
 from codeweaver_qdrant.filters import translate

@@ -31,11 +31,13 @@ from urllib.parse import quote
 import numpy as np
 
 from codeweaver_backends.errors import InvalidVectorError, UnsupportedError
-from codeweaver_backends.facts import Kind, Path, canonical_number, kind_of, leaves, number_key, parse_instant
 from codeweaver_backends.metrics import clamp_cosine, score_of_distance
-from codeweaver_backends.names import encode_name
+from codeweaver_backends.sdk.index.facts import Kind, Path, kind_of, leaves
+from codeweaver_backends.sdk.index.keys import canonical_number, number_key, parse_instant
+from codeweaver_backends.sdk.names import encode_name
+from codeweaver_backends.sdk.payloads import decode_payload, project
+from codeweaver_backends.sdk.requests import Batch, WithPayload
 from codeweaver_backends.types import DistanceMetric, FloatMatrix, Payload, PointId, Scalar, SearchResult, VectorPoint
-from codeweaver_backends.validate import Batch, WithPayload, decode_payload, project
 
 __all__ = [
     "DOCUMENT",

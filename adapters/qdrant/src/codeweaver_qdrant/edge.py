@@ -26,10 +26,10 @@ from codeweaver_backends.errors import (
     CollectionExistsError,
     CollectionNotFoundError,
 )
-from codeweaver_backends.filters import Order
-from codeweaver_backends.names import decode_name, encode_name
+from codeweaver_backends.sdk.filters.tree import Order
+from codeweaver_backends.sdk.names import decode_name, encode_name
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings
 from codeweaver_backends.types import DistanceMetric, FloatMatrix
-from codeweaver_backends.validate import Batch, CollectionSettings
 from codeweaver_qdrant.backend import BaseQdrantBackend
 from codeweaver_qdrant.config import QdrantEdgeConfig
 from codeweaver_qdrant.convert import LAYOUT, TOKENS, check_layout, engine_id, engine_payloads, field_of, stored_vectors

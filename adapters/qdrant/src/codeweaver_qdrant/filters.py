@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from codeweaver_backends.errors import UnsupportedError
-from codeweaver_backends.facts import Kind
-from codeweaver_backends.filters import (
+from codeweaver_backends.sdk.filters.tree import (
     All,
     Always,
     AnyOf,
@@ -28,6 +27,7 @@ from codeweaver_backends.filters import (
     NumberRange,
     Order,
 )
+from codeweaver_backends.sdk.index.facts import Kind
 from codeweaver_qdrant.convert import (
     Field,
     Parts,

@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 from qdrant_client import models
 
-from codeweaver_backends.filters import Order
+from codeweaver_backends.sdk.filters.tree import Order
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings
 from codeweaver_backends.types import FloatMatrix
-from codeweaver_backends.validate import Batch, CollectionSettings
 from codeweaver_qdrant.convert import TOKENS, engine_id, engine_payloads, stored_vectors
 from codeweaver_qdrant.server import ServerStore
 

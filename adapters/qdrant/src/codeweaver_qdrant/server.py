@@ -21,9 +21,9 @@ from codeweaver_backends.errors import (
     CollectionNotFoundError,
     RateLimitError,
 )
-from codeweaver_backends.names import decode_name, encode_name
+from codeweaver_backends.sdk.names import decode_name, encode_name
+from codeweaver_backends.sdk.requests import CollectionSettings
 from codeweaver_backends.types import DistanceMetric
-from codeweaver_backends.validate import CollectionSettings
 from codeweaver_qdrant.backend import BaseQdrantBackend
 from codeweaver_qdrant.config import QdrantConfig
 from codeweaver_qdrant.convert import LAYOUT, TOKENS, check_layout, field_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings
 from codeweaver_backends.types import FloatMatrix
-from codeweaver_backends.validate import Batch, CollectionSettings
 from codeweaver_qdrant.filters import Dialect
 
 __all__ = ["Store"]

@@ -19,10 +19,10 @@ from codeweaver_backends.errors import (
     CollectionNotFoundError,
     InvalidInputError,
 )
-from codeweaver_backends.filters import Node
-from codeweaver_backends.template import Access, BackendTemplate
+from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
+from codeweaver_backends.sdk.template import Access, BackendTemplate
 from codeweaver_backends.types import PointId, ScrollPage, SearchResult, VectorPoint
-from codeweaver_backends.validate import Batch, CollectionSettings, Page, Query, WithPayload
 from codeweaver_weaviate import convert, errors, reading, writing
 from codeweaver_weaviate.client import Connection
 from codeweaver_weaviate.config import WeaviateConfig

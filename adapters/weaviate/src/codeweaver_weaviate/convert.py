@@ -28,9 +28,10 @@ import numpy.typing as npt
 import orjson
 
 from codeweaver_backends.metrics import clamp_cosine, score_of_distance
-from codeweaver_backends.names import decode_name, encode_name
+from codeweaver_backends.sdk.names import decode_name, encode_name
+from codeweaver_backends.sdk.payloads import decode_payload, project
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, WithPayload
 from codeweaver_backends.types import DistanceMetric, FloatMatrix, Payload, PointId, SearchResult, VectorPoint
-from codeweaver_backends.validate import Batch, CollectionSettings, WithPayload, decode_payload, project
 from codeweaver_weaviate.client import (
     BatchObject,
     BatchObjectsRequest,

@@ -13,8 +13,10 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
-from codeweaver_backends.facts import Kind, Path, StringCode, leaves, parse_instant, sortable_double
-from codeweaver_backends.filters import Order
+from codeweaver_backends.sdk.filters.tree import Order
+from codeweaver_backends.sdk.index.codes import StringCode
+from codeweaver_backends.sdk.index.facts import Kind, Path, leaves
+from codeweaver_backends.sdk.index.keys import parse_instant, sortable_double
 
 __all__ = [
     "ELEMENT",

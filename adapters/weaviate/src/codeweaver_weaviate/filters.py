@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from codeweaver_backends.facts import Kind, kind_of
-from codeweaver_backends.filters import (
+from codeweaver_backends.sdk.filters.tree import (
     All,
     Always,
     AnyOf,
@@ -23,6 +22,7 @@ from codeweaver_backends.filters import (
     NumberRange,
     Regex,
 )
+from codeweaver_backends.sdk.index.facts import Kind, kind_of
 from codeweaver_weaviate.client import Filters, FilterTarget, TextArray
 from codeweaver_weaviate.facts import (
     ELEMENT,

@@ -14,9 +14,9 @@ from typing import Final
 from grpc.aio import AioRpcError
 
 from codeweaver_backends.errors import InvalidOptionError
-from codeweaver_backends.filters import Always, Node
+from codeweaver_backends.sdk.filters.tree import Always, Node
+from codeweaver_backends.sdk.requests import Page, Query, WithPayload
 from codeweaver_backends.types import ScrollPage, SearchResult
-from codeweaver_backends.validate import Page, Query, WithPayload
 from codeweaver_weaviate import convert
 from codeweaver_weaviate.client import AggregateRequest, Connection, Filters, NearVector, SearchRequest
 from codeweaver_weaviate.client import SearchResult as Found

@@ -22,9 +22,9 @@ from codeweaver_backends.errors import (
     BackendError,
     CollectionNotFoundError,
 )
-from codeweaver_backends.filters import Always, Node
+from codeweaver_backends.sdk.filters.tree import Always, Node
+from codeweaver_backends.sdk.requests import Batch
 from codeweaver_backends.types import PointId
-from codeweaver_backends.validate import Batch
 from codeweaver_weaviate import convert, reading
 from codeweaver_weaviate.client import BatchDeleteReply, BatchDeleteRequest, BatchObjectsReply, Connection
 from codeweaver_weaviate.convert import Collection

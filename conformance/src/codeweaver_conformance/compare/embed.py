@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from codeweaver_backends import FloatMatrix
+from codeweaver_backends.types import FloatMatrix
 
 __all__ = ["MODEL", "ModelMissingError", "StaticModel"]
 

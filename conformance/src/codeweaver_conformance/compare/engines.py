@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from codeweaver_backends import CodeWeaverFactory, PluginError, ServerConfig, find_plugins
+from codeweaver_backends import CodeWeaverFactory, PluginError
+from codeweaver_backends.config import ServerConfig
+from codeweaver_backends.plugins import find_plugins
 from codeweaver_backends.testing import Target, find_targets
 
 __all__ = ["Engine", "Settings", "UnknownEngineError", "default_engines", "parse_settings", "resolve_engines"]

@@ -23,8 +23,8 @@ from codeweaver_backends import (
     ColumnarBackend,
     SearchResult,
     VectorPoint,
-    implements,
 )
+from codeweaver_backends.protocols import implements
 from codeweaver_conformance.compare.corpus import INDEXES
 from codeweaver_conformance.compare.engines import Engine
 from codeweaver_conformance.compare.workload import LIMIT, Answer, Search, Workload

@@ -14,7 +14,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from codeweaver_backends import FilterCondition, FloatMatrix, SearchFilter
+from codeweaver_backends import FilterCondition, SearchFilter
+from codeweaver_backends.types import FloatMatrix
 from codeweaver_conformance.compare.corpus import Chunk
 
 __all__ = [

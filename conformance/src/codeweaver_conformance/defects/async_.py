@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 from codeweaver_backends.memory.config import MemoryConfig
+from codeweaver_backends.sdk.requests import Query
 from codeweaver_backends.types import SearchResult
-from codeweaver_backends.validate import Query
 from codeweaver_conformance.defects.network import NetworkBackend, NetworkConfig
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Collection, Rig

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.errors import BackendConnectionError, BackendError, InvalidInputError
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.requests import Batch
 from codeweaver_backends.types import VectorPoint
-from codeweaver_backends.validate import Batch
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Collection, Rig, chosen
 

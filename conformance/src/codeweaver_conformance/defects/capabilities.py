@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import UnsupportedError
-from codeweaver_backends.filters import Contains, InstantRange, Node
 from codeweaver_backends.memory.plugin import CAPABILITIES, MemoryPlugin
 from codeweaver_backends.protocols import HybridSearchBackend, StreamingBackend, TransactionalBackend, VectorBackend
+from codeweaver_backends.sdk.filters.tree import Contains, InstantRange, Node
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.requests import Query
 from codeweaver_backends.types import (
     BaseComponentInfo,
     CollectionInfo,
@@ -21,7 +22,6 @@ from codeweaver_backends.types import (
     SearchResult,
     VectorPoint,
 )
-from codeweaver_backends.validate import Query
 from codeweaver_conformance.defects.filter_tools import conditions
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Collection, Rig

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from codeweaver_backends.adapter import BaseBackend
 from codeweaver_backends.config import check_config
 from codeweaver_backends.memory.plugin import MemoryPlugin
+from codeweaver_backends.sdk.lifetime import BaseBackend
 from codeweaver_backends.types import BaseComponentInfo, ValidationResult
 from codeweaver_conformance.defects.network import NetworkBackend, NetworkPlugin
 from codeweaver_conformance.defects.registry import plant

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.memory import MemoryStore
 from codeweaver_backends.memory.config import MemoryConfig
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.payloads import decode_payload
+from codeweaver_backends.sdk.requests import Batch, Query
+from codeweaver_backends.sdk.validate import validate_batch, validate_ids
 from codeweaver_backends.types import CollectionInfo, SearchResult, VectorPoint
-from codeweaver_backends.validate import Batch, Query, decode_payload, validate_batch, validate_ids
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Collection, Rig, chosen
 

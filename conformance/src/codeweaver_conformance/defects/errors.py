@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from typing import Any
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.errors import (
     BackendAuthenticationError,
     BackendConnectionError,
@@ -15,6 +14,7 @@ from codeweaver_backends.errors import (
     InvalidInputError,
     InvalidOptionError,
 )
+from codeweaver_backends.sdk.lifetime import operation
 from codeweaver_backends.types import CollectionInfo, DistanceMetric, SearchResult, VectorPoint
 from codeweaver_conformance.defects.network import NetworkBackend
 from codeweaver_conformance.defects.registry import plant

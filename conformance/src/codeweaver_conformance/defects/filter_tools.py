@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from codeweaver_backends.facts import Path
-from codeweaver_backends.filters import Node, normalise
 from codeweaver_backends.memory.plugin import CAPABILITIES
+from codeweaver_backends.sdk.filters.parse import parse_filter
+from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.index.facts import Path
 from codeweaver_backends.types import FilterCondition, FilterLike, SearchFilter
 from codeweaver_conformance.defects.rig import Rig
 
@@ -69,7 +70,7 @@ def regrouped(
 def well_formed(search_filter: FilterLike | None) -> bool:
     """Whether the contract takes the filter."""
     try:
-        normalise(search_filter, CAPABILITIES)
+        parse_filter(search_filter, CAPABILITIES)
     except ValueError:
         return False
     return True

@@ -6,12 +6,9 @@ import dataclasses
 import unicodedata
 from typing import Any
 
-from codeweaver_backends.facts import Kind, kind_of
-from codeweaver_backends.filters import (
-    AnyOf,
-    Node,
-)
-from codeweaver_backends.memory.filters import _at, _values
+from codeweaver_backends.sdk.filters.evaluate import _at, _values
+from codeweaver_backends.sdk.filters.tree import AnyOf, Node
+from codeweaver_backends.sdk.index.facts import Kind, kind_of
 from codeweaver_backends.types import FilterCondition, FilterLike, Payload
 from codeweaver_conformance.defects.filter_tools import (
     Reworded,

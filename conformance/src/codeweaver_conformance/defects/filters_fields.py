@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from codeweaver_backends.filters import (
-    Node,
-)
-from codeweaver_backends.memory.filters import _at
+from codeweaver_backends.sdk.filters.evaluate import _at
+from codeweaver_backends.sdk.filters.tree import Node
 from codeweaver_backends.types import FilterCondition, FilterLike, Payload
 from codeweaver_conformance.defects.filter_tools import conditions, dropping, moved, path_of, spelt
 from codeweaver_conformance.defects.registry import plant

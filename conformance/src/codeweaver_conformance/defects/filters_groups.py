@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 from codeweaver_backends.capabilities import Limits
 from codeweaver_backends.errors import InvalidFilterError, LimitExceededError
-from codeweaver_backends.filters import All, Always, Either, Never, Node, Not, normalise
+from codeweaver_backends.sdk.filters.parse import parse_filter
+from codeweaver_backends.sdk.filters.tree import All, Always, Either, Never, Node, Not
+from codeweaver_backends.sdk.requests import Query
 from codeweaver_backends.types import FilterCondition, FilterLike, Payload, SearchFilter, SearchResult
-from codeweaver_backends.validate import Query
 from codeweaver_conformance.defects.filter_tools import (
     Regrouped,
     conditions,
@@ -274,8 +275,8 @@ class _DeepDropped(Rig):
     def given(self, search_filter: FilterLike | None) -> FilterLike | None:
         shallow = self.claims.model_copy(update={"limits": Limits().model_copy(update={"max_filter_depth": 4})})
         try:
-            normalise(search_filter, self.claims)
-            normalise(search_filter, shallow)
+            parse_filter(search_filter, self.claims)
+            parse_filter(search_filter, shallow)
         except LimitExceededError:
             return None if well_formed(search_filter) else search_filter
         except InvalidFilterError:

@@ -6,13 +6,10 @@ import re
 from datetime import datetime
 from typing import Any
 
-from codeweaver_backends.facts import Kind, kind_of, parse_instant
-from codeweaver_backends.filters import (
-    InstantRange,
-    Node,
-    NumberRange,
-)
-from codeweaver_backends.memory.filters import _COMPARE, _at, _values
+from codeweaver_backends.sdk.filters.evaluate import _COMPARE, _at, _values
+from codeweaver_backends.sdk.filters.tree import InstantRange, Node, NumberRange
+from codeweaver_backends.sdk.index.facts import Kind, kind_of
+from codeweaver_backends.sdk.index.keys import parse_instant
 from codeweaver_backends.types import FilterCondition, FilterLike, Payload
 from codeweaver_conformance.defects.filter_tools import (
     Reworded,

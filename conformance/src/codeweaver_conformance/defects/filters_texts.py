@@ -6,15 +6,8 @@ import re
 import unicodedata
 from fnmatch import fnmatchcase
 
-from codeweaver_backends.filters import (
-    AnyOf,
-    Contains,
-    Exists,
-    HasElement,
-    IsNull,
-    Node,
-)
-from codeweaver_backends.memory.filters import _ABSENT, _at, _values
+from codeweaver_backends.sdk.filters.evaluate import _ABSENT, _at, _values
+from codeweaver_backends.sdk.filters.tree import AnyOf, Contains, Exists, HasElement, IsNull, Node
 from codeweaver_backends.types import FilterCondition, FilterLike, Payload
 from codeweaver_conformance.defects.filter_tools import (
     Reworded,

@@ -8,10 +8,12 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.errors import InvalidIdError
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.payloads import encode_payload
+from codeweaver_backends.sdk.requests import Batch
+from codeweaver_backends.sdk.validate import validate_ids
 from codeweaver_backends.types import PointId, VectorPoint
-from codeweaver_backends.validate import Batch, encode_payload, validate_ids
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Collection, Rig, chosen
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any, ClassVar
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError
 from codeweaver_backends.memory.config import MemoryConfig
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.requests import CollectionSettings
+from codeweaver_backends.sdk.validate import validate_name
 from codeweaver_backends.types import DistanceMetric, SearchResult, VectorPoint
-from codeweaver_backends.validate import CollectionSettings, validate_name
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Collection, Rig
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.memory.config import MemoryConfig
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.requests import Batch
 from codeweaver_backends.types import CollectionInfo, DistanceMetric
-from codeweaver_backends.validate import Batch
 from codeweaver_conformance.defects.lifecycle import Remembering
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Collection, Rig

@@ -5,9 +5,9 @@ from __future__ import annotations
 import unicodedata
 from typing import Any, ClassVar
 
-from codeweaver_backends.adapter import operation
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.validate import validate_name
 from codeweaver_backends.types import DistanceMetric
-from codeweaver_backends.validate import validate_name
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Collection, Rig
 

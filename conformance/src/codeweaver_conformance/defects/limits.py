@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.errors import BackendConnectionError, InvalidFilterError, InvalidInputError
-from codeweaver_backends.filters import All, AnyOf, Either, Node, normalise
+from codeweaver_backends.sdk.filters.parse import parse_filter
+from codeweaver_backends.sdk.filters.tree import All, AnyOf, Either, Node
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.requests import Query
 from codeweaver_backends.types import FilterCondition, FilterLike, SearchResult
-from codeweaver_backends.validate import Query
 from codeweaver_conformance.defects.filter_tools import (
     conditions,
 )
@@ -216,7 +217,7 @@ class _FilterUnchecked(Rig):
 class _FilterCut(Rig):
     def given(self, search_filter: FilterLike | None) -> FilterLike | None:
         try:
-            normalise(search_filter, self.claims)
+            parse_filter(search_filter, self.claims)
         except InvalidFilterError:
             return search_filter
         except InvalidInputError:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.metrics import scores
+from codeweaver_backends.sdk.lifetime import operation
 from codeweaver_backends.types import CollectionInfo, DistanceMetric, FloatMatrix
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Rig

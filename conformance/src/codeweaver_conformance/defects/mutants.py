@@ -11,7 +11,8 @@ from functools import reduce
 from types import FunctionType
 from typing import Any
 
-from codeweaver_backends import facts, filters
+from codeweaver_backends.sdk.filters import parse, tree
+from codeweaver_backends.sdk.index import keys
 
 __all__ = ["MUTANTS", "Mutant"]
 
@@ -29,7 +30,11 @@ class Mutant:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Change the function's code, whoever holds the function, and change it back."""
-        module = facts if hasattr(facts, self.function) and not hasattr(filters, self.function) else filters
+        owner, _, _ = self.function.partition(".")
+        # Where it is defined, not where it was imported to: its globals are that module's.
+        module = next(
+            one for one in (parse, tree, keys) if getattr(vars(one).get(owner), "__module__", "") == one.__name__
+        )
         function: Any = reduce(getattr, self.function.split("."), module)
         source = textwrap.dedent(inspect.getsource(function))
         if source.count(self.old) != 1:
@@ -52,9 +57,9 @@ MUTANTS: dict[str, Mutant] = {
     one.id: one
     for one in (
         Mutant("nrm-de-morgan", "A negated filter negates its parts and stays an all.", "_Reader.node",
-               "_either(parts, widest) if negated else ", ""),
+               "either_of(parts, widest) if negated else ", ""),
         Mutant("nrm-de-morgan-should", "A negated should stays an either.", "_Reader.node",
-               "_all(alternatives, widest) if negated else ", ""),
+               "all_of(alternatives, widest) if negated else ", ""),
         Mutant("nrm-double-negation", "must_not inside must_not negates once.", "_Reader.node",
                "not negated) for part", "True) for part"),
         Mutant("nrm-should-not-negated", "should inside must_not is not negated.", "_Reader.node",
@@ -71,7 +76,7 @@ MUTANTS: dict[str, Mutant] = {
         Mutant("nrm-negation-lost", "A negated condition is affirmed.", "_Reader._condition",
                "leaf if affirmed != negated", "leaf if affirmed"),
         Mutant("nrm-empty-in", "in [] matches everything, nin [] nothing.", "_Reader._condition",
-               "_ALWAYS if affirmed == negated else _NEVER", "_NEVER if affirmed == negated else _ALWAYS"),
+               "ALWAYS if affirmed == negated else NEVER", "NEVER if affirmed == negated else ALWAYS"),
         Mutant("nrm-ne", "ne means eq.", _EQUALITY, 'operator == "eq"', "True"),
         Mutant("nrm-nin", "nin means in.", _EQUALITY, 'operator == "in"', "True"),
         Mutant("nrm-in-limit-off", "The values of an in are not counted.", _EQUALITY, "len(value) > limit", "False"),
@@ -90,9 +95,9 @@ MUTANTS: dict[str, Mutant] = {
         Mutant("nrm-alias-ne", "!= means eq.", "_operator", _ALIAS, f'"eq" if operator == "!=" else {_ALIAS}'),
         Mutant("nrm-operator-guessed", "An unknown operator means eq.", "_operator",
                "if canonical in _READERS:", "if canonical in _READERS or (canonical := 'eq'):"),
-        Mutant("nrm-merged-and", "a = 1 and a = 2 is folded to a in [1, 2].", "_all",
+        Mutant("nrm-merged-and", "a = 1 and a = 2 is folded to a in [1, 2].", "all_of",
                "negated=True", "negated=False"),
-        Mutant("nrm-merged-or", "not a = 1 or not a = 2 is folded to not a in [1, 2].", "_either",
+        Mutant("nrm-merged-or", "not a = 1 or not a = 2 is folded to not a in [1, 2].", "either_of",
                "negated=False", "negated=True"),
         Mutant("nrm-merged-first", "Of folded equalities the first counts.", "_merged",
                ".extend(leaf.values)", ".extend(leaf.values if not gathered[leaf.path] else ())"),
@@ -100,16 +105,16 @@ MUTANTS: dict[str, Mutant] = {
                "rest.setdefault(repr(part), part)", "rest.setdefault(part, part)"),
         Mutant("nrm-merged-paths", "Equalities of different fields are folded.", "_merged",
                "gathered.setdefault(leaf.path, [])", "gathered.setdefault(next(iter(gathered), leaf.path), [])"),
-        Mutant("nrm-distinct-bool", "1 and True are one operand.", "_distinct",
+        Mutant("nrm-distinct-bool", "1 and True are one operand.", "distinct",
                "(isinstance(value, bool), value): value", "value: value"),
-        Mutant("nrm-all-never", "A part that can never match is left out of an all.", "_all",
-               "Never):\n            return _NEVER", "Never):\n            continue"),
-        Mutant("nrm-either-always", "A part that always matches is left out of an either.", "_either",
-               "Always):\n            return _ALWAYS", "Always):\n            continue"),
-        Mutant("nrm-opposed-all", "a and not a matches everything.", "_all",
-               "(flat):\n        return _NEVER", "(flat):\n        return _ALWAYS"),
-        Mutant("nrm-opposed-either", "a or not a matches nothing.", "_either",
-               "(flat):\n        return _ALWAYS", "(flat):\n        return _NEVER"),
+        Mutant("nrm-all-never", "A part that can never match is left out of an all.", "all_of",
+               "Never):\n            return NEVER", "Never):\n            continue"),
+        Mutant("nrm-either-always", "A part that always matches is left out of an either.", "either_of",
+               "Always):\n            return ALWAYS", "Always):\n            continue"),
+        Mutant("nrm-opposed-all", "a and not a matches everything.", "all_of",
+               "(flat):\n        return NEVER", "(flat):\n        return ALWAYS"),
+        Mutant("nrm-opposed-either", "a or not a matches nothing.", "either_of",
+               "(flat):\n        return ALWAYS", "(flat):\n        return NEVER"),
         Mutant("nrm-opposed", "Whatever is beside a negation is its opposite.", "_opposed", " and any(", " or any("),
         Mutant("nrm-path-whole", "A dotted field is one key.", "_path", 'tuple(field.split("."))', "(field,)"),
         Mutant("nrm-path-tuple", "A tuple path is split at its dots.", "_path",

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import orjson
 from pydantic import BaseModel, Field
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
 from codeweaver_backends.config import ServerConfig
 from codeweaver_backends.errors import (
@@ -22,7 +21,17 @@ from codeweaver_backends.errors import (
     TransactionError,
 )
 from codeweaver_backends.plugins import BackendPlugin
-from codeweaver_backends.transactions import TransactionalBase
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.payloads import project
+from codeweaver_backends.sdk.requests import CollectionSettings
+from codeweaver_backends.sdk.transactions import TransactionalBase
+from codeweaver_backends.sdk.validate import (
+    validate_batch,
+    validate_create,
+    validate_ids,
+    validate_name,
+    validate_query,
+)
 from codeweaver_backends.types import (
     BaseComponentInfo,
     CollectionInfo,
@@ -30,15 +39,6 @@ from codeweaver_backends.types import (
     SearchFilter,
     SearchResult,
     VectorPoint,
-)
-from codeweaver_backends.validate import (
-    CollectionSettings,
-    project,
-    validate_batch,
-    validate_create,
-    validate_ids,
-    validate_name,
-    validate_query,
 )
 from codeweaver_conformance.defects.server import LINE, write_node
 

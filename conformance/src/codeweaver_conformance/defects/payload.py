@@ -10,8 +10,8 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from codeweaver_backends.sdk.requests import Batch
 from codeweaver_backends.types import Payload, SearchResult
-from codeweaver_backends.validate import Batch
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Collection, Rig
 

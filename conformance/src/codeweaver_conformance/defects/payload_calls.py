@@ -8,10 +8,11 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.capabilities import Limits
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.payloads import project
+from codeweaver_backends.sdk.requests import Batch
 from codeweaver_backends.types import SearchResult, VectorPoint
-from codeweaver_backends.validate import Batch, project
 from codeweaver_conformance.defects.payload import deep
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Collection, Rig, rewritten

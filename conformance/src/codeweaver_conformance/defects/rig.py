@@ -10,15 +10,18 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.capabilities import BackendCapabilities
-from codeweaver_backends.filters import All, Always, Either, Never, Node, Not
 from codeweaver_backends.memory.backend import MemoryBackend
 from codeweaver_backends.memory.config import MemoryConfig
-from codeweaver_backends.memory.filters import matches
 from codeweaver_backends.memory.plugin import CAPABILITIES, MemoryPlugin
 from codeweaver_backends.memory.store import Collection, MemoryStore, Point
 from codeweaver_backends.metrics import scores
+from codeweaver_backends.sdk.filters.evaluate import matches
+from codeweaver_backends.sdk.filters.tree import All, Always, Either, Never, Node, Not
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.payloads import decode_payload, encode_payload, project
+from codeweaver_backends.sdk.requests import Batch, Query
+from codeweaver_backends.sdk.validate import validate_query
 from codeweaver_backends.types import (
     DistanceMetric,
     FilterLike,
@@ -28,7 +31,6 @@ from codeweaver_backends.types import (
     SearchFilter,
     SearchResult,
 )
-from codeweaver_backends.validate import Batch, Query, decode_payload, encode_payload, project, validate_query
 
 __all__ = ["Collection", "Point", "Rig", "RigPlugin", "chosen", "rewritten", "walk"]
 

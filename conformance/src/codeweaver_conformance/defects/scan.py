@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any, ClassVar
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.errors import InvalidInputError, InvalidOptionError
+from codeweaver_backends.sdk.lifetime import operation
 from codeweaver_backends.types import FilterCondition, FilterLike, ScrollPage, SearchFilter, VectorPoint
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Rig

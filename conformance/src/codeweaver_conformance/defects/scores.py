@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.metrics import distance_of_score
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.requests import Query
 from codeweaver_backends.types import DistanceMetric, FloatMatrix, SearchResult
-from codeweaver_backends.validate import Query
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Collection, Rig
 

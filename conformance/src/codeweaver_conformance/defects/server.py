@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import orjson
 
-from codeweaver_backends import filters
 from codeweaver_backends.errors import (
     BackendError,
     CollectionExistsError,
@@ -24,10 +23,11 @@ from codeweaver_backends.errors import (
     ConflictError,
     TransactionError,
 )
-from codeweaver_backends.filters import Node
 from codeweaver_backends.memory.config import MemoryConfig
+from codeweaver_backends.sdk.filters import tree as filters
+from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.requests import Batch, Query
 from codeweaver_backends.types import DistanceMetric
-from codeweaver_backends.validate import Batch, Query
 from codeweaver_conformance.defects.rig import Rig
 from codeweaver_conformance.stub import served
 

@@ -7,9 +7,11 @@ import copy
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.memory.store import Snapshot
-from codeweaver_backends.transactions import Transaction
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.requests import Batch, Query
+from codeweaver_backends.sdk.transactions import Transaction
+from codeweaver_backends.sdk.validate import validate_ids
 from codeweaver_backends.types import (
     CollectionInfo,
     DistanceMetric,
@@ -18,7 +20,6 @@ from codeweaver_backends.types import (
     ScrollPage,
     SearchResult,
 )
-from codeweaver_backends.validate import Batch, Query, validate_ids
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Collection, Point, Rig
 

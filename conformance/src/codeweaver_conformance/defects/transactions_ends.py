@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, ClassVar, Self
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.errors import (
     BackendConnectionError,
     BackendError,
@@ -18,7 +17,8 @@ from codeweaver_backends.errors import (
 )
 from codeweaver_backends.memory.config import MemoryConfig
 from codeweaver_backends.memory.store import Snapshot
-from codeweaver_backends.transactions import Transaction
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.transactions import Transaction
 from codeweaver_backends.types import PointId, SearchResult, VectorPoint
 from codeweaver_conformance.defects.network import NetworkBackend
 from codeweaver_conformance.defects.registry import plant

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from codeweaver_backends.adapter import operation
 from codeweaver_backends.errors import InvalidVectorError
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.requests import Batch
 from codeweaver_backends.types import DistanceMetric, FloatMatrix, SearchResult, VectorPoint
-from codeweaver_backends.validate import Batch
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Collection, Rig
 

@@ -11,23 +11,16 @@ import numpy as np
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError, InvalidOptionError
-from codeweaver_backends.filters import Node
 from codeweaver_backends.memory.config import MemoryConfig
 from codeweaver_backends.memory.plugin import CAPABILITIES
 from codeweaver_backends.memory.store import Collection, MemoryStore, Point, Snapshot
 from codeweaver_backends.metrics import scores
-from codeweaver_backends.template import Access, BackendTemplate
-from codeweaver_backends.transactions import TransactionalBase
+from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.payloads import decode_payload, project
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
+from codeweaver_backends.sdk.template import Access, BackendTemplate
+from codeweaver_backends.sdk.transactions import TransactionalBase
 from codeweaver_backends.types import PointId, ScrollPage, SearchResult, VectorPoint
-from codeweaver_backends.validate import (
-    Batch,
-    CollectionSettings,
-    Page,
-    Query,
-    WithPayload,
-    decode_payload,
-    project,
-)
 
 __all__ = ["MemoryBackend"]
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from codeweaver_backends.errors import ConflictError
-from codeweaver_backends.filters import Node
-from codeweaver_backends.memory.filters import matches
+from codeweaver_backends.sdk.filters.evaluate import matches
+from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.requests import CollectionSettings
 from codeweaver_backends.types import FloatMatrix, Payload, PointId
-from codeweaver_backends.validate import CollectionSettings
 
 __all__ = ["Collection", "MemoryStore", "Point", "Snapshot"]
 

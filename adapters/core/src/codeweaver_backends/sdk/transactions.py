@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 from uuid import uuid4
 
-from codeweaver_backends.adapter import BaseBackend, operation
 from codeweaver_backends.config import BackendConfig
 from codeweaver_backends.errors import BackendConnectionError, BackendError, TransactionError
+from codeweaver_backends.sdk.lifetime import BaseBackend, operation
 
 __all__ = ["Transaction", "TransactionalBase"]
 

@@ -1,48 +1,42 @@
-"""The filter tree: what a user's filter means, with nothing left to interpret.
-
-``normalise`` reads a ``SearchFilter`` (or a condition, or plain dicts) once: operators are canonical, operands are
-checked and typed, negation is pushed down to the leaves, groups are flattened, constants folded. An adapter translates
-the result, one method per node, and never looks at a ``SearchFilter``. What folds to ``Always`` or ``Never`` needs no
-engine at all.
-"""
+"""From a user's filter to its tree, read once: aliases, operands, limits, negation pushed down to the leaves."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import InvalidFilterError, LimitExceededError, UnsupportedError
-from codeweaver_backends.facts import INT64_MAX, INT64_MIN, Path, instant_of, parse_instant
+from codeweaver_backends.sdk.filters.tree import (
+    ALWAYS,
+    NEVER,
+    AnyOf,
+    Contains,
+    Exists,
+    HasElement,
+    InstantRange,
+    IsNull,
+    Leaf,
+    Never,
+    Node,
+    Not,
+    NumberRange,
+    Order,
+    Regex,
+    all_of,
+    distinct,
+    either_of,
+)
+from codeweaver_backends.sdk.index.facts import Path
+from codeweaver_backends.sdk.index.keys import INT64_MAX, INT64_MIN, instant_of, parse_instant
 from codeweaver_backends.types import FilterCondition, FilterLike, Scalar, SearchFilter
 
-__all__ = [
-    "OPERATORS",
-    "All",
-    "Always",
-    "AnyOf",
-    "Contains",
-    "Either",
-    "Exists",
-    "HasElement",
-    "InstantRange",
-    "IsNull",
-    "Leaf",
-    "Never",
-    "Node",
-    "Not",
-    "NumberRange",
-    "Order",
-    "Regex",
-    "normalise",
-]
-
-Order: TypeAlias = Literal["gt", "ge", "lt", "le"]
+__all__ = ["OPERATORS", "parse_filter"]
 
 OPERATORS: Final = ("eq", "ne", "in", "nin", "gt", "ge", "lt", "le", "contains", "exists", "is_null", "regex")
 """The canonical operators. Aliases: ``==``, ``!=``, ``not_in``, ``>``, ``>=``, ``gte``, ``<``, ``<=``, ``lte``."""
@@ -60,120 +54,14 @@ _ALIASES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Always:
-    """Every point matches."""
-
-
-@dataclass(frozen=True, slots=True)
-class Never:
-    """No point matches."""
-
-
-@dataclass(frozen=True, slots=True)
-class AnyOf:
-    """The value, or an element of the list, equals one of ``values`` (``eq`` and ``in``). Never empty, no duplicates.
-
-    Equality is JSON's: bool, number and string never equal each other, ``1 == 1.0``, null equals null.
-    """
-
-    path: Path
-    values: tuple[Scalar, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NumberRange:
-    """The number, or a number in the list, compares so with ``bound``, by exact value."""
-
-    path: Path
-    order: Order
-    bound: int | float
-
-
-@dataclass(frozen=True, slots=True)
-class InstantRange:
-    """The RFC 3339 string, or one in the list, compares so with ``bound`` (microseconds since the epoch, UTC)."""
-
-    path: Path
-    order: Order
-    bound: int
-
-
-@dataclass(frozen=True, slots=True)
-class Contains:
-    """``text`` is a literal substring of the string, or an element of the list."""
-
-    path: Path
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class HasElement:
-    """``value``, which is no string, is an element of the list (``contains`` with a number, a bool or null)."""
-
-    path: Path
-    value: int | float | bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Exists:
-    """The key is there, whatever its value."""
-
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class IsNull:
-    """The key is there and its value is null (not a list that holds null)."""
-
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Regex:
-    """The pattern (RE2 syntax) is found in the string."""
-
-    path: Path
-    pattern: str
-
-
-Leaf: TypeAlias = AnyOf | NumberRange | InstantRange | Contains | HasElement | Exists | IsNull | Regex
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    """The leaf does not match: so a point without the field does."""
-
-    leaf: Leaf
-
-
-@dataclass(frozen=True, slots=True)
-class All:
-    """Every part matches. At least two parts, none of them an ``All``."""
-
-    parts: tuple[Node, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Either:
-    """At least one part matches. At least two parts, none of them an ``Either``."""
-
-    parts: tuple[Node, ...]
-
-
-Node: TypeAlias = Always | Never | Leaf | Not | All | Either
-
-_ALWAYS, _NEVER = Always(), Never()
-
-
-def normalise(search_filter: FilterLike | None, capabilities: BackendCapabilities) -> Node:
+def parse_filter(search_filter: FilterLike | None, capabilities: BackendCapabilities) -> Node:
     """Read a filter into its tree.
 
     Raises ``InvalidFilterError`` for what the contract does not allow, ``LimitExceededError`` for what passes a
     declared limit, ``UnsupportedError`` for an operator that ``capabilities`` does not claim.
     """
     if search_filter is None:
-        return _ALWAYS
+        return ALWAYS
     return _Reader(capabilities).node(search_filter, depth=1, negated=False)
 
 
@@ -200,8 +88,8 @@ class _Reader:
         parts += [self.node(part, inner, not negated) for part in must_not]
         if should:
             alternatives = [self.node(part, inner, negated) for part in should]
-            parts.append(_all(alternatives, widest) if negated else _either(alternatives, widest))
-        return _either(parts, widest) if negated else _all(parts, widest)
+            parts.append(all_of(alternatives, widest) if negated else either_of(alternatives, widest))
+        return either_of(parts, widest) if negated else all_of(parts, widest)
 
     def _condition(self, condition: FilterCondition, negated: bool) -> Node:
         self.conditions += 1
@@ -212,7 +100,7 @@ class _Reader:
         operator = _operator(condition.operator)
         leaf, affirmed = _READERS[operator](self.capabilities, path, operator, condition.value)
         if isinstance(leaf, Never):
-            return _ALWAYS if affirmed == negated else _NEVER
+            return ALWAYS if affirmed == negated else NEVER
         return leaf if affirmed != negated else Not(leaf)
 
 
@@ -287,8 +175,8 @@ def _equality(capabilities: BackendCapabilities, path: Path, operator: str, valu
     limit = capabilities.limits.max_in_values
     if len(value) > limit:
         raise LimitExceededError(f"{operator!r} takes at most {limit} values, not {len(value)}", limit="max_in_values")
-    values = _distinct(_scalar(operator, element) for element in value)
-    return (AnyOf(path, values) if values else _NEVER), operator == "in"
+    values = distinct(_scalar(operator, element) for element in value)
+    return (AnyOf(path, values) if values else NEVER), operator == "in"
 
 
 def _comparison(
@@ -393,73 +281,3 @@ def _encodable(name: str, text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise InvalidFilterError(f"the text of {name!r} holds a lone surrogate, which is no character") from None
-
-
-def _distinct(values: Iterable[Scalar]) -> tuple[Scalar, ...]:
-    # True == 1 in Python, never in JSON: bools are told apart by their type.
-    return tuple({(isinstance(value, bool), value): value for value in values}.values())
-
-
-# --- groups ----------------------------------------------------------------------------------------------------------
-
-
-def _all(parts: Iterable[Node], widest: int) -> Node:
-    flat: list[Node] = []
-    for part in parts:
-        if isinstance(part, Never):
-            return _NEVER
-        if isinstance(part, All):
-            flat.extend(part.parts)
-        elif not isinstance(part, Always):
-            flat.append(part)
-    flat = _merged(flat, widest, negated=True)
-    if _opposed(flat):
-        return _NEVER
-    return flat[0] if len(flat) == 1 else All(tuple(flat)) if flat else _ALWAYS
-
-
-def _either(parts: Iterable[Node], widest: int) -> Node:
-    flat: list[Node] = []
-    for part in parts:
-        if isinstance(part, Always):
-            return _ALWAYS
-        if isinstance(part, Either):
-            flat.extend(part.parts)
-        elif not isinstance(part, Never):
-            flat.append(part)
-    flat = _merged(flat, widest, negated=False)
-    if _opposed(flat):
-        return _ALWAYS
-    return flat[0] if len(flat) == 1 else Either(tuple(flat)) if flat else _NEVER
-
-
-def _opposed(parts: list[Node]) -> bool:
-    """Whether a leaf and its negation stand beside each other: both never hold, and one of them always does.
-
-    Qdrant 1.18.3 answered the first with every point that matches the leaf; no engine needs to be asked.
-    """
-    denied = {repr(part.leaf) for part in parts if isinstance(part, Not)}
-    return bool(denied) and any(repr(part) in denied for part in parts)
-
-
-def _merged(parts: list[Node], widest: int, *, negated: bool) -> list[Node]:
-    """Fold the equalities of one path into one leaf: ``a=1 or a=2`` is ``a in [1, 2]``, and so for ``not … and not …``.
-
-    A hundred alternatives are one look-up for an engine this way, instead of a hundred. No look-up grows wider than an
-    ``in`` may be.
-    """
-    gathered: dict[Path, list[Scalar]] = {}
-    rest: dict[str, Node] = {}
-    for part in parts:
-        leaf = part.leaf if negated and isinstance(part, Not) else part
-        if isinstance(leaf, AnyOf) and isinstance(part, Not) == negated:
-            gathered.setdefault(leaf.path, []).extend(leaf.values)
-        else:
-            # By its text, because to Python AnyOf(path, (1,)) == AnyOf(path, (True,)).
-            rest.setdefault(repr(part), part)
-    equalities = [
-        AnyOf(path, values[start : start + widest])
-        for path, values in ((path, _distinct(gathered_values)) for path, gathered_values in gathered.items())
-        for start in range(0, len(values), widest)
-    ]
-    return [*(Not(leaf) if negated else leaf for leaf in equalities), *rest.values()]

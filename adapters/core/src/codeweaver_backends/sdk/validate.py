@@ -12,15 +12,9 @@ import operator
 import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from enum import Enum
-from itertools import chain
-from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
-import orjson
 
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
 from codeweaver_backends.errors import (
@@ -29,27 +23,18 @@ from codeweaver_backends.errors import (
     InvalidInputError,
     InvalidNameError,
     InvalidOptionError,
-    InvalidPayloadError,
     InvalidVectorError,
     LimitExceededError,
     UnsupportedError,
 )
-from codeweaver_backends.facts import INT64_MAX, INT64_MIN
-from codeweaver_backends.filters import Node, normalise
-from codeweaver_backends.types import DistanceMetric, FilterLike, FloatMatrix, Payload, PointId, VectorPoint
+from codeweaver_backends.sdk.filters.parse import parse_filter
+from codeweaver_backends.sdk.index.keys import INT64_MAX
+from codeweaver_backends.sdk.payloads import encode_payloads
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
+from codeweaver_backends.types import DistanceMetric, FilterLike, FloatMatrix, PointId, VectorPoint
 
 __all__ = [
     "MAX_ID_LENGTH",
-    "Batch",
-    "CollectionSettings",
-    "Page",
-    "Query",
-    "WithPayload",
-    "cursor_after",
-    "decode_payload",
-    "encode_payload",
-    "position_of",
-    "project",
     "validate_batch",
     "validate_columns",
     "validate_create",
@@ -64,68 +49,11 @@ __all__ = [
     "validate_with_vectors",
 ]
 
+_CURSOR_LENGTH: Final = 8_192
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
 MAX_ID_LENGTH: Final = 512
 """Code points of a string id."""
-
-WithPayload = bool | tuple[str, ...]
-"""All of the payload, none of it, or these top-level keys."""
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionSettings:
-    """What was decided when a collection was created, and never changes."""
-
-    name: str
-    dimension: int
-    metric: DistanceMetric
-    payload_indexes: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Points ready to be written: validated, of equal ids the last kept. All sequences are of one length."""
-
-    ids: list[PointId]
-    vectors: FloatMatrix
-    """float32, C-contiguous, shape ``(len(ids), dimension)``."""
-    payloads: list[Mapping[str, Any]]
-    """As given (``{}`` for ``None``): read them, never keep or change them."""
-    documents: list[bytes]
-    """The payloads as compact UTF-8 JSON: the exact copy."""
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def chunks(self, size: int) -> Iterable[Batch]:
-        """This batch in pieces of at most ``size`` points."""
-        for start in range(0, len(self), size):
-            part = slice(start, start + size)
-            yield Batch(self.ids[part], self.vectors[part], self.payloads[part], self.documents[part])
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A search ready to be translated."""
-
-    vector: FloatMatrix
-    """float32, shape ``(dimension,)``."""
-    limit: int
-    node: Node
-    threshold: float | None
-    with_payload: WithPayload
-    with_vectors: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A scroll ready to be translated."""
-
-    cursor: str | None
-    """Where the last page ended, as the adapter spelt it: a foreign one must raise ``InvalidOptionError``."""
-    limit: int
-    node: Node
-    with_payload: WithPayload
-    with_vectors: bool
 
 
 # --- collections -----------------------------------------------------------------------------------------------------
@@ -323,98 +251,7 @@ def _check_values(matrix: FloatMatrix, metric: DistanceMetric, label: Any) -> No
             raise InvalidVectorError(f"{label(int(np.argmin(nonzero)))} must not be zero: it has no cosine")
 
 
-# --- payloads --------------------------------------------------------------------------------------------------------
-
-_JSON_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
-_CURSOR: Final = "after:"
-_CURSOR_LENGTH: Final = 8_192
-_FOREIGN_CURSOR: Final = "cursor must be None or what the last page gave"
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_LEAF_TYPES: Final = frozenset((str, bool, type(None)))
-
-
-def encode_payload(payload: Mapping[str, Any] | None, limits: Limits) -> bytes:
-    """A payload as compact UTF-8 JSON, or ``InvalidPayloadError`` for what JSON cannot say exactly."""
-    if payload is None:
-        return b"{}"
-    if type(payload) is not dict:
-        if not isinstance(payload, Mapping):
-            raise InvalidPayloadError(f"payload must be a dict or None, not a {type(payload).__name__}")
-        payload = dict(payload)
-    _check_object(payload, limits.max_payload_depth)
-    try:
-        document = orjson.dumps(payload, option=_JSON_OPTIONS)
-    except TypeError as error:
-        raise InvalidPayloadError(f"payload cannot be written as JSON: {error}") from None
-    if len(document) > limits.max_payload_bytes:
-        raise LimitExceededError(
-            f"payload has {len(document)} bytes of JSON; at most {limits.max_payload_bytes} are allowed",
-            limit="max_payload_bytes",
-        )
-    return document
-
-
-def decode_payload(document: bytes | str) -> Payload:
-    """The payload of a document that ``encode_payload`` made."""
-    payload: Payload = orjson.loads(document)
-    return payload
-
-
-def _are_plain(payloads: Sequence[Any]) -> bool:
-    """Whether column by column no value can be wrong: where payloads are alike, half the price of one by one."""
-    if set(map(type, payloads)) != {dict} or len(set(map(len, payloads))) != 1:
-        return False
-    keys = payloads[0].keys()
-    try:
-        return set(map(type, keys)) <= {str} and all(_is_plain(list(map(itemgetter(key), payloads))) for key in keys)
-    except KeyError:
-        return False
-
-
-def _is_plain(values: list[Any]) -> bool:
-    kinds = set(map(type, values))
-    if kinds == {int}:
-        return bool(min(values) >= INT64_MIN and max(values) <= INT64_MAX)
-    return kinds <= _LEAF_TYPES or (kinds == {list} and set(map(type, chain.from_iterable(values))) <= _LEAF_TYPES)
-
-
-def _check_object(value: Mapping[Any, Any], depth: int) -> None:
-    for key, inner in value.items():
-        if type(key) is not str:
-            raise InvalidPayloadError(f"payload has a key of type {type(key).__name__}; keys must be strings")
-        kind = type(inner)
-        if kind is int:  # most of what is no text: the others are judged where there is time
-            if not INT64_MIN <= inner <= INT64_MAX:
-                raise _bad_integer(key)
-        elif kind not in _LEAF_TYPES:
-            _check_value(inner, depth, key)
-
-
-def _bad_integer(key: str) -> InvalidPayloadError:
-    return InvalidPayloadError(f"payload key {key!r} holds an integer outside −2^63 … 2^63−1")
-
-
-def _check_value(value: Any, depth: int, key: str) -> None:
-    kind = type(value)
-    if kind is not list and isinstance(value, Enum):
-        raise InvalidPayloadError(f"payload key {key!r} holds an Enum, which JSON cannot say; pass its value")
-    if isinstance(value, dict | list | tuple):
-        if depth <= 1:
-            raise LimitExceededError(f"payload key {key!r} is nested too deeply", limit="max_payload_depth")
-        if isinstance(value, dict):
-            _check_object(value, depth - 1)
-        else:
-            for element in value:
-                if type(element) not in _LEAF_TYPES:
-                    _check_value(element, depth - 1, key)
-    elif isinstance(value, int):
-        if not INT64_MIN <= value <= INT64_MAX:
-            raise _bad_integer(key)
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidPayloadError(f"payload key {key!r} holds {value!r}, which JSON cannot say")
-    elif not isinstance(value, str):
-        raise InvalidPayloadError(f"payload key {key!r} holds a {kind.__name__}, which JSON cannot say")
+# --- what is shown ---
 
 
 def validate_with_payload(value: object) -> WithPayload:
@@ -431,15 +268,6 @@ def validate_with_vectors(value: object) -> bool:
     if isinstance(value, bool):
         return value
     raise InvalidOptionError(f"with_vectors must be a bool, not a {type(value).__name__}")
-
-
-def project(payload: Payload, with_payload: WithPayload) -> Payload:
-    """The part of a payload that was asked for."""
-    if with_payload is True:
-        return payload
-    if not with_payload:
-        return {}
-    return {key: payload[key] for key in with_payload if key in payload}
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------
@@ -515,7 +343,7 @@ def _batch(
     kept: list[int] | None,
     limits: Limits,
 ) -> Batch:
-    documents = _documents(ids, payloads, limits)
+    documents = encode_payloads(ids, payloads, limits)
     contents = [payload or {} for payload in payloads]
     if kept is not None:
         ids = [ids[position] for position in kept]
@@ -523,23 +351,6 @@ def _batch(
         contents = [contents[position] for position in kept]
         documents = [documents[position] for position in kept]
     return Batch(ids, matrix, contents, documents)
-
-
-def _documents(ids: Sequence[PointId], payloads: Sequence[Mapping[str, Any] | None], limits: Limits) -> list[bytes]:
-    if _are_plain(payloads):
-        with suppress(TypeError):  # a lone surrogate: whose, is told below
-            documents = list(map(orjson.dumps, payloads))
-            if max(map(len, documents)) <= limits.max_payload_bytes:
-                return documents
-    documents = []
-    for point_id, payload in zip(ids, payloads, strict=True):
-        try:
-            documents.append(encode_payload(payload, limits))
-        except InvalidInputError as error:
-            error.args = (f"point {point_id!r}: {error.message}",)
-            error.message = error.args[0]
-            raise
-    return documents
 
 
 # --- searches --------------------------------------------------------------------------------------------------------
@@ -569,7 +380,7 @@ def validate_query(
     return Query(
         vector=validate_vector(query_vector, settings),
         limit=validate_limit(limit, capabilities.limits),
-        node=normalise(search_filter, capabilities),
+        node=parse_filter(search_filter, capabilities),
         threshold=_threshold(score_threshold),
         with_payload=validate_with_payload(options.get("with_payload", True)),
         with_vectors=validate_with_vectors(options.get("with_vectors", False)),
@@ -586,33 +397,17 @@ def validate_page(
 ) -> Page:
     """The arguments of ``scroll_vectors``; a page holds at least one point."""
     if not (cursor is None or (isinstance(cursor, str) and _is_cursor(cursor))):
-        raise InvalidOptionError(_FOREIGN_CURSOR)
+        raise InvalidOptionError("cursor must be None or what the last page gave")
     size = validate_limit(limit, capabilities.limits)
     if size < 1:
         raise InvalidInputError("the limit of a page must be at least 1")
-    node = normalise(search_filter, capabilities)
+    node = parse_filter(search_filter, capabilities)
     return Page(cursor, size, node, validate_with_payload(with_payload), validate_with_vectors(with_vectors))
 
 
 def _is_cursor(text: str) -> bool:
     """Whether an adapter can have given it: one is made of an id, and engines take no lone surrogates."""
     return 0 < len(text) <= _CURSOR_LENGTH and not _SURROGATE.search(text)
-
-
-def cursor_after(point_id: PointId) -> str:
-    """The cursor of a page that ended with this point, for an engine that gives points in the order of their ids."""
-    return _CURSOR + orjson.dumps(point_id).decode()
-
-
-def position_of(cursor: str | None) -> PointId | None:
-    """The id that ``cursor_after`` was given. Raises ``InvalidOptionError`` for what it never made."""
-    if cursor is None:
-        return None
-    with suppress(ValueError, InvalidIdError):
-        [point_id] = validate_ids([orjson.loads(cursor.removeprefix(_CURSOR))])
-        if cursor_after(point_id) == cursor:
-            return point_id
-    raise InvalidOptionError(_FOREIGN_CURSOR)
 
 
 def _threshold(value: object) -> float | None:

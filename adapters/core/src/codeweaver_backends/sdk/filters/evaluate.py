@@ -6,8 +6,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from codeweaver_backends.facts import Kind, Path, kind_of, parse_instant
-from codeweaver_backends.filters import (
+from codeweaver_backends.sdk.filters.tree import (
     All,
     Always,
     AnyOf,
@@ -23,6 +22,8 @@ from codeweaver_backends.filters import (
     NumberRange,
     Order,
 )
+from codeweaver_backends.sdk.index.facts import Kind, Path, kind_of
+from codeweaver_backends.sdk.index.keys import parse_instant
 
 __all__ = ["matches"]
 

@@ -12,9 +12,22 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy.typing as npt
 
-from codeweaver_backends.adapter import BaseBackend, operation
 from codeweaver_backends.errors import BackendConnectionError, BackendError
-from codeweaver_backends.filters import Always, Never, Node, normalise
+from codeweaver_backends.sdk.filters.parse import parse_filter
+from codeweaver_backends.sdk.filters.tree import Always, Never, Node
+from codeweaver_backends.sdk.lifetime import BaseBackend, operation
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
+from codeweaver_backends.sdk.validate import (
+    validate_batch,
+    validate_columns,
+    validate_create,
+    validate_ids,
+    validate_name,
+    validate_page,
+    validate_query,
+    validate_with_payload,
+    validate_with_vectors,
+)
 from codeweaver_backends.types import (
     CollectionInfo,
     DistanceMetric,
@@ -25,22 +38,6 @@ from codeweaver_backends.types import (
     SearchFilter,
     SearchResult,
     VectorPoint,
-)
-from codeweaver_backends.validate import (
-    Batch,
-    CollectionSettings,
-    Page,
-    Query,
-    WithPayload,
-    validate_batch,
-    validate_columns,
-    validate_create,
-    validate_ids,
-    validate_name,
-    validate_page,
-    validate_query,
-    validate_with_payload,
-    validate_with_vectors,
 )
 
 __all__ = ["Access", "BackendTemplate"]
@@ -203,7 +200,7 @@ class BackendTemplate(BaseBackend, Generic[Collection]):
 
     @operation
     async def delete_by_filter(self, collection_name: str, search_filter: FilterLike) -> int:
-        name, node = validate_name(collection_name), normalise(search_filter, self.capabilities)
+        name, node = validate_name(collection_name), parse_filter(search_filter, self.capabilities)
 
         async def delete(collection: Collection) -> int:
             if isinstance(node, Never):
@@ -281,7 +278,7 @@ class BackendTemplate(BaseBackend, Generic[Collection]):
 
     @operation
     async def count_vectors(self, collection_name: str, search_filter: FilterLike | None = None) -> int:
-        name, node = validate_name(collection_name), normalise(search_filter, self.capabilities)
+        name, node = validate_name(collection_name), parse_filter(search_filter, self.capabilities)
 
         async def count(collection: Collection) -> int:
             if isinstance(node, Never):
