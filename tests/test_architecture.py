@@ -53,7 +53,7 @@ def tops(folder: Path) -> set[str]:
 
 
 def test_the_core_knows_no_adapter_no_engine_and_no_pytest() -> None:
-    allowed = {"codeweaver_backends", "numpy", "orjson", "pydantic", "pydantic_settings"}
+    allowed = {"codeweaver_backends", "numpy", "orjson", "portalocker", "pydantic", "pydantic_settings"}
     assert tops(ROOT / "adapters/core/src") <= allowed
 
 

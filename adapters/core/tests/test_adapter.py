@@ -19,6 +19,7 @@ class Slow(BaseBackend):
     """Connects when it is let."""
 
     name: ClassVar[str] = "slow"
+    _holds_nothing = True
 
     def __init__(self) -> None:
         super().__init__(BackendConfig())
@@ -93,6 +94,7 @@ class Shared(BaseBackend):
     """Any event loop may use it; connecting to it takes a while, and fails at first if it is told so."""
 
     name: ClassVar[str] = "shared"
+    _holds_nothing = True
     any_loop: ClassVar[bool] = True
 
     def __init__(self, failures: int = 0) -> None:

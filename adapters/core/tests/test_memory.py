@@ -165,7 +165,11 @@ def test_concurrent_first_use_connects_once() -> None:
     [
         (KeyError("x"), RateLimitError, "probe work on 'c': slow down"),
         (TimeoutError(), BackendTimeoutError, "probe work on 'c': no answer within 0.05 s"),
-        (OSError("unplugged"), BackendConnectionError, "probe work on 'c': the engine failed: OSError: unplugged"),
+        (
+            OSError("unplugged"),
+            BackendConnectionError,
+            "probe work on 'c': the engine cannot be reached: OSError: unplugged",
+        ),
     ],
 )
 def test_an_engines_error_becomes_the_contracts(failure: Exception, expected: type[Exception], words: str) -> None:

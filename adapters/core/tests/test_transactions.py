@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.config import BackendConfig
 from codeweaver_backends.errors import (
     BackendClosedError,
@@ -24,11 +25,16 @@ class Diary(TransactionalBase[str]):
     """Notes what is asked of it, and in which transaction."""
 
     name: ClassVar[str] = "diary"
+    _holds_nothing = True
 
     def __init__(self, config: BackendConfig | None = None) -> None:
         super().__init__(config or BackendConfig())
         self.entries: list[str] = []
         self.failure: Exception | None = None
+
+    @property
+    def capabilities(self) -> BackendCapabilities:
+        return BackendCapabilities(supports_transactions=True)
 
     async def _begin(self) -> str:
         await asyncio.sleep(0)

@@ -35,10 +35,9 @@ from codeweaver_backends.errors import (
 from codeweaver_backends.sdk.cursors import cursor_after, position_of
 from codeweaver_backends.sdk.filters.tree import Always
 from codeweaver_backends.sdk.index.keys import INT64_MAX
-from codeweaver_backends.sdk.payloads import decode_payload, encode_payload, project
-from codeweaver_backends.sdk.requests import CollectionSettings
+from codeweaver_backends.sdk.payloads import decode_payload, encode_payload
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Projection
 from codeweaver_backends.sdk.validate import (
-    validate_batch,
     validate_columns,
     validate_create,
     validate_ids,
@@ -46,9 +45,10 @@ from codeweaver_backends.sdk.validate import (
     validate_name,
     validate_options,
     validate_page,
+    validate_points,
+    validate_projection,
     validate_query,
     validate_vector,
-    validate_with_payload,
 )
 from codeweaver_backends.types import DistanceMetric, PointId, SearchFilter, VectorPoint
 from codeweaver_conformance import oracle
@@ -76,6 +76,16 @@ class Level(IntEnum):
 
 class Text(str):
     """A string that is none of ours."""
+
+
+def batch_of(points: Any, settings: CollectionSettings, capabilities: BackendCapabilities) -> Batch:
+    return validate_points(points, capabilities).on(settings)
+
+
+def columns_of(
+    ids: Any, vectors: Any, payloads: Any, settings: CollectionSettings, capabilities: BackendCapabilities
+) -> Batch:
+    return validate_columns(ids, vectors, payloads, capabilities).on(settings)
 
 
 def refuses(error: type[BackendError], words: str, call: Callable[[], object]) -> BackendError:
@@ -121,12 +131,12 @@ def test_other_names_are_refused(name: Any, words: str) -> None:
 
 def test_settings_of_a_collection() -> None:
     indexes = {"a.b": "keyword", "n": "integer"}
-    settings = validate_create("x", np.int64(3), DistanceMetric.EUCLIDEAN, {"payload_indexes": indexes}, ALL)
+    _, settings = validate_create("x", np.int64(3), DistanceMetric.EUCLIDEAN, {"payload_indexes": indexes}, ALL)
     assert settings == CollectionSettings("x", 3, DistanceMetric.EUCLIDEAN, indexes)
     assert type(settings.dimension) is int
-    assert validate_create("x", 1, DistanceMetric.COSINE, {"payload_indexes": None}, MODEST).payload_indexes == {}
-    assert validate_create("x", 1, DistanceMetric.COSINE, {"payload_indexes": {}}, MODEST).payload_indexes == {}
-    assert validate_create("x", 4_096, DistanceMetric.COSINE, {}, MODEST).dimension == 4_096
+    assert validate_create("x", 1, DistanceMetric.COSINE, {"payload_indexes": None}, MODEST)[1].payload_indexes == {}
+    assert validate_create("x", 1, DistanceMetric.COSINE, {"payload_indexes": {}}, MODEST)[1].payload_indexes == {}
+    assert validate_create("x", 4_096, DistanceMetric.COSINE, {}, MODEST)[1].dimension == 4_096
 
 
 @pytest.mark.parametrize(
@@ -138,7 +148,7 @@ def test_settings_of_a_collection() -> None:
         (InvalidOptionError, "dimension must be an integer, not a bool", (True, DistanceMetric.COSINE, {})),
         (InvalidOptionError, "dimension must be an integer, not a float", (2.0, DistanceMetric.COSINE, {})),
         (InvalidOptionError, "dimension must be an integer, not a str", ("2", DistanceMetric.COSINE, {})),
-        (InvalidOptionError, "distance_metric must be a DistanceMetric", (2, SECRET, {})),
+        (InvalidOptionError, "distance_metric must be a DistanceMetric or one of cosine", (2, SECRET, {})),
         (InvalidOptionError, "distance_metric must be a DistanceMetric", (2, None, {})),
         (InvalidOptionError, "unknown option 'shards'", (2, DistanceMetric.COSINE, {"shards": SECRET})),
         (
@@ -166,8 +176,8 @@ def test_what_is_not_claimed_is_unsupported() -> None:
         UnsupportedError, "payload indexes", lambda: validate_create("x", 2, DistanceMetric.COSINE, options, MODEST)
     )
     point = VectorPoint("a", [1, 0], None, {"term": 1.0})
-    refuses(UnsupportedError, "sparse", lambda: validate_batch([point], COSINE, MODEST))
-    assert len(validate_batch([point], COSINE, ALL)) == 1
+    refuses(UnsupportedError, "sparse", lambda: batch_of([point], COSINE, MODEST))
+    assert len(batch_of([point], COSINE, ALL)) == 1
 
 
 def test_unknown_options_are_invalid_input_and_a_type_error() -> None:
@@ -215,15 +225,15 @@ def test_other_ids_are_refused_wherever_they_stand(point_id: Any, words: str) ->
     refuses(InvalidIdError, words, lambda: validate_ids(["ok", point_id]))
     refuses(InvalidIdError, "position 1", lambda: validate_ids(["ok", point_id]))
     points = [VectorPoint("ok", [1, 0]), VectorPoint(point_id, [1, 0])]
-    refuses(InvalidIdError, words, lambda: validate_batch(points, COSINE, ALL))
+    refuses(InvalidIdError, words, lambda: batch_of(points, COSINE, ALL))
     matrix = np.ones((2, 2), np.float32)
-    refuses(InvalidIdError, words, lambda: validate_columns(["ok", point_id], matrix, None, COSINE, ALL))
+    refuses(InvalidIdError, words, lambda: columns_of(["ok", point_id], matrix, None, COSINE, ALL))
 
 
 @pytest.mark.parametrize("given_ids", [SECRET, SECRET.encode(), None, {SECRET: 1}, 7])
 def test_ids_are_a_list(given_ids: Any) -> None:
     refuses(InvalidIdError, "ids must be", lambda: validate_ids(given_ids))
-    refuses(InvalidIdError, "ids must be", lambda: validate_columns(given_ids, np.ones((1, 2)), None, COSINE, ALL))
+    refuses(InvalidIdError, "ids must be", lambda: columns_of(given_ids, np.ones((1, 2)), None, COSINE, ALL))
 
 
 # --- payloads: section 3 ---------------------------------------------------------------------------------------------
@@ -288,20 +298,20 @@ def test_what_json_cannot_say_is_refused_wherever_it_stands(value: Any, words: s
         raised = refuses(InvalidPayloadError, words, lambda payload=payload: encode_payload(payload, Limits()))  # type: ignore[misc]
         assert "payload" in str(raised)
     point = VectorPoint("the-id", [1, 0], {"k": value})
-    refuses(InvalidPayloadError, "point 'the-id': payload", lambda: validate_batch([point], COSINE, ALL))
+    refuses(InvalidPayloadError, "point 'the-id': payload", lambda: batch_of([point], COSINE, ALL))
 
 
 @pytest.mark.parametrize(("value", "words"), NO_JSON)
 def test_what_json_cannot_say_is_refused_among_many_alike(value: Any, words: str) -> None:
     for good, bad in ((1, value), ("a", value), (value, value), (["a"], [value]), (["a"], ["a", value])):
         points = [VectorPoint(0, [1, 0], {"k": good}), VectorPoint(1, [1, 0], {"k": bad})]
-        refuses(InvalidPayloadError, words, lambda points=points: validate_batch(points, COSINE, ALL))  # type: ignore[misc]
+        refuses(InvalidPayloadError, words, lambda points=points: batch_of(points, COSINE, ALL))  # type: ignore[misc]
 
 
 @given(st.lists(payloads(), min_size=1, max_size=3), st.integers(1, 3))
 def test_payloads_of_a_batch_are_written_as_each_alone(some: list[dict[str, Any]], times: int) -> None:
     points = [VectorPoint(row, [1, 0], payload) for row, payload in enumerate(some * times)]
-    assert validate_batch(points, COSINE, ALL).documents == [encode_payload(one.payload, ALL.limits) for one in points]
+    assert batch_of(points, COSINE, ALL).payload_json == [encode_payload(one.payload, ALL.limits) for one in points]
 
 
 @pytest.mark.parametrize("payload", [[SECRET], [], SECRET, "", 0, False, np.ones(2), {SECRET}])
@@ -329,20 +339,20 @@ def test_sizes_of_payloads() -> None:
     ("value", "checked", "projected"),
     [
         (True, True, {"a": 1, "b": 2}),
-        (False, False, {}),
+        (False, False, None),
         ([], (), {}),
         (["b", "c"], ("b", "c"), {"b": 2}),
         (("a",), ("a",), {"a": 1}),
     ],
 )
-def test_with_payload(value: Any, checked: Any, projected: dict[str, int]) -> None:
-    assert validate_with_payload(value) == checked
-    assert project({"a": 1, "b": 2}, validate_with_payload(value)) == projected
+def test_with_payload(value: Any, checked: Any, projected: dict[str, int] | None) -> None:
+    assert validate_projection(value, False).payload == checked
+    assert validate_projection(value, False).payload_of(b'{"a":1,"b":2}') == projected
 
 
 @pytest.mark.parametrize("value", [None, 1, SECRET, [1], {SECRET}])
 def test_wrong_with_payload_is_refused(value: Any) -> None:
-    refuses(InvalidOptionError, "with_payload must be", lambda: validate_with_payload(value))
+    refuses(InvalidOptionError, "with_payload must be", lambda: validate_projection(value, False).payload)
 
 
 # --- vectors: section 4 ----------------------------------------------------------------------------------------------
@@ -368,7 +378,7 @@ def test_vectors_of_every_kind_become_float32(vector: Any) -> None:
     checked = validate_vector(vector, COSINE)
     assert checked.dtype == np.float32
     assert checked.tolist() == [3.0, 4.0]
-    batch = validate_batch([VectorPoint(1, vector)], COSINE, ALL)
+    batch = batch_of([VectorPoint(1, vector)], COSINE, ALL)
     assert batch.vectors.tolist() == [[3.0, 4.0]]
     assert batch.vectors.flags.c_contiguous
 
@@ -415,16 +425,16 @@ BAD_VECTORS: list[tuple[type[BackendError], str, Any]] = [
 def test_other_vectors_are_refused(error: type[BackendError], words: str, vector: Any, settings: Any) -> None:
     refuses(error, f"query_vector {words}", lambda: validate_vector(vector, settings))
     points = [VectorPoint("first", [1, 0]), VectorPoint("the-id", vector)]
-    refuses(error, f"vector of point 'the-id' {words}", lambda: validate_batch(points, settings, ALL))
+    refuses(error, f"vector of point 'the-id' {words}", lambda: batch_of(points, settings, ALL))
 
 
 @pytest.mark.parametrize("zero", [[0, 0], (0.0, -0.0), np.zeros(2), [1e-60, 0.0]])
 def test_zero_has_no_cosine(zero: Any) -> None:
     refuses(InvalidVectorError, "query_vector must not be zero", lambda: validate_vector(zero, COSINE))
     points = [VectorPoint("the-id", zero)]
-    refuses(InvalidVectorError, "'the-id' must not be zero", lambda: validate_batch(points, COSINE, ALL))
+    refuses(InvalidVectorError, "'the-id' must not be zero", lambda: batch_of(points, COSINE, ALL))
     assert validate_vector(zero, DOT).tolist() == [0.0, 0.0]
-    assert validate_batch(points, DOT, ALL).vectors.tolist() == [[0.0, 0.0]]
+    assert batch_of(points, DOT, ALL).vectors.tolist() == [[0.0, 0.0]]
 
 
 # --- batches: section 9 ----------------------------------------------------------------------------------------------
@@ -438,40 +448,44 @@ def test_of_equal_ids_the_last_wins() -> None:
         VectorPoint("a", [4, 0], {"n": 4}),
         VectorPoint(1, [5, 0]),
     ]
-    batch = validate_batch(points, COSINE, ALL)
+    batch = batch_of(points, COSINE, ALL)
     assert batch.ids == ["1", "a", 1]
     assert batch.vectors.tolist() == [[3, 0], [4, 0], [5, 0]]
-    assert batch.documents == [b'{"n":3}', b'{"n":4}', b"{}"]
+    assert batch.payload_json == [b'{"n":3}', b'{"n":4}', b"{}"]
     assert batch.payloads == [{"n": 3}, {"n": 4}, {}]
-    columns = validate_columns(
+    columns = columns_of(
         [point.id for point in points],
         np.array([point.vector for point in points]),
         [point.payload for point in points],
         COSINE,
         ALL,
     )
-    assert (columns.ids, columns.documents) == (batch.ids, batch.documents)
+    assert (columns.ids, columns.payload_json) == (batch.ids, batch.payload_json)
     assert columns.vectors.tolist() == batch.vectors.tolist()
 
 
 def test_batches_are_cut_into_chunks() -> None:
-    batch = validate_batch([VectorPoint(n, [n + 1, 0], {"n": n}) for n in range(5)], COSINE, ALL)
-    chunks = list(batch.chunks(2))
+    batch = batch_of([VectorPoint(n, [n + 1, 0], {"n": n}) for n in range(5)], COSINE, ALL)
+    chunks = list(batch.split(2))
     assert [chunk.ids for chunk in chunks] == [[0, 1], [2, 3], [4]]
-    assert [chunk.documents for chunk in chunks] == [[b'{"n":0}', b'{"n":1}'], [b'{"n":2}', b'{"n":3}'], [b'{"n":4}']]
+    assert [chunk.payload_json for chunk in chunks] == [
+        [b'{"n":0}', b'{"n":1}'],
+        [b'{"n":2}', b'{"n":3}'],
+        [b'{"n":4}'],
+    ]
     assert [chunk.vectors.shape for chunk in chunks] == [(2, 2), (2, 2), (1, 2)]
-    assert list(validate_batch([], COSINE, ALL).chunks(2)) == []
+    assert list(batch_of([], COSINE, ALL).split(2)) == []
 
 
 @pytest.mark.parametrize("points", [None, 7, SECRET, b"x", {SECRET: 1}, VectorPoint(SECRET, [1, 0])])
 def test_a_batch_is_a_list_of_points(points: Any) -> None:
-    refuses(InvalidOptionError, "vectors must be a list of VectorPoint", lambda: validate_batch(points, COSINE, ALL))
+    refuses(InvalidOptionError, "vectors must be a list of VectorPoint", lambda: batch_of(points, COSINE, ALL))
 
 
 @pytest.mark.parametrize("item", [None, SECRET, {"id": SECRET, "vector": [1, 0]}, (SECRET, [1, 0])])
 def test_a_batch_holds_points_only(item: Any) -> None:
     points = [VectorPoint("a", [1, 0]), item]
-    refuses(InvalidOptionError, "vectors must hold VectorPoint", lambda: validate_batch(points, COSINE, ALL))
+    refuses(InvalidOptionError, "vectors must hold VectorPoint", lambda: batch_of(points, COSINE, ALL))
 
 
 @pytest.mark.parametrize(
@@ -479,8 +493,8 @@ def test_a_batch_holds_points_only(item: Any) -> None:
     [
         (InvalidVectorError, "vectors must be a numpy matrix of numbers, not a list", [[1, 0], [0, 1]], None),
         (InvalidVectorError, "vectors must be a numpy matrix of numbers", np.array([["1", "2"], ["3", "4"]]), None),
-        (InvalidVectorError, "vectors must have shape (2, 2), not (4,)", np.ones(4), None),
-        (InvalidVectorError, "vectors must have shape (2, 2), not (3, 2)", np.ones((3, 2)), None),
+        (InvalidVectorError, "vectors must have shape (2, dimension), not (4,)", np.ones(4), None),
+        (InvalidVectorError, "vectors must have shape (2, dimension), not (3, 2)", np.ones((3, 2)), None),
         (InvalidDimensionError, "vectors must have dimension 2, not 3", np.ones((2, 3)), None),
         (InvalidVectorError, "point 'b' must hold finite", np.array([[1, 0], [np.nan, 0]]), None),
         (InvalidVectorError, "point 'b' must hold finite", np.array([[1, 0], [1e300, 0]]), None),
@@ -492,7 +506,7 @@ def test_a_batch_holds_points_only(item: Any) -> None:
     ],
 )
 def test_wrong_columns_are_refused(error: type[BackendError], words: str, matrix: Any, contents: Any) -> None:
-    refuses(error, words, lambda: validate_columns(["a", "b"], matrix, contents, COSINE, ALL))
+    refuses(error, words, lambda: columns_of(["a", "b"], matrix, contents, COSINE, ALL))
 
 
 # --- searches --------------------------------------------------------------------------------------------------------
@@ -502,17 +516,17 @@ def query(**changes: Any) -> Any:
     """``validate_query`` with one argument changed."""
     named = {"query_vector": [1, 0], "limit": 10, "search_filter": None, "score_threshold": None}
     arguments: Any = {name: changes.pop(name, value) for name, value in named.items()}
-    return validate_query(**arguments, options=changes, settings=COSINE, capabilities=MODEST)
+    return validate_query(**arguments, options=changes, capabilities=MODEST).on(COSINE)
 
 
 def test_a_query() -> None:
     checked = query(limit=np.int32(3), score_threshold=np.float32(0.5), with_payload=["a"], with_vectors=True)
-    assert (checked.limit, checked.threshold, checked.with_payload, checked.with_vectors) == (3, 0.5, ("a",), True)
+    assert (checked.limit, checked.threshold, checked.projection) == (3, 0.5, Projection(("a",), True))
     assert type(checked.limit) is int
     assert type(checked.threshold) is float
     plain = query()
-    assert (plain.limit, plain.threshold, plain.with_payload, plain.with_vectors) == (10, None, True, False)
-    assert plain.node == Always()
+    assert (plain.limit, plain.threshold, plain.projection) == (10, None, Projection())
+    assert plain.filter == Always()
     assert query(score_threshold=0).threshold == 0.0
 
 
@@ -553,13 +567,14 @@ def page(**changes: Any) -> Any:
     """``validate_page`` with one argument changed."""
     named = {"cursor": None, "limit": 5, "search_filter": None, "with_payload": True, "with_vectors": False}
     arguments: Any = named | changes
-    return validate_page(**arguments, capabilities=ALL)
+    projection = validate_projection(arguments.pop("with_payload"), arguments.pop("with_vectors"))
+    return validate_page(**arguments, projection=projection, capabilities=ALL)
 
 
 def test_a_page() -> None:
     checked = page(cursor="x", search_filter=SearchFilter(), with_payload=["a"], with_vectors=True)
-    assert (checked.cursor, checked.limit, checked.node) == ("x", 5, Always())
-    assert (checked.with_payload, checked.with_vectors) == (("a",), True)
+    assert (checked.cursor, checked.limit, checked.filter) == ("x", 5, Always())
+    assert checked.projection == Projection(("a",), True)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ class VectorPoint:
     """One point: an id, a dense vector of the collection's dimension, and optionally a payload and a sparse vector."""
 
     id: PointId
-    vector: Sequence[float] | npt.NDArray[Any]
+    vector: Sequence[float] | npt.NDArray[Any] | None
     payload: Mapping[str, Any] | None = None
     sparse_vector: SparseVector | None = None
 

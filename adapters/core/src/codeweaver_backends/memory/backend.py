@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,23 +15,24 @@ from codeweaver_backends.memory.config import MemoryConfig
 from codeweaver_backends.memory.plugin import CAPABILITIES
 from codeweaver_backends.memory.store import Collection, MemoryStore, Point, Snapshot
 from codeweaver_backends.metrics import scores
+from codeweaver_backends.sdk.cursors import FOREIGN_CURSOR
 from codeweaver_backends.sdk.filters.tree import Node
-from codeweaver_backends.sdk.payloads import decode_payload, project
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
-from codeweaver_backends.sdk.template import Access, BackendTemplate
-from codeweaver_backends.sdk.transactions import TransactionalBase
+from codeweaver_backends.sdk.payloads import decode_payload
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query
+from codeweaver_backends.sdk.template import BackendTemplate
 from codeweaver_backends.types import PointId, ScrollPage, SearchResult, VectorPoint
 
 __all__ = ["MemoryBackend"]
 
-Answer = TypeVar("Answer")
 
-
-class MemoryBackend(BackendTemplate[Collection], TransactionalBase[Snapshot]):
+class MemoryBackend(BackendTemplate[Collection]):
     """Exact search by numpy; a call never awaits in its middle, so each is atomic, a commit too."""
 
     name: ClassVar[str] = "memory"
     any_loop: ClassVar[bool] = True
+    remembers_handles: ClassVar[bool] = False
+    _never_suspends: ClassVar[bool] = True
+    _holds_nothing = True
 
     def __init__(self, config: MemoryConfig) -> None:
         super().__init__(config)
@@ -66,18 +67,6 @@ class MemoryBackend(BackendTemplate[Collection], TransactionalBase[Snapshot]):
 
     # --- collections ---
 
-    async def _on(self, name: str, work: Callable[[Collection], Awaitable[Answer]], access: Access) -> Answer:
-        return await work(self._collection(name))
-
-    def _collection(self, name: str) -> Collection:
-        try:
-            return self._collections[name]
-        except KeyError:
-            raise CollectionNotFoundError("the collection does not exist") from None
-
-    async def _confirm(self, collection: Collection) -> None:
-        """It was looked up just now, and nothing has been awaited since."""
-
     async def _create(self, settings: CollectionSettings) -> None:
         if settings.name in self._collections:
             raise CollectionExistsError("the collection exists already")
@@ -87,20 +76,27 @@ class MemoryBackend(BackendTemplate[Collection], TransactionalBase[Snapshot]):
         return list(self._collections)
 
     async def _drop(self, name: str) -> None:
-        self._collection(name)
+        await self._describe(name)
         del self._collections[name]
+
+    async def _describe(self, name: str) -> Collection:
+        try:
+            return self._collections[name]
+        except KeyError:
+            raise CollectionNotFoundError("the collection does not exist") from None
 
     # --- writing ---
 
     async def _upsert(self, collection: Collection, batch: Batch) -> None:
-        self._write(collection, batch)
+        self._write_all(collection, batch)
 
-    def _write(self, collection: Collection, batch: Batch) -> None:
-        for point_id, vector, document in zip(batch.ids, batch.vectors, batch.documents, strict=True):
+    def _write_all(self, collection: Collection, batch: Batch) -> None:
+        for point_id, vector, payload_json in zip(batch.ids, batch.vectors, batch.payload_json, strict=True):
             known = collection.points.get(point_id)
             collection.serial += known is None
             serial = known.serial if known else collection.serial
-            collection.points[point_id] = Point(point_id, vector.copy(), document, decode_payload(document), serial)
+            payload = decode_payload(payload_json)
+            collection.points[point_id] = Point(point_id, vector.copy(), payload_json, payload, serial)
 
     async def _delete(self, collection: Collection, ids: list[PointId]) -> None:
         for point_id in ids:
@@ -115,45 +111,38 @@ class MemoryBackend(BackendTemplate[Collection], TransactionalBase[Snapshot]):
     # --- reading ---
 
     async def _search(self, collection: Collection, query: Query) -> list[SearchResult]:
-        found = collection.matching(query.node)
+        found = collection.matching(query.filter)
         if not found:
             return []
         score = scores(collection.settings.metric, query.vector, np.stack([point.vector for point in found]))
-        best = np.argsort(-score, kind="stable")[: query.limit]
-        return [
-            SearchResult(
-                id=found[row].id,
-                score=float(score[row]),
-                payload=project(decode_payload(found[row].document), query.with_payload),
-                vector=found[row].vector.tolist() if query.with_vectors else None,
-            )
-            for row in best
-            if query.threshold is None or score[row] >= query.threshold
-        ]
+        best = [int(row) for row in np.argsort(-score, kind="stable")[: query.limit]]
+        return [_hit(found[row], float(score[row]), query.projection) for row in best if query.passes(score[row])]
 
-    async def _get(
-        self, collection: Collection, ids: list[PointId], with_payload: WithPayload, with_vectors: bool
-    ) -> Iterable[VectorPoint]:
-        found = (collection.points[point_id] for point_id in ids if point_id in collection.points)
-        return _as_given(found, with_payload, with_vectors)
+    async def _get(self, collection: Collection, ids: list[PointId], projection: Projection) -> Iterable[VectorPoint]:
+        return _points((collection.points[one] for one in ids if one in collection.points), projection)
 
     async def _scroll(self, collection: Collection, page: Page) -> ScrollPage:
         if page.cursor is not None and not re.fullmatch("[0-9]{1,19}", page.cursor):
-            raise InvalidOptionError("cursor must be None or what the last page gave")
+            raise InvalidOptionError(FOREIGN_CURSOR)
         after = int(page.cursor or 0)
         found = sorted(
-            (point for point in collection.matching(page.node) if point.serial > after),
+            (point for point in collection.matching(page.filter) if point.serial > after),
             key=lambda point: point.serial,
         )
         shown = found[: page.limit]
         more = str(shown[-1].serial) if len(found) > len(shown) else None
-        return ScrollPage(list(_as_given(shown, page.with_payload, page.with_vectors)), more)
+        return ScrollPage(list(_points(shown, page.projection)), more)
 
     async def _count(self, collection: Collection, node: Node) -> int:
         return len(collection.matching(node))
 
 
-def _as_given(points: Iterable[Point], with_payload: WithPayload, with_vectors: bool) -> Iterator[VectorPoint]:
+def _hit(point: Point, score: float, projection: Projection) -> SearchResult:
+    payload = projection.payload_of(point.payload_json)
+    return SearchResult(point.id, score, payload, point.vector.tolist() if projection.vectors else None)
+
+
+def _points(points: Iterable[Point], projection: Projection) -> Iterator[VectorPoint]:
     for point in points:
-        payload: Mapping[str, Any] = project(decode_payload(point.document), with_payload)
-        yield VectorPoint(point.id, point.vector.tolist() if with_vectors else [], payload)
+        vector = point.vector.tolist() if projection.vectors else None
+        yield VectorPoint(point.id, vector, projection.payload_of(point.payload_json))

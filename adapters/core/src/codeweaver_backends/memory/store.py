@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from codeweaver_backends.errors import ConflictError
-from codeweaver_backends.sdk.filters.evaluate import matches
+from codeweaver_backends.sdk.filters.evaluate import predicate
 from codeweaver_backends.sdk.filters.tree import Node
 from codeweaver_backends.sdk.requests import CollectionSettings
 from codeweaver_backends.types import FloatMatrix, Payload, PointId
@@ -20,7 +20,7 @@ class Point:
 
     id: PointId
     vector: FloatMatrix
-    document: bytes
+    payload_json: bytes
     payload: Payload
     """A private copy, for filters only."""
     serial: int
@@ -35,9 +35,15 @@ class Collection:
     points: dict[PointId, Point] = field(default_factory=dict)
     serial: int = 0
 
+    @property
+    def incarnation(self) -> str:
+        """This very object: a collection that is created again is another."""
+        return str(id(self))
+
     def matching(self, node: Node) -> list[Point]:
         """The points that match."""
-        return [point for point in self.points.values() if matches(node, point.payload)]
+        is_match = predicate(node)
+        return [point for point in self.points.values() if is_match(point.payload)]
 
     def copy(self) -> Self:
         """Another collection of the same points."""

@@ -23,8 +23,10 @@ from codeweaver_backends.plugins import (
     load_object,
 )
 from codeweaver_backends.protocols import implements
+from codeweaver_backends.sdk.calls import in_thread, off_loop, pause_before, retried
+from codeweaver_backends.sdk.conveniences import Conveniences
 from codeweaver_backends.sdk.cursors import FOREIGN_CURSOR, cursor_after, position_of
-from codeweaver_backends.sdk.filters.evaluate import matches
+from codeweaver_backends.sdk.filters.evaluate import Predicate, matches, predicate
 from codeweaver_backends.sdk.filters.parse import OPERATORS, parse_filter
 from codeweaver_backends.sdk.filters.tree import (
     ALWAYS,
@@ -49,6 +51,8 @@ from codeweaver_backends.sdk.filters.tree import (
     distinct,
     either_of,
 )
+from codeweaver_backends.sdk.folders import FileLock, SharedFolder, SharedFolders
+from codeweaver_backends.sdk.handles import CollectionUse, Handle, HandleCache, HandleSource, Intent, RecreatedError
 from codeweaver_backends.sdk.index.codes import StringCode
 from codeweaver_backends.sdk.index.facts import Fact, Kind, Path, kind_of, leaves
 from codeweaver_backends.sdk.index.keys import (
@@ -63,13 +67,15 @@ from codeweaver_backends.sdk.index.keys import (
 )
 from codeweaver_backends.sdk.lifetime import BaseBackend, operation
 from codeweaver_backends.sdk.names import PREFIX, decode_name, encode_name
-from codeweaver_backends.sdk.payloads import decode_payload, encode_payload, encode_payloads, project
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
-from codeweaver_backends.sdk.template import Access, BackendTemplate
+from codeweaver_backends.sdk.payloads import decode_payload, encode_payload, encode_payloads
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query, WithPayload
+from codeweaver_backends.sdk.secrets import Redacted, scrub, secrets_of
+from codeweaver_backends.sdk.template import BackendTemplate
 from codeweaver_backends.sdk.transactions import Transaction, TransactionalBase
 from codeweaver_backends.sdk.validate import (
     MAX_ID_LENGTH,
-    validate_batch,
+    PointsDraft,
+    QueryDraft,
     validate_columns,
     validate_create,
     validate_ids,
@@ -77,10 +83,10 @@ from codeweaver_backends.sdk.validate import (
     validate_name,
     validate_options,
     validate_page,
+    validate_points,
+    validate_projection,
     validate_query,
     validate_vector,
-    validate_with_payload,
-    validate_with_vectors,
 )
 from codeweaver_backends.types import BaseComponentInfo, ComponentType, FloatMatrix, Scalar, ValidationResult
 
@@ -97,7 +103,6 @@ __all__ = [
     "OPERATORS",
     "PREFIX",
     "SCORE_TOLERANCE",
-    "Access",
     "All",
     "Always",
     "AnyOf",
@@ -110,16 +115,23 @@ __all__ = [
     "Batch",
     "Clause",
     "CollectionSettings",
+    "CollectionUse",
     "ComponentType",
     "Contains",
+    "Conveniences",
     "DeclaredPlugin",
     "Either",
     "EmbeddedConfig",
     "Exists",
     "Fact",
+    "FileLock",
     "FloatMatrix",
+    "Handle",
+    "HandleCache",
+    "HandleSource",
     "HasElement",
     "InstantRange",
+    "Intent",
     "IsNull",
     "Kind",
     "Leaf",
@@ -132,11 +144,19 @@ __all__ = [
     "Page",
     "Path",
     "PluginEntry",
+    "PointsDraft",
+    "Predicate",
     "Profile",
+    "Projection",
     "Query",
+    "QueryDraft",
+    "RecreatedError",
+    "Redacted",
     "Regex",
     "Scalar",
     "ServerConfig",
+    "SharedFolder",
+    "SharedFolders",
     "StringCode",
     "Transaction",
     "TransactionalBase",
@@ -160,6 +180,7 @@ __all__ = [
     "encode_payloads",
     "find_plugins",
     "implements",
+    "in_thread",
     "instant_key",
     "instant_of",
     "kind_of",
@@ -167,15 +188,19 @@ __all__ = [
     "load_object",
     "matches",
     "number_key",
+    "off_loop",
     "operation",
     "parse_filter",
     "parse_instant",
+    "pause_before",
     "position_of",
-    "project",
+    "predicate",
+    "retried",
     "score_of_distance",
     "scores",
+    "scrub",
+    "secrets_of",
     "sortable_double",
-    "validate_batch",
     "validate_columns",
     "validate_create",
     "validate_ids",
@@ -183,8 +208,8 @@ __all__ = [
     "validate_name",
     "validate_options",
     "validate_page",
+    "validate_points",
+    "validate_projection",
     "validate_query",
     "validate_vector",
-    "validate_with_payload",
-    "validate_with_vectors",
 ]

@@ -1,46 +1,95 @@
-"""What every adapter has in common: lifetime, event loop, errors. No wrapper: a base class that an adapter extends."""
+"""What every adapter has in common: lifetime, event loop, errors. A base class that an adapter extends, not a proxy."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
+import os
 import threading
-from collections.abc import Callable, Coroutine
+import warnings
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
-from typing import Any, ClassVar, Self, TypeVar, cast
+from contextlib import suppress
+from typing import Any, ClassVar, Protocol, Self, TypeVar, cast, overload
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.config import BackendConfig
-from codeweaver_backends.errors import BackendClosedError, BackendConnectionError, BackendError, BackendTimeoutError
+from codeweaver_backends.errors import (
+    BackendAuthenticationError,
+    BackendClosedError,
+    BackendConnectionError,
+    BackendError,
+    BackendTimeoutError,
+    ConflictError,
+    EngineError,
+    RateLimitError,
+    UnsupportedError,
+)
+from codeweaver_backends.sdk.secrets import scrub, secrets_of
+from codeweaver_backends.types import PointId
 
 __all__ = ["BaseBackend", "operation"]
 
 Method = TypeVar("Method", bound=Callable[..., Coroutine[Any, Any, Any]])
+ReadIds = Callable[[Any], Iterable[PointId]]
+
+_FAILURES = (BackendAuthenticationError, BackendConnectionError, ConflictError, EngineError, RateLimitError)
+"""What may keep a write that is in order from being done."""
 
 
-def operation(method: Method) -> Method:
+class _Decorator(Protocol):
+    def __call__(self, method: Method, /) -> Method: ...
+
+
+@overload
+def operation(method: Method) -> Method: ...
+@overload
+def operation(*, claim: str | None = None, ids: ReadIds | None = None) -> _Decorator: ...
+def operation(method: Any = None, *, claim: str | None = None, ids: ReadIds | None = None) -> Any:
     """Make a method a call of the contract.
 
-    It is refused on a closed backend and on a foreign event loop, connects on first use, and whatever it raises is of
-    the error tree, with backend, operation and collection filled in and the engine's exception as its cause.
+    It is refused on a closed backend, on a foreign event loop, in another process, and where ``claim`` is not claimed
+    by the connected backend. It connects on first use. Whatever it raises is of the error tree, with backend, operation
+    and collection filled in, the engine's exception as its cause, and no secret in either. Of a write, ``ids`` reads
+    the points from the second argument: they are named by an error that does not say by itself what is not written.
     """
+    if method is None:
+        return functools.partial(operation, claim=claim, ids=ids)
+
+    signature = inspect.signature(method)
 
     @functools.wraps(method)
     async def call(self: BaseBackend, /, *args: Any, **kwargs: Any) -> Any:
+        if ids is not None:
+            args, kwargs = signature.bind(self, *args, **kwargs).args[1:], {}
+            if isinstance(args[1], Iterator):  # it can be read once; an attempt may have to be repeated
+                args = (args[0], list(args[1]), *args[2:])
         try:
             self._enter()
             if not self._is_open:
                 await self._open()
+            elif self._never_suspends:
+                await asyncio.sleep(0)
+            if claim is not None and not getattr(self.capabilities, claim):
+                raise UnsupportedError(f"{claim} is not claimed by this backend", capability=claim)
             return await method(self, *args, **kwargs)
-        except BackendError as error:
-            self._locate(error, method.__name__, _collection_of(args, kwargs))
-            raise
-        except Exception as error:
-            translated = self._translated(error)
-            self._locate(translated, method.__name__, _collection_of(args, kwargs))
-            raise translated from error
+        except (Exception, asyncio.CancelledError) as error:
+            told = self._told(error)
+            if told is None:
+                raise
+            self._locate(told, method.__name__, _collection_of(args, kwargs))
+            if ids is not None and isinstance(told, _FAILURES) and not told.ids:
+                with suppress(Exception):  # malformed points are an error of their own
+                    told.ids = tuple(ids(args[1]))
+            if told is not error:
+                told.__cause__ = error
+            scrub(told, self._secrets)
+            if told is error:
+                raise
+        raise told  # not in the handler: the engine's error would be its context, too, with what was scrubbed from it
 
-    return cast("Method", call)
+    return call
 
 
 def _collection_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
@@ -48,29 +97,42 @@ def _collection_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     return name if isinstance(name, str) else None
 
 
-async def _over(opening: Future[None]) -> None:
-    """Wait until it is over. Who no longer waits ends it for nobody else."""
+def _is_cancelled() -> bool:
+    """Whether somebody asked the running task to end."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+async def _wait_for(opening: Future[None]) -> None:
+    """Wait for the connect in flight. Cancelling one waiter must not cancel the connect."""
     await asyncio.shield(asyncio.wrap_future(opening))
 
 
 class BaseBackend:
     """Lifetime and error handling of an adapter.
 
-    An adapter sets ``name``, overrides ``_connect``, ``_disconnect``, ``_ping`` and
-    ``_translate_error``, and decorates each call of the protocol with ``operation``.
+    An adapter sets ``name``, overrides ``_connect``, ``_disconnect``, ``_ping`` and ``_translate_error``, and decorates
+    each call of the protocol with ``operation``.
     """
 
     name: ClassVar[str]
     """The plugin's name."""
     any_loop: ClassVar[bool] = False
     """Whether calls may come from more than one event loop."""
+    _never_suspends: ClassVar[bool] = False
+    """Whether a call may end without having let go of the event loop once; then ``operation`` does."""
+    _holds_nothing: bool = False
+    """Whether forgetting an open backend leaves nothing open behind it."""
     filters_scanned: int = 0
     """Filters so far that the engine could not answer alone, so that the adapter read payloads and tested them."""
 
     def __init__(self, config: BackendConfig) -> None:
         self.config = config
+        self._secrets = secrets_of(config)
         self._is_open = False
         self._is_closed = False
+        self._process: int | None = None
+        """The process that connected. A fork inherits the client, and with it nothing that can be used."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: Future[None] | None = None
         """There while somebody connects. Of no event loop, since those who wait for it may be of several."""
@@ -83,6 +145,9 @@ class BaseBackend:
 
     async def _disconnect(self) -> None:
         """Close the client. Called once, and only after ``_connect``."""
+
+    def _abandon(self) -> None:
+        """Let go of locks and threads of a backend that was never closed. Called without an event loop."""
 
     async def _ping(self) -> None:
         """Ask the engine something cheap that needs the credentials; raise if it does not answer."""
@@ -97,6 +162,11 @@ class BaseBackend:
         """What is enforced now: before the first call the plugin's claims, afterwards what this server gives."""
         raise NotImplementedError
 
+    @property
+    def server_version(self) -> str | None:
+        """The engine's own name and version, once connected; ``None`` where it tells none."""
+        return None
+
     # --- lifetime ---
 
     async def get_capabilities(self) -> BackendCapabilities:
@@ -110,12 +180,18 @@ class BaseBackend:
 
     async def health_check(self) -> bool:
         """Whether the engine answers and accepts us. Never raises, changes nothing, leaves the client usable."""
+        return await self.diagnose() is None
+
+    async def diagnose(self) -> str | None:
+        """Why ``health_check`` says no; ``None`` where all is well. Never raises."""
         try:
             async with asyncio.timeout(self.config.timeout):
                 await self._checked()
-        except Exception:  # noqa: BLE001 - any failure at all is the answer "no"
-            return False
-        return True
+        except TimeoutError:
+            return f"no answer within {self.config.timeout:g} s"
+        except BackendError as error:
+            return error.message or type(error).__name__
+        return None
 
     @operation
     async def _checked(self) -> None:
@@ -123,19 +199,26 @@ class BaseBackend:
 
     async def aclose(self) -> None:
         """Close for good: nothing stays open, and calls raise ``BackendClosedError``. A second time is no error."""
-        if self._is_closed:
+        if self._is_closed or self._is_forked():
             return
         self._is_closed = True
         opening = self._opening
         if opening is not None:
-            await _over(opening)  # a client that is being made is closed by who makes it
+            await _wait_for(opening)  # a client that is being made is closed by who makes it
         await self._close()
 
     async def _close(self) -> None:
         with self._guard:
             was_open, self._is_open = self._is_open, False
         if was_open:
-            await self._disconnect()
+            try:
+                await self._disconnect()
+            except Exception as error:
+                told = self._told(error)
+                if told is None or isinstance(told, BackendClosedError):
+                    return  # closed it is, one way or the other
+                self._locate(told, "aclose", None)
+                raise told from error
 
     async def __aenter__(self) -> Self:
         return self
@@ -143,8 +226,18 @@ class BaseBackend:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
 
+    def __del__(self) -> None:
+        if getattr(self, "_is_open", False) and not self._holds_nothing and not self._is_forked():
+            self._is_open, self._is_closed = False, True
+            with suppress(Exception):
+                self._abandon()
+            message = f"{self.name}: a backend was never closed; call aclose()"
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+
     def _enter(self) -> None:
         self._check_not_closed()
+        if self._is_forked():
+            raise BackendClosedError("the backend was opened in another process, before a fork; create one here")
         if not self.any_loop:
             loop = asyncio.get_running_loop()
             if self._loop is None:
@@ -153,6 +246,9 @@ class BaseBackend:
                 raise BackendClosedError(
                     "the backend belongs to the event loop that used it first; create one backend per event loop"
                 )
+
+    def _is_forked(self) -> bool:
+        return self._process is not None and self._process != os.getpid()
 
     async def _open(self) -> None:
         while True:
@@ -164,10 +260,11 @@ class BaseBackend:
                 if opening is None:
                     self._opening = mine = Future[None]()
                     break
-            await _over(opening)
+            await _wait_for(opening)
         try:
-            await self._connect()
-            self._is_open = True
+            async with asyncio.timeout(self.config.timeout):
+                await self._connect()
+            self._process, self._is_open = os.getpid(), True
             if self._is_closed:
                 await self._close()
         finally:
@@ -181,15 +278,38 @@ class BaseBackend:
 
     # --- errors ---
 
+    def _told(self, error: BaseException) -> BackendError | None:
+        """The error to tell the caller; ``None`` if this one is to pass as it is: somebody cancelled the task."""
+        if isinstance(error, asyncio.CancelledError):
+            if _is_cancelled():
+                return None
+            # Nobody asked for it: a client that is closed cancels the calls that run on it.
+            return self._ended() or BackendConnectionError("the engine's client gave up the call")
+        told = self._translated(cast("Exception", error))
+        if isinstance(told, _FAILURES) and not isinstance(told, BackendClosedError):
+            ended = self._ended()
+            if ended is not None:
+                ended.ids, ended.state_unknown = told.ids, told.state_unknown
+                return ended
+        return told
+
+    def _ended(self) -> BackendClosedError | None:
+        return BackendClosedError("the backend was closed while the call ran") if self._is_closed else None
+
     def _locate(self, error: BackendError, operation_name: str, collection: str | None) -> None:
         error.backend = error.backend or self.name
         error.operation = error.operation or operation_name.lstrip("_")
         error.collection = error.collection or collection
 
     def _translated(self, error: Exception) -> BackendError:
+        """The error of the contract for any exception."""
+        if isinstance(error, BackendError):
+            return error
         translated = self._translate_error(error)
         if translated is not None:
             return translated
         if isinstance(error, TimeoutError):
             return BackendTimeoutError(f"no answer within {self.config.timeout:g} s")
-        return BackendConnectionError(f"the engine failed: {type(error).__name__}: {error}")
+        if isinstance(error, OSError):
+            return BackendConnectionError(f"the engine cannot be reached: {type(error).__name__}: {error}")
+        return EngineError(f"{type(error).__name__}: {error}")

@@ -15,10 +15,9 @@ import orjson
 from codeweaver_backends.capabilities import Limits
 from codeweaver_backends.errors import InvalidInputError, InvalidPayloadError, LimitExceededError
 from codeweaver_backends.sdk.index.keys import INT64_MAX, INT64_MIN
-from codeweaver_backends.sdk.requests import WithPayload
 from codeweaver_backends.types import Payload, PointId
 
-__all__ = ["decode_payload", "encode_payload", "encode_payloads", "project"]
+__all__ = ["decode_payload", "encode_payload", "encode_payloads"]
 
 _JSON_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _LEAF_TYPES: Final = frozenset((str, bool, type(None)))
@@ -106,15 +105,6 @@ def _check_value(value: Any, depth: int, key: str) -> None:
             raise InvalidPayloadError(f"payload key {key!r} holds {value!r}, which JSON cannot say")
     elif not isinstance(value, str):
         raise InvalidPayloadError(f"payload key {key!r} holds a {kind.__name__}, which JSON cannot say")
-
-
-def project(payload: Payload, with_payload: WithPayload) -> Payload:
-    """The part of a payload that was asked for."""
-    if with_payload is True:
-        return payload
-    if not with_payload:
-        return {}
-    return {key: payload[key] for key in with_payload if key in payload}
 
 
 def encode_payloads(

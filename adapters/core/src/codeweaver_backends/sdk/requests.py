@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from codeweaver_backends.sdk.filters.tree import Node
-from codeweaver_backends.types import DistanceMetric, FloatMatrix, PointId
+import numpy as np
+import orjson
 
-__all__ = ["Batch", "CollectionSettings", "Page", "Query", "WithPayload"]
+from codeweaver_backends.errors import UnsupportedError
+from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.types import DistanceMetric, FloatMatrix, Payload, PointId
+
+__all__ = ["Batch", "CollectionSettings", "Page", "Projection", "Query", "WithPayload"]
 
 WithPayload = bool | tuple[str, ...]
 """All of the payload, none of it, or these top-level keys."""
@@ -24,6 +28,46 @@ class CollectionSettings:
     metric: DistanceMetric
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
 
+    def to_json(self, layout: int, **own: Any) -> str:
+        """The settings as an adapter stores them with a collection.
+
+        ``layout`` counts the adapter's changes of what it stores; ``own`` is what else it wants to know again.
+        """
+        stored = {
+            "layout": layout,
+            "dimension": self.dimension,
+            "metric": self.metric.value,
+            "payload_indexes": list(self.payload_indexes.items()),
+            **own,
+        }
+        return orjson.dumps(stored).decode()
+
+    @classmethod
+    def from_json(
+        cls, name: str, text: str | bytes | None, layout: int
+    ) -> tuple[CollectionSettings, dict[str, Any]] | None:
+        """What ``to_json`` was given: the settings and ``own``. ``None`` for what it never made: another's collection.
+
+        Raises ``UnsupportedError`` for a layout that this version of the adapter does not know.
+        """
+        try:
+            stored = dict(orjson.loads(text or "null"))
+            found = int(stored.pop("layout"))
+        except (TypeError, ValueError, KeyError):
+            return None
+        if found != layout:
+            made, cure = (
+                ("a newer version", "upgrade this adapter to open it")
+                if found > layout
+                else ("an older version", "export it with the version that made it, and import it again")
+            )
+            raise UnsupportedError(
+                f"the collection {name!r} has layout {found}, of {made}; this one knows layout {layout}: {cure}",
+                capability="layout",
+            )
+        dimension, metric = int(stored.pop("dimension")), DistanceMetric(stored.pop("metric"))
+        return cls(name, dimension, metric, dict(stored.pop("payload_indexes"))), stored
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -34,17 +78,65 @@ class Batch:
     """float32, C-contiguous, shape ``(len(ids), dimension)``."""
     payloads: list[Mapping[str, Any]]
     """As given (``{}`` for ``None``): read them, never keep or change them."""
-    documents: list[bytes]
+    payload_json: list[bytes]
     """The payloads as compact UTF-8 JSON: the exact copy."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def chunks(self, size: int) -> Iterable[Batch]:
-        """This batch in pieces of at most ``size`` points."""
-        for start in range(0, len(self), size):
-            part = slice(start, start + size)
-            yield Batch(self.ids[part], self.vectors[part], self.payloads[part], self.documents[part])
+    def take(self, rows: Sequence[int]) -> Batch:
+        """Some of the points, in the order of ``rows``."""
+        return Batch(
+            [self.ids[row] for row in rows],
+            self.vectors[list(rows)],
+            [self.payloads[row] for row in rows],
+            [self.payload_json[row] for row in rows],
+        )
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """The points of ``start`` to ``stop``; the vectors are a view, nothing is copied."""
+        if start == 0 and stop >= len(self):
+            return self
+        part = slice(start, stop)
+        return Batch(self.ids[part], self.vectors[part], self.payloads[part], self.payload_json[part])
+
+    def split(self, points: int, size: int | None = None, *, json_weight: float = 1.0) -> Iterator[Batch]:
+        """The batch in parts of at most ``points`` points and about ``size`` bytes, each of one point at least.
+
+        A point weighs 4 bytes a dimension, and ``json_weight`` times its payload's JSON: engines store it repeatedly.
+        """
+        if len(self) <= points and size is None:
+            if len(self):
+                yield self
+            return
+        vector = 4 * self.vectors.shape[1]
+        weights = np.fromiter(map(len, self.payload_json), np.float64, len(self)) * json_weight + vector
+        ends = np.cumsum(weights)
+        start = 0
+        while start < len(self):
+            stop = min(start + points, len(self))
+            if size is not None:
+                before = ends[start - 1] if start else 0.0
+                stop = min(stop, max(start + 1, int(np.searchsorted(ends, before + size, "right"))))
+            yield self.slice(start, stop)
+            start = stop
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """What of each point is wanted beside its id."""
+
+    payload: WithPayload = True
+    vectors: bool = False
+
+    def payload_of(self, payload_json: bytes | str | None) -> Payload | None:
+        """The wanted part of a stored payload; ``None`` where none of it is wanted, and nothing need be fetched."""
+        if self.payload is False or payload_json is None:
+            return None
+        payload: Payload = orjson.loads(payload_json)
+        if self.payload is True:
+            return payload
+        return {key: payload[key] for key in self.payload if key in payload}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +146,13 @@ class Query:
     vector: FloatMatrix
     """float32, shape ``(dimension,)``."""
     limit: int
-    node: Node
+    filter: Node
     threshold: float | None
-    with_payload: WithPayload
-    with_vectors: bool
+    projection: Projection
+
+    def passes(self, score: float) -> bool:
+        """Whether a score reaches the threshold."""
+        return self.threshold is None or score >= self.threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +162,5 @@ class Page:
     cursor: str | None
     """Where the last page ended, as the adapter spelt it: a foreign one must raise ``InvalidOptionError``."""
     limit: int
-    node: Node
-    with_payload: WithPayload
-    with_vectors: bool
+    filter: Node
+    projection: Projection

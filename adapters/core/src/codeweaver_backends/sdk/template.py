@@ -1,32 +1,42 @@
 """The protocol's calls, made once for every adapter: arguments are judged here, and what is left is asked of it.
 
-No wrapper either: an adapter extends ``BackendTemplate``, and writes one short method for each question. It is
+A base class, not a proxy: an adapter extends ``BackendTemplate`` and writes one short method for each question. It is
 never asked what has an answer already: an empty batch, no ids, a limit of 0, a filter that nothing matches.
+
+Every call refuses in one order: what the connected backend does not claim, the name, the arguments; only then is the
+collection looked up, and what depends on its settings judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from enum import Enum, auto
-from typing import Any, Generic, Protocol, TypeVar
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ClassVar, Generic
 
 import numpy.typing as npt
 
-from codeweaver_backends.errors import BackendConnectionError, BackendError
+from codeweaver_backends.config import BackendConfig
+from codeweaver_backends.errors import BackendConnectionError, BackendError, CollectionExistsError, EngineError
+from codeweaver_backends.sdk.calls import off_loop
+from codeweaver_backends.sdk.conveniences import Conveniences
 from codeweaver_backends.sdk.filters.parse import parse_filter
 from codeweaver_backends.sdk.filters.tree import Always, Never, Node
-from codeweaver_backends.sdk.lifetime import BaseBackend, operation
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
+from codeweaver_backends.sdk.handles import CollectionUse, H, HandleCache, Intent, RecreatedError
+from codeweaver_backends.sdk.lifetime import operation
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query
+from codeweaver_backends.sdk.transactions import TransactionalBase
 from codeweaver_backends.sdk.validate import (
-    validate_batch,
+    PointsDraft,
     validate_columns,
     validate_create,
     validate_ids,
     validate_name,
     validate_page,
+    validate_points,
+    validate_projection,
     validate_query,
-    validate_with_payload,
-    validate_with_vectors,
 )
 from codeweaver_backends.types import (
     CollectionInfo,
@@ -40,100 +50,133 @@ from codeweaver_backends.types import (
     VectorPoint,
 )
 
-__all__ = ["Access", "BackendTemplate"]
+__all__ = ["BackendTemplate"]
 
 
-class _Settled(Protocol):
-    @property
-    def settings(self) -> CollectionSettings: ...
+def _ids_of(points: Iterable[VectorPoint]) -> Iterable[PointId]:
+    return [point.id for point in points]
 
 
-Collection = TypeVar("Collection", bound=_Settled)
-"""What an adapter knows of a collection: at least its settings."""
-Answer = TypeVar("Answer")
+class BackendTemplate(Conveniences, TransactionalBase[Any], Generic[H], ABC):
+    """The calls of every profile. ``H`` is an adapter's handle of a collection: ``codeweaver_backends.sdk.handles``."""
 
+    part_points: ClassVar[int] = 1_000
+    """Points of one request of a write, at most."""
+    part_bytes: ClassVar[int] = 8 << 20
+    """Bytes of one request of a write, about, as ``Batch.split`` weighs them."""
+    json_weight: ClassVar[float] = 2.0
+    """How often a payload's JSON is sent and stored, with what filters look up: see ``Batch.split``."""
+    ids_at_once: ClassVar[int] = 1_000
+    """Ids of one request of a deletion, at most."""
+    remembers_handles: ClassVar[bool] = True
+    """Whether handles are kept between calls. Not where looking one up costs nothing."""
 
-class Access(Enum):
-    """What a call is about to do with a collection."""
-
-    SEARCH = auto()
-    READ = auto()
-    WRITE = auto()
-
-
-class BackendTemplate(BaseBackend, Generic[Collection]):
-    """The vector, scan and columnar profiles."""
+    def __init__(self, config: BackendConfig) -> None:
+        super().__init__(config)
+        self._handles: HandleCache[H] = HandleCache(remembers=self.remembers_handles)
 
     # --- what an adapter overrides ---
 
-    async def _create(self, settings: CollectionSettings) -> None:
-        """Create an empty collection. Raises ``CollectionExistsError``."""
-        raise NotImplementedError
+    @abstractmethod
+    async def _create(self, settings: CollectionSettings) -> H | None:
+        """Create an empty collection. Raises ``CollectionExistsError``. Its handle, if it is known already."""
 
+    @abstractmethod
     async def _names(self) -> list[str]:
         """The names of the collections, in any order."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _drop(self, name: str) -> None:
         """Delete a collection. Raises ``CollectionNotFoundError``."""
+
+    @abstractmethod
+    async def _describe(self, name: str) -> H:
+        """Look a collection up, as it is now. Raises ``CollectionNotFoundError``."""
+
+    def _is_stale(self, error: Exception) -> bool:
+        """Whether an engine's error may come of an outdated handle. ``handles.STALE`` are known already."""
+        return False
+
+    async def _confirm(self, collection: H) -> None:
+        """Fail if the collection is gone, or another one. Asked where there is nothing else to ask of the engine."""
+        if (await self._describe(collection.settings.name)).incarnation != collection.incarnation:
+            raise RecreatedError("the collection was created again; try again")
+
+    async def _upsert(self, collection: H, batch: Batch) -> None:
+        """Write or replace points, part by part; fail with ``_unwritten`` if not all are written."""
+        written = 0
+        for part in batch.split(*self._part_size(collection), json_weight=self.json_weight):
+            try:
+                async with self._bounded():
+                    await self._upsert_part(collection, part)
+            except Exception as error:
+                raise self._unwritten(error, batch.ids[written:]) from error
+            written += len(part)
+
+    async def _upsert_part(self, collection: H, part: Batch) -> None:
+        """Write or replace points, as many as one request takes. It is given the configured timeout."""
         raise NotImplementedError
 
-    async def _on(self, name: str, work: Callable[[Collection], Awaitable[Answer]], access: Access) -> Answer:
-        """Look the collection up and do the work on it. Raises ``CollectionNotFoundError``.
+    def _part_size(self, collection: H) -> tuple[int, int]:
+        """The points and bytes of one request of a write."""
+        return self.part_points, self.part_bytes
 
-        Who remembers collections must not believe it wrongly: another client may have created this one anew, so that
-        what fails, or is refused, by what is remembered has to be done again by what is true now.
-        """
-        raise NotImplementedError
-
-    async def _confirm(self, collection: Collection) -> None:
-        """Fail if the collection is gone. Asked where there is nothing else to ask of the engine."""
-        raise NotImplementedError
-
-    async def _upsert(self, collection: Collection, batch: Batch) -> None:
-        """Write or replace points; fail with ``_unwritten`` if not all are written."""
-        raise NotImplementedError
-
-    async def _delete(self, collection: Collection, ids: list[PointId]) -> None:
+    async def _delete(self, collection: H, ids: list[PointId]) -> None:
         """Delete points, of which some may not exist; fail with ``_unwritten`` if not all are gone."""
+        for start in range(0, len(ids), self.ids_at_once):
+            try:
+                async with self._bounded():
+                    await self._delete_part(collection, ids[start : start + self.ids_at_once])
+            except Exception as error:
+                raise self._unwritten(error, ids[start:]) from error
+
+    async def _delete_part(self, collection: H, ids: list[PointId]) -> None:
+        """Delete points, as many as one request takes. It is given the configured timeout."""
         raise NotImplementedError
 
-    async def _delete_matching(self, collection: Collection, node: Node) -> int:
-        """Delete the points that match, and tell how many."""
-        raise NotImplementedError
-
-    async def _search(self, collection: Collection, query: Query) -> list[SearchResult]:
+    @abstractmethod
+    async def _search(self, collection: H, query: Query) -> list[SearchResult]:
         """The best points that match and pass the threshold, best first."""
+
+    # The scan profile: where it is not claimed, only ``_size`` is asked.
+
+    async def _delete_matching(self, collection: H, node: Node) -> int:
+        """Delete the points that match, and tell how many. Bound each of its steps by ``_bounded``."""
         raise NotImplementedError
 
-    async def _get(
-        self, collection: Collection, ids: list[PointId], with_payload: WithPayload, with_vectors: bool
-    ) -> Iterable[VectorPoint]:
+    async def _get(self, collection: H, ids: list[PointId], projection: Projection) -> Iterable[VectorPoint]:
         """The points of these ids that exist, in any order."""
         raise NotImplementedError
 
-    async def _scroll(self, collection: Collection, page: Page) -> ScrollPage:
+    async def _scroll(self, collection: H, page: Page) -> ScrollPage:
         """A page of the points that match."""
         raise NotImplementedError
 
-    async def _count(self, collection: Collection, node: Node) -> int:
+    async def _count(self, collection: H, node: Node) -> int:
         """How many points match."""
         raise NotImplementedError
 
-    async def _size(self, collection: Collection) -> int:
+    async def _size(self, collection: H) -> int:
         """How many points there are, whoever wrote them."""
         return await self._count(collection, Always())
 
-    async def _validated(self, validate: Callable[..., Batch], *arguments: Any) -> Batch:
-        """Judge a batch. An adapter may do it elsewhere than on the event loop."""
-        return validate(*arguments)
+    # --- what an adapter uses ---
+
+    def _use(self, name: str, intent: Intent) -> CollectionUse[H]:
+        """A call's use of a collection, by as many attempts as it takes."""
+        config = self.config
+        return CollectionUse(self, self._handles, name, intent, timeout=config.timeout, retries=config.retries)
+
+    def _bounded(self) -> AbstractAsyncContextManager[Any]:
+        """The configured time for one request: around each part of a write."""
+        return asyncio.timeout(self.config.timeout)
 
     def _unwritten(self, error: Exception, ids: Sequence[PointId]) -> BackendError:
         """The error of a write that failed before these points were written for certain."""
-        translated = error if isinstance(error, BackendError) else self._translated(error)
-        translated.ids = tuple(ids)
-        translated.state_unknown = isinstance(translated, BackendConnectionError)
-        return translated
+        told = self._translated(error)
+        told.ids = tuple(ids)
+        told.state_unknown = isinstance(told, BackendConnectionError | EngineError)
+        return told
 
     # --- collections ---
 
@@ -141,32 +184,54 @@ class BackendTemplate(BaseBackend, Generic[Collection]):
     async def create_collection(
         self, name: str, dimension: int, distance_metric: DistanceMetric = DistanceMetric.COSINE, **kwargs: Any
     ) -> None:
-        await self._create(validate_create(name, dimension, distance_metric, kwargs, self.capabilities))
+        exist_ok, settings = validate_create(name, dimension, distance_metric, kwargs, self.capabilities)
+        try:
+            async with self._bounded():
+                created = await self._create(settings)
+        except CollectionExistsError:
+            if not exist_ok:
+                raise
+            async with self._bounded():
+                there = (await self._describe(settings.name)).settings
+            if there != settings:
+                raise CollectionExistsError("the collection exists already, with other settings") from None
+        else:
+            self._handles.pop(settings.name, None)
+            if created is not None:
+                self._handles[settings.name] = created
 
     @operation
     async def list_collections(self) -> list[str]:
-        return sorted(await self._names())
+        async with self._bounded():
+            return sorted(await self._names())
 
     @operation
     async def delete_collection(self, name: str) -> None:
-        await self._drop(validate_name(name))
+        checked = validate_name(name)
+        async with self._bounded():
+            await self._drop(checked)
+        self._handles.pop(checked, None)
 
     @operation
     async def get_collection_info(self, name: str) -> CollectionInfo:
-        async def describe(collection: Collection) -> CollectionInfo:
-            await self._confirm(collection)
-            known, size = collection.settings, await self._size(collection)
-            return CollectionInfo(known.name, known.dimension, known.metric, size, None, dict(known.payload_indexes))
-
-        return await self._on(validate_name(name), describe, Access.READ)
+        checked = validate_name(name)
+        self._handles.pop(checked, None)  # what is told must be true now
+        use = self._use(checked, Intent.READ)
+        while True:
+            async with use as collection:
+                known, size = collection.settings, await self._size(collection)
+                return CollectionInfo(
+                    known.name, known.dimension, known.metric, size, None, dict(known.payload_indexes)
+                )
 
     # --- writing ---
 
-    @operation
+    @operation(ids=_ids_of)
     async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
-        await self._write_batch(collection_name, validate_batch, _kept(vectors))
+        name = validate_name(collection_name)
+        await self._write(name, await off_loop(_length(vectors), validate_points, vectors, self.capabilities))
 
-    @operation
+    @operation(claim="supports_columnar", ids=list)
     async def upsert_batch(
         self,
         collection_name: str,
@@ -174,41 +239,38 @@ class BackendTemplate(BaseBackend, Generic[Collection]):
         vectors: npt.NDArray[Any],
         payloads: Sequence[Payload | None] | None = None,
     ) -> None:
-        await self._write_batch(collection_name, validate_columns, _kept(ids), vectors, payloads)
+        name = validate_name(collection_name)
+        await self._write(
+            name, await off_loop(_length(ids), validate_columns, ids, vectors, payloads, self.capabilities)
+        )
 
-    async def _write_batch(self, name: str, validate: Callable[..., Batch], *given: Any) -> None:
-        async def write(collection: Collection) -> None:
-            batch = await self._validated(validate, *given, collection.settings, self.capabilities)
-            if len(batch):
-                await self._upsert(collection, batch)
-            else:
-                await self._confirm(collection)
+    async def _write(self, name: str, draft: PointsDraft) -> None:
+        use = self._use(name, Intent.WRITE)
+        while True:
+            async with use as collection:
+                batch = await off_loop(len(draft.ids), draft.on, collection.settings)
+                await (self._upsert(collection, batch) if len(batch) else self._confirm(collection))
+                return
 
-        await self._on(validate_name(name), write, Access.WRITE)
-
-    @operation
-    async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
+    @operation(ids=list)
+    async def delete_vectors(self, collection_name: str, ids: Sequence[PointId]) -> None:
         name, checked = validate_name(collection_name), validate_ids(ids)
+        use = self._use(name, Intent.WRITE)
+        while True:
+            async with use as collection:
+                await (self._delete(collection, checked) if checked else self._confirm(collection))
+                return
 
-        async def delete(collection: Collection) -> None:
-            if checked:
-                await self._delete(collection, checked)
-            else:
-                await self._confirm(collection)
-
-        await self._on(name, delete, Access.WRITE)
-
-    @operation
+    @operation(claim="supports_scan")
     async def delete_by_filter(self, collection_name: str, search_filter: FilterLike) -> int:
         name, node = validate_name(collection_name), parse_filter(search_filter, self.capabilities)
-
-        async def delete(collection: Collection) -> int:
-            if isinstance(node, Never):
-                await self._confirm(collection)
-                return 0
-            return await self._delete_matching(collection, node)
-
-        return await self._on(name, delete, Access.WRITE)
+        use = self._use(name, Intent.WRITE)
+        while True:
+            async with use as collection:
+                if isinstance(node, Never):
+                    await self._confirm(collection)
+                    return 0
+                return await self._delete_matching(collection, node)
 
     # --- reading ---
 
@@ -222,18 +284,18 @@ class BackendTemplate(BaseBackend, Generic[Collection]):
         score_threshold: float | None = None,
         **kwargs: Any,
     ) -> list[SearchResult]:
-        given = (query_vector, limit, search_filter, score_threshold, kwargs)
+        name = validate_name(collection_name)
+        draft = validate_query(query_vector, limit, search_filter, score_threshold, kwargs, self.capabilities)
+        use = self._use(name, Intent.SEARCH)
+        while True:
+            async with use as collection:
+                query = draft.on(collection.settings)
+                if not query.limit or isinstance(query.filter, Never):
+                    await self._confirm(collection)
+                    return []
+                return await self._search(collection, query)
 
-        async def search(collection: Collection) -> list[SearchResult]:
-            query = validate_query(*given, collection.settings, self.capabilities)
-            if not query.limit or isinstance(query.node, Never):
-                await self._confirm(collection)
-                return []
-            return await self._search(collection, query)
-
-        return await self._on(validate_name(collection_name), search, Access.SEARCH)
-
-    @operation
+    @operation(claim="supports_scan")
     async def get_vectors(
         self,
         collection_name: str,
@@ -243,18 +305,17 @@ class BackendTemplate(BaseBackend, Generic[Collection]):
         with_vectors: bool = True,
     ) -> list[VectorPoint]:
         name, checked = validate_name(collection_name), validate_ids(ids)
-        shown = (validate_with_payload(with_payload), validate_with_vectors(with_vectors))
+        projection = validate_projection(with_payload, with_vectors)
+        use = self._use(name, Intent.READ)
+        while True:
+            async with use as collection:
+                if not checked:
+                    await self._confirm(collection)
+                    return []
+                found = {point.id: point for point in await self._get(collection, checked, projection)}
+                return [found[point_id] for point_id in checked if point_id in found]
 
-        async def get(collection: Collection) -> list[VectorPoint]:
-            if not checked:
-                await self._confirm(collection)
-                return []
-            found = {point.id: point for point in await self._get(collection, checked, *shown)}
-            return [found[point_id] for point_id in checked if point_id in found]
-
-        return await self._on(name, get, Access.READ)
-
-    @operation
+    @operation(claim="supports_scan")
     async def scroll_vectors(
         self,
         collection_name: str,
@@ -265,30 +326,27 @@ class BackendTemplate(BaseBackend, Generic[Collection]):
         with_payload: bool | Sequence[str] = True,
         with_vectors: bool = False,
     ) -> ScrollPage:
-        name = validate_name(collection_name)
-        page = validate_page(cursor, limit, search_filter, with_payload, with_vectors, self.capabilities)
+        name, projection = validate_name(collection_name), validate_projection(with_payload, with_vectors)
+        page = validate_page(cursor, limit, search_filter, projection, self.capabilities)
+        use = self._use(name, Intent.READ)
+        while True:
+            async with use as collection:
+                if isinstance(page.filter, Never):
+                    await self._confirm(collection)
+                    return ScrollPage([])
+                return await self._scroll(collection, page)
 
-        async def scroll(collection: Collection) -> ScrollPage:
-            if isinstance(page.node, Never):
-                await self._confirm(collection)
-                return ScrollPage([])
-            return await self._scroll(collection, page)
-
-        return await self._on(name, scroll, Access.READ)
-
-    @operation
+    @operation(claim="supports_scan")
     async def count_vectors(self, collection_name: str, search_filter: FilterLike | None = None) -> int:
         name, node = validate_name(collection_name), parse_filter(search_filter, self.capabilities)
+        use = self._use(name, Intent.READ)
+        while True:
+            async with use as collection:
+                if isinstance(node, Never):
+                    await self._confirm(collection)
+                    return 0
+                return await self._count(collection, node)
 
-        async def count(collection: Collection) -> int:
-            if isinstance(node, Never):
-                await self._confirm(collection)
-                return 0
-            return await self._count(collection, node)
 
-        return await self._on(name, count, Access.READ)
-
-
-def _kept(items: Any) -> Any:
-    """What an iterator gives, which can be read once: the work may have to be done twice."""
-    return list(items) if isinstance(items, Iterator) else items
+def _length(items: object) -> int:
+    return len(items) if isinstance(items, Sequence) else 0

@@ -109,7 +109,7 @@ class TransactionalBase(BaseBackend, Generic[Handle]):
             self._enter_scope(scope)
         return self._begin_transaction(scope, is_nested)
 
-    @operation
+    @operation(claim="supports_transactions")
     async def _begin_transaction(self, scope: _Scope, is_nested: bool) -> str:
         if is_nested or (self._scope() is not scope and self._is_joined()):
             raise TransactionError("a transaction is open already; they do not nest")
@@ -122,7 +122,7 @@ class TransactionalBase(BaseBackend, Generic[Handle]):
         self._leave_scope(transaction_id)
         return self._commit_transaction(transaction_id=transaction_id)
 
-    @operation
+    @operation(claim="supports_transactions")
     async def _commit_transaction(self, *, transaction_id: str) -> None:
         self._leave_scope(transaction_id)
         transaction = self._transaction(transaction_id)
@@ -137,7 +137,7 @@ class TransactionalBase(BaseBackend, Generic[Handle]):
             transaction.ended = "it was committed"
 
     def _failed_commit(self, transaction: Transaction[Handle], error: Exception) -> BackendError:
-        failure = error if isinstance(error, BackendError) else self._translated(error)
+        failure = self._translated(error)
         if isinstance(failure, BackendConnectionError):
             return TransactionError(f"the outcome of the commit is unknown: {failure.message}", state_unknown=True)
         transaction.ended = "its commit failed, and nothing was written"
@@ -149,7 +149,7 @@ class TransactionalBase(BaseBackend, Generic[Handle]):
         self._leave_scope(transaction_id)
         return self._rollback_transaction(transaction_id=transaction_id)
 
-    @operation
+    @operation(claim="supports_transactions")
     async def _rollback_transaction(self, *, transaction_id: str) -> None:
         self._leave_scope(transaction_id)
         transaction = self._transaction(transaction_id)
@@ -165,7 +165,7 @@ class TransactionalBase(BaseBackend, Generic[Handle]):
     async def transaction(self) -> AsyncIterator[Self]:
         """A transaction as a block: see the module's description."""
         view = copy.copy(self)
-        view._parent, view._bound = self, await self._bound_transaction()
+        view._parent, view._bound, view._holds_nothing = self, await self._bound_transaction(), True
         transaction_id = view._bound.id
         try:
             yield view
@@ -178,7 +178,7 @@ class TransactionalBase(BaseBackend, Generic[Handle]):
         finally:
             self._transactions.pop(transaction_id, None)  # nobody else knows it, to roll it back after a failed commit
 
-    @operation
+    @operation(claim="supports_transactions")
     async def _bound_transaction(self) -> Transaction[Handle]:
         if self._is_joined():
             raise TransactionError("a transaction is open already; they do not nest")

@@ -12,6 +12,8 @@ import operator
 import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -28,14 +30,16 @@ from codeweaver_backends.errors import (
     UnsupportedError,
 )
 from codeweaver_backends.sdk.filters.parse import parse_filter
+from codeweaver_backends.sdk.filters.tree import Node
 from codeweaver_backends.sdk.index.keys import INT64_MAX
 from codeweaver_backends.sdk.payloads import encode_payloads
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query, WithPayload
 from codeweaver_backends.types import DistanceMetric, FilterLike, FloatMatrix, PointId, VectorPoint
 
 __all__ = [
     "MAX_ID_LENGTH",
-    "validate_batch",
+    "PointsDraft",
+    "QueryDraft",
     "validate_columns",
     "validate_create",
     "validate_ids",
@@ -43,10 +47,10 @@ __all__ = [
     "validate_name",
     "validate_options",
     "validate_page",
+    "validate_points",
+    "validate_projection",
     "validate_query",
     "validate_vector",
-    "validate_with_payload",
-    "validate_with_vectors",
 ]
 
 _CURSOR_LENGTH: Final = 8_192
@@ -82,24 +86,37 @@ def validate_create(
     metric: object,
     options: Mapping[str, Any],
     capabilities: BackendCapabilities,
-) -> CollectionSettings:
-    """The arguments of ``create_collection``."""
+) -> tuple[bool, CollectionSettings]:
+    """The arguments of ``create_collection``: whether it may exist already, and the settings."""
     checked = validate_name(name)
     size = _index(dimension, "dimension")
     if size < 1:
         raise InvalidDimensionError(f"dimension must be at least 1, not {size}")
     if size > capabilities.max_vector_dimension:
         raise InvalidDimensionError(f"dimension must be at most {capabilities.max_vector_dimension}, not {size}")
-    if not isinstance(metric, DistanceMetric):
-        raise InvalidOptionError(f"distance_metric must be a DistanceMetric, not a {type(metric).__name__}")
+    metric = _metric(metric)
     if metric not in capabilities.supported_distance_metrics:
         allowed = ", ".join(one.name for one in capabilities.supported_distance_metrics)
         raise UnsupportedError(
             f"the metric {metric.name} is not supported; supported are {allowed}",
             capability="supported_distance_metrics",
         )
-    validate_options(options, ("payload_indexes",))
-    return CollectionSettings(checked, size, metric, _payload_indexes(options.get("payload_indexes"), capabilities))
+    validate_options(options, ("payload_indexes", "exist_ok"))
+    indexes = _payload_indexes(options.get("payload_indexes"), capabilities)
+    return _flag(options.get("exist_ok", False), "exist_ok"), CollectionSettings(checked, size, metric, indexes)
+
+
+def _metric(value: object) -> DistanceMetric:
+    if isinstance(value, DistanceMetric):
+        return value
+    names = ", ".join(one.value for one in DistanceMetric)
+    if type(value) is str:
+        with suppress(ValueError):
+            return DistanceMetric(value)
+        raise InvalidOptionError(f"distance_metric must be one of {names}, not {value!r}")
+    raise InvalidOptionError(
+        f"distance_metric must be a DistanceMetric or one of {names}, not a {type(value).__name__}"
+    )
 
 
 def _payload_indexes(value: object, capabilities: BackendCapabilities) -> dict[str, str]:
@@ -128,6 +145,12 @@ def validate_options(options: Mapping[str, Any], allowed: Sequence[str]) -> None
         if name not in allowed:
             known = f"; known are {', '.join(allowed)}" if allowed else ""
             raise InvalidOptionError(f"unknown option {name!r}{known}")
+
+
+def _flag(value: object, name: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise InvalidOptionError(f"{name} must be a bool, not a {type(value).__name__}")
 
 
 def _index(value: object, name: str) -> int:
@@ -251,11 +274,15 @@ def _check_values(matrix: FloatMatrix, metric: DistanceMetric, label: Any) -> No
             raise InvalidVectorError(f"{label(int(np.argmin(nonzero)))} must not be zero: it has no cosine")
 
 
-# --- what is shown ---
+# --- what is wanted of a point ---------------------------------------------------------------------------------------
 
 
-def validate_with_payload(value: object) -> WithPayload:
-    """The option ``with_payload``: a bool or a list of top-level keys."""
+def validate_projection(with_payload: object, with_vectors: object) -> Projection:
+    """The options ``with_payload`` (a bool or a list of top-level keys) and ``with_vectors`` (a bool)."""
+    return Projection(_wanted_payload(with_payload), _flag(with_vectors, "with_vectors"))
+
+
+def _wanted_payload(value: object) -> WithPayload:
     if isinstance(value, bool):
         return value
     if isinstance(value, list | tuple) and all(type(key) is str for key in value):
@@ -263,17 +290,34 @@ def validate_with_payload(value: object) -> WithPayload:
     raise InvalidOptionError(f"with_payload must be a bool or a list of keys, not a {type(value).__name__}")
 
 
-def validate_with_vectors(value: object) -> bool:
-    """The option ``with_vectors``: a bool."""
-    if isinstance(value, bool):
-        return value
-    raise InvalidOptionError(f"with_vectors must be a bool, not a {type(value).__name__}")
-
-
 # --- batches ---------------------------------------------------------------------------------------------------------
 
 
-def validate_batch(points: object, settings: CollectionSettings, capabilities: BackendCapabilities) -> Batch:
+@dataclass(frozen=True, slots=True)
+class PointsDraft:
+    """Points, judged as far as that is possible without knowing the collection: all but the vectors."""
+
+    ids: list[PointId]
+    vectors: Any
+    payloads: list[Mapping[str, Any]]
+    payload_json: list[bytes]
+    kept: list[int] | None
+    """The positions of the points to write, where an id comes more than once; ``None``: all."""
+
+    def on(self, settings: CollectionSettings) -> Batch:
+        """The batch for a collection, its vectors as one float32 matrix. Of equal ids the last is kept."""
+        if isinstance(self.vectors, np.ndarray):
+            matrix = _column_matrix(self.vectors, settings, self.ids)
+        else:
+            matrix = _matrix(self.vectors, settings, self._label)
+        batch = Batch(self.ids, matrix, self.payloads, self.payload_json)
+        return batch if self.kept is None else batch.take(self.kept)
+
+    def _label(self, row: int) -> str:
+        return f"the vector of point {self.ids[row]!r}"
+
+
+def validate_points(points: object, capabilities: BackendCapabilities) -> PointsDraft:
     """The points of ``upsert_vectors``. The whole batch is judged before a byte of it is sent."""
     if isinstance(points, str | bytes | Mapping) or not isinstance(points, Iterable):
         raise InvalidOptionError(f"vectors must be a list of VectorPoint, not a {type(points).__name__}")
@@ -287,39 +331,36 @@ def validate_batch(points: object, settings: CollectionSettings, capabilities: B
         raise InvalidOptionError("vectors must hold VectorPoint objects only") from None
     if sparse and not capabilities.supports_hybrid_search:
         raise UnsupportedError("sparse vectors are not supported", capability="supports_hybrid_search")
-    _check_ids(ids)
-    kept = _last_of_each(ids)
-    matrix = _matrix(vectors, settings, lambda row: f"the vector of point {ids[row]!r}")
-    return _batch(ids, matrix, payloads, kept, capabilities.limits)
+    return _draft(ids, vectors, payloads, capabilities.limits)
 
 
-def validate_columns(
-    ids: object,
-    vectors: object,
-    payloads: object,
-    settings: CollectionSettings,
-    capabilities: BackendCapabilities,
-) -> Batch:
+def validate_columns(ids: object, vectors: object, payloads: object, capabilities: BackendCapabilities) -> PointsDraft:
     """The columns of ``upsert_batch``."""
     if isinstance(ids, str | bytes | Mapping) or not isinstance(ids, Iterable):
         raise InvalidIdError(f"ids must be a sequence of ids, not a {type(ids).__name__}")
     given = list(ids)
-    _check_ids(given)
-    matrix = _column_matrix(vectors, settings, given)
+    if not isinstance(vectors, np.ndarray) or vectors.dtype.kind not in "fiu":
+        raise InvalidVectorError(f"vectors must be a numpy matrix of numbers, not a {type(vectors).__name__}")
+    if vectors.ndim != 2 or vectors.shape[0] != len(given):
+        raise InvalidVectorError(f"vectors must have shape ({len(given)}, dimension), not {vectors.shape}")
     if payloads is None:
         payloads = [None] * len(given)
     elif isinstance(payloads, str | bytes | Mapping) or not isinstance(payloads, Sequence):
         raise InvalidOptionError(f"payloads must be a sequence of dicts, not a {type(payloads).__name__}")
     if len(payloads) != len(given):
         raise InvalidOptionError(f"payloads must have one entry per id: {len(given)}, not {len(payloads)}")
-    return _batch(given, matrix, payloads, _last_of_each(given), capabilities.limits)
+    return _draft(given, vectors, payloads, capabilities.limits)
 
 
-def _column_matrix(vectors: object, settings: CollectionSettings, ids: list[PointId]) -> FloatMatrix:
-    if not isinstance(vectors, np.ndarray) or vectors.dtype.kind not in "fiu":
-        raise InvalidVectorError(f"vectors must be a numpy matrix of numbers, not a {type(vectors).__name__}")
-    if vectors.ndim != 2 or vectors.shape[0] != len(ids):
-        raise InvalidVectorError(f"vectors must have shape ({len(ids)}, {settings.dimension}), not {vectors.shape}")
+def _draft(
+    ids: list[PointId], vectors: Any, payloads: Sequence[Mapping[str, Any] | None], limits: Limits
+) -> PointsDraft:
+    _check_ids(ids)
+    payload_json = encode_payloads(ids, payloads, limits)
+    return PointsDraft(ids, vectors, [payload or {} for payload in payloads], payload_json, _last_of_each(ids))
+
+
+def _column_matrix(vectors: Any, settings: CollectionSettings, ids: list[PointId]) -> FloatMatrix:
     if vectors.shape[1] != settings.dimension:
         raise InvalidDimensionError(f"vectors must have dimension {settings.dimension}, not {vectors.shape[1]}")
     with np.errstate(over="ignore"):
@@ -336,23 +377,6 @@ def _last_of_each(ids: list[PointId]) -> list[int] | None:
     return sorted(last.values())
 
 
-def _batch(
-    ids: list[PointId],
-    matrix: FloatMatrix,
-    payloads: Sequence[Mapping[str, Any] | None],
-    kept: list[int] | None,
-    limits: Limits,
-) -> Batch:
-    documents = encode_payloads(ids, payloads, limits)
-    contents = [payload or {} for payload in payloads]
-    if kept is not None:
-        ids = [ids[position] for position in kept]
-        matrix = matrix[kept]
-        contents = [contents[position] for position in kept]
-        documents = [documents[position] for position in kept]
-    return Batch(ids, matrix, contents, documents)
-
-
 # --- searches --------------------------------------------------------------------------------------------------------
 
 
@@ -366,24 +390,40 @@ def validate_limit(limit: object, limits: Limits) -> int:
     return checked
 
 
+@dataclass(frozen=True, slots=True)
+class QueryDraft:
+    """A search, judged but for the vector, which depends on the collection."""
+
+    vector: object
+    limit: int
+    filter: Node
+    threshold: float | None
+    projection: Projection
+
+    def on(self, settings: CollectionSettings) -> Query:
+        """The query for a collection."""
+        vector = validate_vector(self.vector, settings)
+        return Query(vector, self.limit, self.filter, self.threshold, self.projection)
+
+
 def validate_query(
     query_vector: object,
     limit: object,
     search_filter: FilterLike | None,
     score_threshold: object,
     options: Mapping[str, Any],
-    settings: CollectionSettings,
     capabilities: BackendCapabilities,
-) -> Query:
+) -> QueryDraft:
     """The arguments of ``search_vectors``."""
     validate_options(options, ("with_payload", "with_vectors"))
-    return Query(
-        vector=validate_vector(query_vector, settings),
-        limit=validate_limit(limit, capabilities.limits),
-        node=parse_filter(search_filter, capabilities),
-        threshold=_threshold(score_threshold),
-        with_payload=validate_with_payload(options.get("with_payload", True)),
-        with_vectors=validate_with_vectors(options.get("with_vectors", False)),
+    if query_vector is None or isinstance(query_vector, str | bytes | bytearray | Mapping | set | bool | int | float):
+        raise InvalidVectorError(f"query_vector must be a sequence of numbers, not a {type(query_vector).__name__}")
+    return QueryDraft(
+        query_vector,
+        validate_limit(limit, capabilities.limits),
+        parse_filter(search_filter, capabilities),
+        _threshold(score_threshold),
+        validate_projection(options.get("with_payload", True), options.get("with_vectors", False)),
     )
 
 
@@ -391,8 +431,7 @@ def validate_page(
     cursor: object,
     limit: object,
     search_filter: FilterLike | None,
-    with_payload: object,
-    with_vectors: object,
+    projection: Projection,
     capabilities: BackendCapabilities,
 ) -> Page:
     """The arguments of ``scroll_vectors``; a page holds at least one point."""
@@ -401,8 +440,7 @@ def validate_page(
     size = validate_limit(limit, capabilities.limits)
     if size < 1:
         raise InvalidInputError("the limit of a page must be at least 1")
-    node = parse_filter(search_filter, capabilities)
-    return Page(cursor, size, node, validate_with_payload(with_payload), validate_with_vectors(with_vectors))
+    return Page(cursor, size, parse_filter(search_filter, capabilities), projection)
 
 
 def _is_cursor(text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from codeweaver_backends.sdk.filters.tree import (
     All,
@@ -25,7 +25,7 @@ from codeweaver_backends.sdk.filters.tree import (
 from codeweaver_backends.sdk.index.facts import Kind, Path, kind_of
 from codeweaver_backends.sdk.index.keys import parse_instant
 
-__all__ = ["matches"]
+__all__ = ["Predicate", "matches", "predicate"]
 
 _ABSENT: Final = object()
 _COMPARE: Final[dict[Order, Callable[[Any, Any], bool]]] = {
@@ -36,36 +36,62 @@ _COMPARE: Final[dict[Order, Callable[[Any, Any], bool]]] = {
 }
 
 
+Predicate: TypeAlias = Callable[[Mapping[str, Any]], bool]
+
+
 def matches(node: Node, payload: Mapping[str, Any]) -> bool:
     """Whether the payload matches."""
+    return predicate(node)(payload)
+
+
+def predicate(node: Node) -> Predicate:
+    """The filter as a function of a payload, for many of them."""
     match node:
         case Always():
-            return True
+            return lambda payload: True
         case Never():
-            return False
+            return lambda payload: False
         case All(parts):
-            return all(matches(part, payload) for part in parts)
+            every = [predicate(part) for part in parts]
+            return lambda payload: all(one(payload) for one in every)
         case Either(parts):
-            return any(matches(part, payload) for part in parts)
+            some = [predicate(part) for part in parts]
+            return lambda payload: any(one(payload) for one in some)
         case Not(leaf):
-            return not matches(leaf, payload)
+            affirmed = predicate(leaf)
+            return lambda payload: not affirmed(payload)
         case AnyOf(path, values):
-            return any(_equal(one, value) for one in _values(payload, path) for value in values)
+            # A set, since an ``in`` may have thousands of values; the kind apart, since True == 1 in Python.
+            wanted = {(kind_of(value), value) for value in values}
+            return lambda payload: any(_key(one) in wanted for one in _values(payload, path))
         case NumberRange(path, order, bound):
-            return any(kind_of(one) is Kind.NUMBER and _COMPARE[order](one, bound) for one in _values(payload, path))
+            return lambda payload: any(
+                kind_of(one) is Kind.NUMBER and _COMPARE[order](one, bound) for one in _values(payload, path)
+            )
         case InstantRange(path, order, bound):
-            instants = (parse_instant(one) for one in _values(payload, path) if isinstance(one, str))
-            return any(instant is not None and _COMPARE[order](instant, bound) for instant in instants)
+            return lambda payload: any(
+                (instant := parse_instant(one)) is not None and _COMPARE[order](instant, bound)
+                for one in _values(payload, path)
+                if isinstance(one, str)
+            )
         case Contains(path, text):
-            value = _at(payload, path)
-            return text in value if isinstance(value, str) else _holds(value, text)
+            return lambda payload: _contains(_at(payload, path), text)
         case HasElement(path, value):
-            return _holds(_at(payload, path), value)
+            return lambda payload: _holds(_at(payload, path), value)
         case Exists(path):
-            return _at(payload, path) is not _ABSENT
+            return lambda payload: _at(payload, path) is not _ABSENT
         case IsNull(path):
-            return _at(payload, path) is None
+            return lambda payload: _at(payload, path) is None
     raise TypeError(f"not a filter node: {type(node).__name__}")
+
+
+def _key(value: Any) -> tuple[Kind, Any]:
+    kind = kind_of(value)
+    return kind, value if kind < Kind.LIST else None
+
+
+def _contains(value: Any, text: str) -> bool:
+    return text in value if isinstance(value, str) else _holds(value, text)
 
 
 def _at(payload: Mapping[str, Any], path: Path) -> Any:

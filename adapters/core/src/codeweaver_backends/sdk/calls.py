@@ -1,0 +1,70 @@
+"""Calls of an engine: bounded in time, tried again where that is safe, and off the event loop where they are long."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+__all__ = ["in_thread", "off_loop", "pause_before", "retried"]
+
+T = TypeVar("T")
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+_OFF_LOOP: Final = 1_000
+"""Points from which on they are converted in a thread: a thousand hold the loop for some ten milliseconds."""
+
+
+def pause_before(attempt: int, error: BaseException | None = None) -> float:
+    """Seconds to wait before try number ``attempt`` (2 is the first repetition): doubled each time, with jitter.
+
+    An engine that says how long (``RateLimitError.retry_after``) is believed.
+    """
+    asked: float | None = getattr(error, "retry_after", None)
+    if asked is not None:
+        return asked
+    pause: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 2))
+    return pause * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, so that clients do not come back all at once
+
+
+async def retried(ask: Callable[[], Awaitable[T]], retries: int, is_passing: Callable[[Exception], bool]) -> T:
+    """Ask, and again up to ``retries`` times where the error is one that passes. The caller bounds the whole."""
+    for attempt in range(2, retries + 2):
+        try:
+            return await ask()
+        except Exception as error:
+            if not is_passing(error):
+                raise
+            pause = pause_before(attempt, error)
+        await asyncio.sleep(pause)
+    return await ask()
+
+
+async def in_thread(work: Callable[..., T], *arguments: object, give_back: Callable[[T], object] | None = None) -> T:
+    """Do blocking work in a thread.
+
+    A thread cannot be cancelled. With ``give_back``, what the work returns after its caller was cancelled (an opened
+    file, say) is given to it; without, the caller waits for the end of the work before it is cancelled, so that no
+    lock is let go while the work is still being done.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        if give_back is None:
+            await asyncio.wait([running])
+        else:
+            running.add_done_callback(lambda done: _give_back(done, give_back))
+        raise
+
+
+def _give_back(done: asyncio.Future[T], give_back: Callable[[T], object]) -> None:
+    if not done.cancelled() and done.exception() is None:
+        give_back(done.result())
+
+
+async def off_loop(points: int, convert: Callable[..., T], *arguments: object) -> T:
+    """Convert points: many of them in a thread, few where we are."""
+    return await asyncio.to_thread(convert, *arguments) if points >= _OFF_LOOP else convert(*arguments)
