@@ -12,12 +12,16 @@ metric          score of query ``q`` and point ``x``        range
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
 import numpy as np
 import numpy.typing as npt
 
 from codeweaver_backends.types import DistanceMetric, FloatMatrix
 
-__all__ = ["SCORE_TOLERANCE", "clamp_cosine", "distance_of_score", "score_of_distance", "scores"]
+__all__ = ["SCORE_TOLERANCE", "clamp_cosine", "score_of_distance", "scorer", "scores"]
 
 SCORE_TOLERANCE = 1e-5
 """Two engines agree within this times ``max(1, |score|)``; a dot product times ``max(1, |q| |x|)``."""
@@ -48,6 +52,25 @@ def score_of_distance(distance: float) -> float:
     return 1.0 / (1.0 + max(0.0, distance))
 
 
-def distance_of_score(score: float) -> float:
-    """The distance that has this score; infinite for scores of 0 and below, 0 for scores of 1 and above."""
-    return max(0.0, 1.0 / score - 1.0) if score > 0 else float("inf")
+Cosine: TypeAlias = Literal["cosine", "one minus cosine"]
+Dot: TypeAlias = Literal["dot", "negative dot", "one minus dot"]
+
+
+def scorer(
+    metric: DistanceMetric, *, cosine: Cosine = "one minus cosine", dot: Dot = "dot", squared: bool = False
+) -> Callable[[float], float]:
+    """The function from what an engine calls a distance (or a score) to the contract's score.
+
+    ``cosine`` and ``dot`` say what the engine gives under these metrics, ``squared`` whether its euclidean distance is.
+    What a rounding took out of a metric's range is brought back; an infinite distance scores 0.
+    """
+    match metric:
+        case DistanceMetric.COSINE:
+            return clamp_cosine if cosine == "cosine" else lambda distance: clamp_cosine(1.0 - distance)
+        case DistanceMetric.DOT_PRODUCT:
+            offset = 1.0 if dot == "one minus dot" else 0.0
+            return float if dot == "dot" else lambda distance: offset - distance
+        case DistanceMetric.EUCLIDEAN if squared:
+            return lambda distance: score_of_distance(math.sqrt(max(0.0, distance)))
+        case _:
+            return score_of_distance

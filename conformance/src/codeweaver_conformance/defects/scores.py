@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from codeweaver_backends.metrics import distance_of_score
 from codeweaver_backends.sdk.lifetime import operation
 from codeweaver_backends.sdk.requests import Query
 from codeweaver_backends.types import DistanceMetric, FloatMatrix, SearchResult
@@ -33,7 +32,8 @@ class _Formula(Rig):
 
 
 def _distance(score: _Scores) -> _Scores:
-    return np.array([distance_of_score(float(one)) for one in score])
+    with np.errstate(divide="ignore"):
+        return np.where(score > 0, np.maximum(0.0, 1.0 / score - 1.0), np.inf)
 
 
 @plant("sc-distance-as-score", "Cosine's distance is returned as the score, the order kept.")

@@ -12,7 +12,7 @@ from codeweaver_backends.config import (
     describe_validation_error,
 )
 from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION, Clause, Level, Profile, clauses_of
-from codeweaver_backends.metrics import SCORE_TOLERANCE, clamp_cosine, distance_of_score, score_of_distance, scores
+from codeweaver_backends.metrics import SCORE_TOLERANCE, clamp_cosine, score_of_distance, scorer, scores
 from codeweaver_backends.plugins import (
     ENTRY_POINT_GROUP,
     BackendPlugin,
@@ -26,6 +26,14 @@ from codeweaver_backends.protocols import implements
 from codeweaver_backends.sdk.calls import in_thread, off_loop, pause_before, retried
 from codeweaver_backends.sdk.conveniences import Conveniences
 from codeweaver_backends.sdk.cursors import FOREIGN_CURSOR, cursor_after, position_of
+from codeweaver_backends.sdk.filters.compile import (
+    Dialect,
+    Resolved,
+    candidates,
+    compile_filter,
+    resolve,
+    untestable_leaves,
+)
 from codeweaver_backends.sdk.filters.evaluate import Predicate, matches, predicate
 from codeweaver_backends.sdk.filters.parse import OPERATORS, parse_filter
 from codeweaver_backends.sdk.filters.tree import (
@@ -53,7 +61,7 @@ from codeweaver_backends.sdk.filters.tree import (
 )
 from codeweaver_backends.sdk.folders import FileLock, SharedFolder, SharedFolders
 from codeweaver_backends.sdk.handles import CollectionUse, Handle, HandleCache, HandleSource, Intent, RecreatedError
-from codeweaver_backends.sdk.index.codes import StringCode
+from codeweaver_backends.sdk.index.codes import StringCode, decode_id, digest, encode_id
 from codeweaver_backends.sdk.index.facts import Fact, Kind, Path, kind_of, leaves
 from codeweaver_backends.sdk.index.keys import (
     INT64_MAX,
@@ -62,9 +70,11 @@ from codeweaver_backends.sdk.index.keys import (
     instant_key,
     instant_of,
     number_key,
+    number_pair,
     parse_instant,
     sortable_double,
 )
+from codeweaver_backends.sdk.index.terms import Column, Elements, Entries, Spelling, entries_of, path_speller, spans
 from codeweaver_backends.sdk.lifetime import BaseBackend, operation
 from codeweaver_backends.sdk.names import PREFIX, decode_name, encode_name
 from codeweaver_backends.sdk.payloads import decode_payload, encode_payload, encode_payloads
@@ -87,6 +97,14 @@ from codeweaver_backends.sdk.validate import (
     validate_projection,
     validate_query,
     validate_vector,
+)
+from codeweaver_backends.sdk.vectors import (
+    check_lengths,
+    power_scaled,
+    restored,
+    scaled_vectors,
+    unit_vector,
+    unit_vectors,
 )
 from codeweaver_backends.types import BaseComponentInfo, ComponentType, FloatMatrix, Scalar, ValidationResult
 
@@ -116,12 +134,16 @@ __all__ = [
     "Clause",
     "CollectionSettings",
     "CollectionUse",
+    "Column",
     "ComponentType",
     "Contains",
     "Conveniences",
     "DeclaredPlugin",
+    "Dialect",
     "Either",
+    "Elements",
     "EmbeddedConfig",
+    "Entries",
     "Exists",
     "Fact",
     "FileLock",
@@ -153,31 +175,39 @@ __all__ = [
     "RecreatedError",
     "Redacted",
     "Regex",
+    "Resolved",
     "Scalar",
     "ServerConfig",
     "SharedFolder",
     "SharedFolders",
+    "Spelling",
     "StringCode",
     "Transaction",
     "TransactionalBase",
     "ValidationResult",
     "WithPayload",
     "all_of",
+    "candidates",
     "canonical_number",
     "check_config",
+    "check_lengths",
     "clamp_cosine",
     "clauses_of",
+    "compile_filter",
     "config_class_of",
     "cursor_after",
+    "decode_id",
     "decode_name",
     "decode_payload",
     "describe_validation_error",
-    "distance_of_score",
+    "digest",
     "distinct",
     "either_of",
+    "encode_id",
     "encode_name",
     "encode_payload",
     "encode_payloads",
+    "entries_of",
     "find_plugins",
     "implements",
     "in_thread",
@@ -188,19 +218,30 @@ __all__ = [
     "load_object",
     "matches",
     "number_key",
+    "number_pair",
     "off_loop",
     "operation",
     "parse_filter",
     "parse_instant",
+    "path_speller",
     "pause_before",
     "position_of",
+    "power_scaled",
     "predicate",
+    "resolve",
+    "restored",
     "retried",
+    "scaled_vectors",
     "score_of_distance",
+    "scorer",
     "scores",
     "scrub",
     "secrets_of",
     "sortable_double",
+    "spans",
+    "unit_vector",
+    "unit_vectors",
+    "untestable_leaves",
     "validate_columns",
     "validate_create",
     "validate_ids",

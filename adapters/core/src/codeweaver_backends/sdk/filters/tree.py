@@ -41,6 +41,11 @@ __all__ = [
 Order: TypeAlias = Literal["gt", "ge", "lt", "le"]
 
 
+def _exact(values: Iterable[Scalar]) -> tuple[tuple[bool, Scalar], ...]:
+    """The values as JSON tells them apart: True == 1 in Python, never in JSON."""
+    return tuple((isinstance(value, bool), value) for value in values)
+
+
 @dataclass(frozen=True, slots=True)
 class Always:
     """Every point matches."""
@@ -51,7 +56,7 @@ class Never:
     """No point matches."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class AnyOf:
     """The value, or an element of the list, equals one of ``values`` (``eq`` and ``in``). Never empty, no duplicates.
 
@@ -60,6 +65,12 @@ class AnyOf:
 
     path: Path
     values: tuple[Scalar, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AnyOf) and self.path == other.path and _exact(self.values) == _exact(other.values)
+
+    def __hash__(self) -> int:
+        return hash((AnyOf, self.path, self.values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +99,22 @@ class Contains:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class HasElement:
     """``value``, which is no string, is an element of the list (``contains`` with a number, a bool or null)."""
 
     path: Path
     value: int | float | bool | None
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, HasElement)
+            and self.path == other.path
+            and _exact((self.value,)) == _exact((other.value,))
+        )
+
+    def __hash__(self) -> int:
+        return hash((HasElement, self.path, self.value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +208,8 @@ def _opposed(parts: list[Node]) -> bool:
 
     Qdrant 1.18.3 answered the first with every point that matches the leaf; no engine needs to be asked.
     """
-    denied = {repr(part.leaf) for part in parts if isinstance(part, Not)}
-    return bool(denied) and any(repr(part) in denied for part in parts)
+    denied: set[Node] = {part.leaf for part in parts if isinstance(part, Not)}
+    return bool(denied) and any(part in denied for part in parts)
 
 
 def _merged(parts: list[Node], widest: int, *, negated: bool) -> list[Node]:
@@ -198,23 +219,22 @@ def _merged(parts: list[Node], widest: int, *, negated: bool) -> list[Node]:
     ``in`` may be.
     """
     gathered: dict[Path, list[Scalar]] = {}
-    rest: dict[str, Node] = {}
+    rest: dict[Node, None] = {}
     for part in parts:
         leaf = part.leaf if negated and isinstance(part, Not) else part
         if isinstance(leaf, AnyOf) and isinstance(part, Not) == negated:
             gathered.setdefault(leaf.path, []).extend(leaf.values)
         else:
-            # By its text, because to Python AnyOf(path, (1,)) == AnyOf(path, (True,)).
-            rest.setdefault(repr(part), part)
+            rest.setdefault(part)
     equalities = [
         AnyOf(path, values[start : start + widest])
         for path, values in ((path, distinct(gathered_values)) for path, gathered_values in gathered.items())
         for start in range(0, len(values), widest)
     ]
-    return [*(Not(leaf) if negated else leaf for leaf in equalities), *rest.values()]
+    return [*(Not(leaf) if negated else leaf for leaf in equalities), *rest]
 
 
 def distinct(values: Iterable[Scalar]) -> tuple[Scalar, ...]:
     """The values without repetitions, as JSON tells them apart."""
-    # True == 1 in Python, never in JSON: bools are told apart by their type.
-    return tuple({(isinstance(value, bool), value): value for value in values}.values())
+    unique = list(values)
+    return tuple(dict(zip(_exact(unique), unique, strict=True)).values())

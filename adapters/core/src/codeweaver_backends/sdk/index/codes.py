@@ -1,10 +1,23 @@
-"""A self-synchronising code for strings: a substring of the code is a substring of the text."""
+"""Codes: a self-synchronising one for strings, one for ids, and digests."""
 
 from __future__ import annotations
 
 import re
+from base64 import b64encode
+from hashlib import blake2b
 
-__all__ = ["StringCode"]
+from codeweaver_backends.sdk.index.keys import INT64_MAX
+from codeweaver_backends.types import PointId
+
+__all__ = ["StringCode", "decode_id", "digest", "encode_id"]
+
+
+def digest(text: str, size: int = 18) -> str:
+    """A digest of ``size`` bytes (1 … 64) as letters, digits, ``-`` and ``.``: 24 characters for 18 bytes.
+
+    None of them has a meaning in an address, in a pattern of ``LIKE`` or in a quoted string.
+    """
+    return b64encode(blake2b(text.encode(), digest_size=size).digest(), b"-.").decode().rstrip("=")
 
 
 class StringCode:
@@ -46,3 +59,25 @@ class StringCode:
     def decode(self, code: str) -> str:
         """The text of a code that ``encode`` made."""
         return self._word.sub(lambda match: self._decode[match[0]], code)
+
+
+# --- ids -------------------------------------------------------------------------------------------------------------
+
+
+def encode_id(point_id: PointId, code: StringCode | None = None) -> str:
+    """An id as a text that tells ``5`` (``i5``) from ``"5"`` (``s5``); the characters of a string in ``code``."""
+    if isinstance(point_id, str):
+        return "s" + (point_id if code is None else code.encode(point_id))
+    return f"i{point_id}"
+
+
+def decode_id(key: str, code: StringCode | None = None) -> PointId:
+    """The id of what ``encode_id`` made; ``ValueError`` for anything else."""
+    kind, text = key[:1], key[1:]
+    if kind == "s" and text:
+        return text if code is None else code.decode(text)
+    if kind == "i" and text.isascii() and text.isdecimal():
+        number = int(text)
+        if number <= INT64_MAX and str(number) == text:
+            return number
+    raise ValueError("not the code of an id")

@@ -14,6 +14,7 @@ __all__ = [
     "instant_key",
     "instant_of",
     "number_key",
+    "number_pair",
     "parse_instant",
     "sortable_double",
 ]
@@ -31,15 +32,24 @@ def sortable_double(value: float) -> int:
     return bits ^ 0xFFFFFFFFFFFFFFFF if bits >> 63 else bits | 0x8000000000000000
 
 
+def number_pair(value: float) -> tuple[int, int]:
+    """A pair that compares as the numbers do, exactly, for every int64 and every finite double.
+
+    The first is the nearest double, sortable (unsigned, 64 bits), the second what an integer has beyond it: −512 … 512,
+    and 0 for every number below 2^53.
+    """
+    nearest = float(value)
+    return sortable_double(nearest), value - int(nearest) if isinstance(value, int) else 0
+
+
 def number_key(value: float) -> str:
     """19 hex digits that compare as the numbers do, exactly, for every int64 and every finite double.
 
-    16 digits for the nearest double and 3 for what an integer has beyond it: ``int − int(float(int))`` lies within
-    ±512 for 64-bit integers, and 2048 is added to keep it positive. ``1`` and ``1.0`` have one key, as have 0 and −0.0.
+    16 digits for the first of ``number_pair`` and 3 for the second, with 2048 added to keep it positive. ``1`` and
+    ``1.0`` have one key, as have 0 and −0.0.
     """
-    nearest = float(value)
-    residual = value - int(nearest) if isinstance(value, int) else 0
-    return f"{sortable_double(nearest):016x}{residual + 2048:03x}"
+    bits, rest = number_pair(value)
+    return f"{bits:016x}{rest + 2048:03x}"
 
 
 def canonical_number(value: float) -> str:
