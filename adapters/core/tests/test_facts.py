@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from codeweaver_backends.sdk.index.codes import StringCode
+from codeweaver_backends.sdk.index.codes import StringCode, decode_id, digest, encode_id
 from codeweaver_backends.sdk.index.facts import Fact, Kind, kind_of, leaves
 from codeweaver_backends.sdk.index.keys import (
     INT64_MAX,
@@ -20,10 +20,11 @@ from codeweaver_backends.sdk.index.keys import (
     instant_key,
     instant_of,
     number_key,
+    number_pair,
     parse_instant,
     sortable_double,
 )
-from codeweaver_conformance.strategies import payloads
+from codeweaver_conformance.strategies import ids, payloads
 
 INTEGERS = st.integers(INT64_MIN, INT64_MAX)
 DOUBLES = st.floats(allow_nan=False, allow_infinity=False)
@@ -76,6 +77,15 @@ def test_number_keys_of_edges_sort_as_the_numbers() -> None:
         for b in EDGES:
             assert (number_key(a) < number_key(b)) == (a < b), (a, b)
             assert (number_key(a) == number_key(b)) == (a == b), (a, b)
+
+
+@given(NEIGHBOURS)
+def test_number_pairs_compare_as_numbers_do(pair: tuple[float, float]) -> None:
+    a, b = pair
+    one, other = number_pair(a), number_pair(b)
+    assert sign(one > other, one < other) == sign(a > b, a < b)
+    assert -512 <= one[1] <= 512
+    assert one[1] == 0 or abs(a) >= 2**53
 
 
 @given(NUMBERS)
@@ -235,6 +245,34 @@ def test_nothing_reserved_is_left_in_a_code() -> None:
 def test_an_alphabet_has_three_different_characters_at_least(alphabet: str) -> None:
     with pytest.raises(ValueError, match="alphabet"):
         StringCode("%", alphabet=alphabet)
+
+
+# --- ids and digests -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [None, *CODES])
+@given(one=ids(), other=ids())
+@example(one=5, other="5")
+@example(one=0, other="i0")
+def test_ids_come_back_and_are_told_apart(code: StringCode | None, one: int | str, other: int | str) -> None:
+    decoded = decode_id(encode_id(one, code), code)
+    assert (type(decoded), decoded) == (type(one), one)
+    same = type(one) is type(other) and one == other
+    assert (encode_id(one, code) == encode_id(other, code)) == same
+
+
+@pytest.mark.parametrize("key", ["", "s", "i", "5", "i05", "i-1", "i+1", "i 1", "i1_0", "i٥", f"i{2**63}", "x1", "I1"])
+def test_what_is_no_id_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="not the code"):
+        decode_id(key)
+
+
+def test_digests() -> None:
+    digests = {digest(f"{number}é", size) for number in range(200) for size in (6, 18)}
+    assert len(digests) == 400
+    assert {len(one) for one in digests} == {8, 24}
+    assert set("".join(digests)) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.")
+    assert digest("a") == digest("a")
 
 
 # --- leaves ----------------------------------------------------------------------------------------------------------
