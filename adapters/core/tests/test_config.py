@@ -200,3 +200,89 @@ def test_a_configuration_of_another_kind_is_judged_and_does_not_raise() -> None:
     result = check_config(ServerConfig, None)
     assert not result.is_valid
     assert "NoneType" in result.errors[0]
+
+
+# --- addresses, keys, folders ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "address"),
+    [
+        ({}, "http://127.0.0.1"),
+        ({"host": "db", "port": 1, "tls": True}, "https://db:1"),
+        ({"host": "::1", "port": 1}, "http://[::1]:1"),
+        ({"host": "[::1]", "port": 1}, "http://[::1]:1"),
+        ({"url": "https://db:1/"}, "https://db:1"),
+    ],
+)
+def test_an_address(settings: dict[str, Any], address: str) -> None:
+    assert AcmeConfig(**settings).address == address
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"url": "db:6333"}, "http\\(s\\)://host:port"),
+        ({"url": "ftp://db"}, "http\\(s\\)://host:port"),
+        ({"url": "http://db:notaport"}, "cannot be read"),
+        ({"url": "http://db:99999"}, "cannot be read"),
+        ({"url": f"http://user:{SECRET}@db"}, "no credentials"),
+        ({"url": f"http://db?api_key={SECRET}"}, "neither a query"),
+        ({"url": "http://db", "tls": True}, "contradict"),
+        ({"host": "http://db"}, "alone"),
+        ({"host": "db:6333"}, "must not hold a port"),
+        ({"host": f"user:{SECRET}@db"}, "no credentials"),
+        ({"api_key": f"{SECRET}\n{SECRET}"}, "printable ASCII"),
+        ({"api_key": f"{SECRET}é"}, "printable ASCII"),
+    ],
+)
+def test_what_no_request_could_be_sent_by_is_refused_at_once(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words) as caught:
+        AcmeConfig(**settings)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_key_is_read_without_the_newline_of_its_file() -> None:
+    key = AcmeConfig(api_key=f"{SECRET}\n").api_key  # type: ignore[arg-type]
+    assert key is not None
+    assert key.get_secret_value() == SECRET
+    assert AcmeConfig(api_key="\n").api_key is None  # type: ignore[arg-type]
+
+
+def test_a_keyword_beats_the_environment_also_where_it_says_it_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODEWEAVER_ACME_DB_URL", "http://environment:1")
+    assert AcmeConfig().address == "http://environment:1"
+    assert AcmeConfig(host="keyword").address == "http://keyword"
+    monkeypatch.setenv("CODEWEAVER_ACME_DB_HOST", "environment")
+    assert AcmeConfig(url="http://keyword").address == "http://keyword"
+
+
+def test_an_empty_variable_is_an_absent_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("URL", "PORT", "API_KEY", "TIMEOUT"):
+        monkeypatch.setenv(f"CODEWEAVER_ACME_DB_{name}", "")
+    assert AcmeConfig() == AcmeConfig(timeout=30.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "asks"),
+    [
+        ({}, False),
+        ({"host": "localhost"}, False),
+        ({"url": "http://[::1]:1"}, False),
+        ({"host": "127.8.8.8"}, False),
+        ({"host": "db.example"}, True),
+        ({"host": "db.example", "proxy": False}, False),
+    ],
+)
+def test_no_proxy_is_asked_for_this_machine(settings: dict[str, Any], asks: bool) -> None:
+    assert AcmeConfig(**settings).uses_proxy is asks
+
+
+def test_a_folder_is_resolved_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given in ("~/x", tmp_path / "x", f"file://{tmp_path}/x", str(tmp_path / "x")):
+        assert EmbeddedConfig(path=given).path == tmp_path / "x"  # type: ignore[arg-type]
+    assert EmbeddedConfig(path="x").path.is_absolute()  # type: ignore[arg-type]
+    for wrong in ("s3://bucket", " ", "file://host/x"):
+        with pytest.raises(ValidationError, match="folder of this machine"):
+            EmbeddedConfig(path=wrong)  # type: ignore[arg-type]

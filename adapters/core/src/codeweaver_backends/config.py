@@ -9,26 +9,41 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from typing import Annotated, Any, ClassVar, Self
+from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from codeweaver_backends.errors import InvalidOptionError
 from codeweaver_backends.types import ValidationResult
 
-__all__ = ["BackendConfig", "EmbeddedConfig", "ServerConfig", "check_config", "describe_validation_error"]
+__all__ = ["BackendConfig", "EmbeddedConfig", "FolderPath", "ServerConfig", "check_config", "describe_validation_error"]
 
 
 class BackendConfig(BaseSettings):
     """What every backend can be told. Subclasses set ``backend``, the name in the environment and in the file."""
 
-    model_config = SettingsConfigDict(extra="forbid", hide_input_in_errors=True, validate_default=True)
+    model_config = SettingsConfigDict(
+        extra="forbid", hide_input_in_errors=True, validate_default=True, env_ignore_empty=True
+    )
 
     backend: ClassVar[str] = ""
+    alternatives: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Settings that say the same as others: by whichever source is the stronger one, in whichever of the two ways."""
 
     timeout: float = Field(default=30.0, gt=0, le=3_600, description="Seconds for a read, or for a batch of a write")
     retries: int = Field(default=2, ge=0, le=10, description="Further tries of what is safe to retry, within timeout")
@@ -43,7 +58,21 @@ class BackendConfig(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, environment, file."""
-        return init_settings, env_settings, InitSettingsSource(settings_cls, cls._from_file())
+        sources = init_settings(), env_settings(), cls._from_file()
+        return tuple(InitSettingsSource(settings_cls, one) for one in cls._without_alternatives(sources))
+
+    @classmethod
+    def _without_alternatives(cls, sources: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Each source without what a stronger one has said in another way: ``host`` by keyword beats a ``URL`` set."""
+        said: set[str] = set()
+        for source in sources:
+            ruled_out = {
+                name
+                for one, others in cls.alternatives.items()
+                for name in ((*others,) if one in said else (one,) if said & set(others) else ())
+            }
+            yield {name: value for name, value in source.items() if name not in ruled_out}
+            said |= source.keys()
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -68,28 +97,128 @@ class BackendConfig(BaseSettings):
         return table
 
 
+def _header_value(secret: SecretStr | None) -> SecretStr | None:
+    """A key as a header can carry it. Files and secret stores end what they hold with a newline, which is not part."""
+    if secret is None:
+        return None
+    text = secret.get_secret_value().strip()
+    if not text:
+        return None
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("must be printable ASCII: no header can carry anything else")
+    return SecretStr(text)
+
+
 class ServerConfig(BackendConfig):
-    """A backend that is reached over the network."""
+    """A backend that is reached over the network. Its address is judged here, once, before anything connects."""
+
+    default_port: ClassVar[int | None] = None
+    """Where the engine listens if nobody says otherwise."""
+    alternatives: ClassVar[Mapping[str, tuple[str, ...]]] = {"url": ("host", "port", "tls")}
 
     url: str | None = Field(default=None, description="http(s)://host:port; instead of host, port and tls")
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int | None = Field(default=None, ge=1, le=65_535, description="The engine's own default if absent")
     tls: bool = False
-    api_key: SecretStr | None = None
+    api_key: Annotated[SecretStr | None, AfterValidator(_header_value)] = None
     max_connections: int = Field(default=16, ge=1, le=1_000)
+    proxy: bool = Field(
+        default=True, description="Use the environment's proxy (HTTPS_PROXY, NO_PROXY); never for this machine itself"
+    )
 
     @field_validator("url")
     @classmethod
-    def _no_credentials(cls, url: str | None) -> str | None:
-        if url is not None and "@" in urlsplit(url).netloc:
-            raise ValueError("credentials do not belong in the url, which is shown; use api_key")
-        return url
+    def _judged_url(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+            parts.port  # noqa: B018 - it is judged when it is read
+        except ValueError:
+            raise ValueError("must be of the form http(s)://host:port; its host or port cannot be read") from None
+        if "@" in parts.netloc:
+            raise ValueError("must hold no credentials, because it is shown; use api_key")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be of the form http(s)://host:port")
+        if parts.query or parts.fragment:
+            raise ValueError("must have neither a query nor a fragment")
+        return url.rstrip("/")
+
+    @field_validator("host")
+    @classmethod
+    def _judged_host(cls, host: str) -> str:
+        bare = host.removeprefix("[").removesuffix("]")
+        with suppress(ValueError):
+            ip_address(bare.partition("%")[0])
+            return bare
+        if "@" in host:
+            raise ValueError("must hold no credentials, because it is shown; use api_key")
+        if "://" in host or "/" in host:
+            raise ValueError("must be a name or an address alone; give a whole address as url")
+        if ":" in host:
+            raise ValueError("must not hold a port; give it as port")
+        if not host.isprintable() or " " in host:
+            raise ValueError("must be the name or the address of a machine")
+        return host
+
+    @model_validator(mode="after")
+    def _tls_is_used(self) -> Self:
+        if self.tls and self.url is not None and self.url.startswith("http:"):
+            raise ValueError("tls and an http:// url contradict each other; use https://")
+        return self
+
+    @property
+    def address(self) -> str:
+        """The server's URL, without a path unless ``url`` has one."""
+        if self.url is not None:
+            return self.url
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = self.port or self.default_port
+        return f"{'https' if self.tls else 'http'}://{host}{f':{port}' if port else ''}"
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the way to the server is."""
+        return self.address.startswith("https:")
+
+    @property
+    def uses_proxy(self) -> bool:
+        """Whether a proxy of the environment may be asked: never for this machine, nor where ``proxy`` says no."""
+        host = urlsplit(self.address).hostname or ""
+        try:
+            is_here = ip_address(host.partition("%")[0]).is_loopback
+        except ValueError:
+            is_here = host == "localhost" or host.endswith(".localhost")
+        return self.proxy and not is_here
+
+    def key_advice(self) -> Iterator[str]:
+        """A warning where the key can be read on its way."""
+        if self.api_key and not self.is_encrypted:
+            yield "api_key: it is sent unencrypted without tls or an https url"
+
+
+def _folder(path: object) -> object:
+    """A folder as it was meant: ``~``, ``..`` and ``file://`` are resolved once, when the settings are read."""
+    if isinstance(path, str) and path.startswith("file://"):
+        parts = urlsplit(path)
+        if parts.netloc not in ("", "localhost"):
+            raise ValueError("must be a folder of this machine: file:///path")
+        path = unquote(parts.path)
+    if not isinstance(path, str | Path):
+        return path
+    if isinstance(path, str) and ("://" in path or not path.strip()):
+        raise ValueError("must be a folder of this machine")
+    return Path(path).expanduser().absolute()
+
+
+FolderPath = Annotated[Path, BeforeValidator(_folder)]
+"""A folder, absolute."""
 
 
 class EmbeddedConfig(BackendConfig):
     """A backend that keeps its data in a folder of this machine."""
 
-    path: Path = Field(description="The folder; it is created if absent")
+    path: FolderPath = Field(description="The folder; it is created if absent")
 
 
 def describe_validation_error(error: ValidationError) -> list[str]:
