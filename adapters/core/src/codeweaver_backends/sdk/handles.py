@@ -166,7 +166,7 @@ class CollectionUse(Generic[H]):
     async def _is_outdated(self, error: Exception) -> bool:
         """Whether the collection is another one than the handle says; then the cache holds that one."""
         handle = self._handle
-        if handle is None or not (isinstance(error, STALE) or self._source._is_stale(error)):
+        if handle is None or not self._is_suspect(error):
             return False
         self._cache.forget(handle)
         if not self._doubtful:
@@ -176,6 +176,12 @@ class CollectionUse(Generic[H]):
             current = await self._source._describe(self._name)
         self._cache[self._name] = current
         return current.incarnation != handle.incarnation
+
+    def _is_suspect(self, error: BaseException | None) -> bool:
+        """Whether an outdated handle may be to blame for the error, or for the one it was made of."""
+        if not isinstance(error, Exception):
+            return False
+        return isinstance(error, STALE) or self._source._is_stale(error) or self._is_suspect(error.__cause__)
 
     async def _survives(self, error: Exception) -> bool:
         """Whether the call may be made again after this error; waits for the moment to do so."""
