@@ -165,8 +165,11 @@ def _clause_outcome(clause: str, tests: Sequence[TestOutcome], waived: bool) -> 
         outcome = "waived" if waived else "fail"
     elif "not-verified" in kinds:
         outcome = "not-verified"
+    elif kinds == {"denied"}:
+        # Tests that did not apply prove nothing of a clause that cannot be denied.
+        outcome = "denied" if CLAUSES[clause].capability else "not-verified"
     else:
-        outcome = "denied" if kinds == {"denied"} else "pass"
+        outcome = "pass"
     return ClauseOutcome(outcome=outcome, level=level, tests=len(tests), reasons=reasons)
 
 

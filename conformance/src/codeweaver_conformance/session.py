@@ -35,6 +35,14 @@ TEST_TIMEOUT = 120.0
 SHRINKING = 20.0
 """Seconds in which a generated example that fails is made smaller; 0: it is shown as it was found."""
 
+_OF_THE_SUBJECT: dict[str, tuple[str, Callable[[Subject], object]]] = {
+    "server": ("the engine is not reached by an address", lambda subject: subject.has_server),
+    "credentials": ("no key is among the settings in use", lambda subject: subject.credentials),
+    "secret": ("the configuration has no field for a key", lambda subject: subject.secret_fields),
+    "configuration": ("the backend has no configuration class", lambda subject: subject.registration.config_class),
+}
+"""What clauses ask for beside the claims: why a subject does not have it, and whether it does."""
+
 
 class ClauseViolation(AssertionError):  # noqa: N818 - the name says what happened
     """The backend did not keep a clause."""
@@ -112,8 +120,8 @@ class Conformance:
         """Run one test of these clauses, and leave nothing behind."""
         self._clauses = tuple(CLAUSES[one] for one in ids)
         for one in self._clauses:
-            if not self.claims(one.capability):
-                pytest.skip(f"{DENIED}{one.capability}")
+            if lacking := self.lacking(one.capability):
+                self.not_applicable(lacking)
         self.transcript = Transcript()
         before = set(self._settings)
         try:
@@ -221,17 +229,21 @@ class Conformance:
 
     def claims(self, capability: str | None) -> bool:
         """Whether a capability, as a clause spells it, is claimed."""
-        if capability is None:
-            return True
-        if "+" in capability:
-            return all(map(self.claims, capability.split("+")))
-        if capability == "server":
-            return self.subject.has_server
-        if capability == "credentials":
-            return bool(self.subject.credentials)
-        name, _, member = capability.partition(":")
-        value = getattr(self.capabilities, name)
-        return DistanceMetric[member] in value if member else bool(value)
+        return not self.lacking(capability)
+
+    def lacking(self, capability: str | None) -> str:
+        """The first part of a capability that is not claimed, with the reason where its name does not tell it."""
+        for part in capability.split("+") if capability else ():
+            if part in _OF_THE_SUBJECT:
+                reason, is_there = _OF_THE_SUBJECT[part]
+                if not is_there(self.subject):
+                    return f"{part}: {reason}"
+                continue
+            name, _, member = part.partition(":")
+            value = getattr(self.capabilities, name)
+            if not (DistanceMetric[member] in value if member else value):
+                return part
+        return ""
 
     async def settle(self) -> None:
         """Wait the declared visibility, and not a moment where none is declared."""
@@ -342,6 +354,10 @@ class Conformance:
         """The collection holds exactly these payloads: a refused call wrote nothing."""
         self.equal(await self.payloads(name), dict(before), "the refused call must leave the collection as it was")
         self.equal(await self.count(name), len(before), "vector_count after the refused call")
+
+    def not_applicable(self, reason: str) -> NoReturn:
+        """End a test whose promise is about something this backend does not claim. It is denied, and no pass."""
+        pytest.skip(DENIED + reason)
 
     def not_verified(self, reason: str) -> NoReturn:
         """End the test without a verdict. It counts as a pass nowhere."""

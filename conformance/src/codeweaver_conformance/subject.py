@@ -74,6 +74,12 @@ class Subject:
         return [name for name in _CREDENTIALS if self.settings.get(name)]
 
     @property
+    def secret_fields(self) -> list[str]:
+        """The settings that the backend knows and that hold a key: by their name or by their type."""
+        fields = self.config_fields
+        return [name for name in fields if name in _CREDENTIALS or "Secret" in str(fields[name].annotation)]
+
+    @property
     def config_fields(self) -> Mapping[str, Any]:
         """The settings that the backend knows."""
         config_class: type[BaseModel] | None = self.registration.config_class

@@ -2,7 +2,9 @@
 
 A clause belongs to a profile (what a backend is certified for) and a level (``core`` counts, ``extended`` is listed).
 ``capability`` names the claim whose absence lets a backend deny the clause, or several of them, joined by ``+``; a clause
-without one cannot be denied.
+without one cannot be denied. Beside the claims, ``server`` says that the engine is reached by an address,
+``credentials`` that a key is among the settings, ``secret`` that the configuration has a field for one, and
+``configuration`` that there is a configuration class.
 The pages ``docs/contract.md`` and ``docs/matrix.md`` are generated from this table.
 """
 
@@ -474,7 +476,12 @@ _TABLE: Final = (
         level="extended",
     ),
     Clause("lifecycle.loops", "A second event loop either works or is refused with a clear BackendError."),
-    Clause("lifecycle.independent", "Closing one instance leaves another usable.", level="extended"),
+    Clause(
+        "lifecycle.independent",
+        "Closing one instance leaves another usable.",
+        level="extended",
+        capability="supports_multiple_instances",
+    ),
     Clause("lifecycle.blocking", "A call holds the event loop no longer than declared.", level="extended"),
     # --- health ---
     Clause("health.true", "health_check is True on a working engine and leaves the backend usable."),
@@ -508,7 +515,7 @@ _TABLE: Final = (
     Clause(
         "errors.secret",
         "No secret of the configuration is in a message, a repr or a traceback's text.",
-        capability="server",
+        capability="server+secret",
     ),
     Clause(
         "errors.unknown-option",
@@ -536,11 +543,12 @@ _TABLE: Final = (
     Clause(
         "config.validate",
         "validate_config returns a ValidationResult: valid for the configuration in use, errors for a wrong one.",
+        capability="configuration",
     ),
     Clause(
         "config.secret",
         "No secret shows in the configuration's repr or in the errors of validating it.",
-        capability="server",
+        capability="server+secret",
     ),
 )
 
