@@ -9,10 +9,11 @@ import pytest
 from pydantic import BaseModel, Field
 
 from codeweaver_backends.capabilities import BackendCapabilities
+from codeweaver_backends.contract import CLAUSES
 from codeweaver_backends.errors import InvalidOptionError, PluginError
 from codeweaver_backends.factory import CodeWeaverFactory
 from codeweaver_backends.memory import MemoryBackend, MemoryConfig, MemoryPlugin, MemoryStore
-from codeweaver_backends.protocols import HybridSearchBackend, ScannableBackend, VectorBackend, implements
+from codeweaver_backends.protocols import PROFILES, HybridSearchBackend, ScannableBackend, VectorBackend, implements
 from codeweaver_backends.types import (
     BaseComponentInfo,
     CollectionInfo,
@@ -183,3 +184,15 @@ def test_creating_needs_no_event_loop_and_connects_nothing() -> None:
     backend = CodeWeaverFactory().create_backend("memory")
     assert not backend._is_open
     assert asyncio.run(backend.health_check())
+
+
+def test_profiles_and_their_claims() -> None:
+    assert {name: (one.claim, one.methods) for name, one in PROFILES.items()} == {
+        "scan": ("supports_scan", ("get_vectors", "scroll_vectors", "count_vectors", "delete_by_filter")),
+        "columnar": ("supports_columnar", ("upsert_batch",)),
+        "hybrid": ("supports_hybrid_search", ("create_sparse_index", "hybrid_search", "update_sparse_vectors")),
+        "streaming": ("supports_streaming", ("stream_upsert_vectors", "stream_search_vectors")),
+        "transactions": ("supports_transactions", ("begin_transaction", "commit_transaction", "rollback_transaction")),
+    }
+    assert {one.claim for one in PROFILES.values()} <= BackendCapabilities.model_fields.keys()
+    assert {one.profile for one in CLAUSES.values()} <= PROFILES.keys() | {"vector"}

@@ -19,16 +19,12 @@ from rich.text import Text
 from codeweaver_backends import (
     BackendCapabilities,
     CodeWeaverFactory,
-    ColumnarBackend,
-    HybridSearchBackend,
     PluginError,
-    ScannableBackend,
-    StreamingBackend,
-    TransactionalBackend,
     VectorBackend,
 )
+from codeweaver_backends.factory import Registration
 from codeweaver_backends.plugins import find_plugins
-from codeweaver_backends.protocols import implements
+from codeweaver_backends.protocols import PROFILES, implements
 from codeweaver_backends.testing import find_targets
 from codeweaver_conformance.certificate import Certificate
 from codeweaver_conformance.compare.corpus import Corpus, python_files, read_corpus, stdlib_folder
@@ -46,15 +42,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,  # locals may hold secrets
-)
-
-_PROFILES = (
-    ("vector", VectorBackend),
-    ("scan", ScannableBackend),
-    ("columnar", ColumnarBackend),
-    ("hybrid", HybridSearchBackend),
-    ("streaming", StreamingBackend),
-    ("transactions", TransactionalBackend),
 )
 
 
@@ -141,8 +128,9 @@ def backends() -> None:
             broken.append(error.message)
             continue
         own = "\n".join(target.name for target in targets if target.backend == name)
-        profiles = ", ".join(label for label, protocol in _PROFILES if implements(registration.backend_class, protocol))
-        table.add_row(name, own, profiles, *_claims(registration.capabilities), entry.distribution)
+        table.add_row(
+            name, own, ", ".join(_profiles(registration)), *_claims(registration.capabilities), entry.distribution
+        )
     console.print(table)
     for message in broken:
         console.print(Text(message, "red"))
@@ -250,6 +238,16 @@ def _queries(given: list[str] | None, file: Path | None) -> list[str]:
     if not chosen and (given or file):
         raise _MistakeError("the queries are empty")
     return chosen or list(QUERIES)
+
+
+def _profiles(registration: Registration) -> Iterator[str]:
+    """The profiles that are claimed and have their methods."""
+    if implements(registration.backend_class, VectorBackend):
+        yield "vector"
+    for name, profile in PROFILES.items():
+        claimed = getattr(registration.capabilities, profile.claim, False)
+        if claimed and implements(registration.backend_class, profile.protocol):
+            yield name
 
 
 def _claims(capabilities: object) -> tuple[str, str]:

@@ -107,7 +107,7 @@ async def _ask_case(backend: Any, name: str, case: Case) -> Answer:
             name, case.query, limit=case.limit, search_filter=case.search_filter, score_threshold=case.threshold
         )
         scanned = None if scans is None else backend.filters_scanned > scans
-        counts = implements(backend, ScannableBackend)
+        counts = getattr(getattr(backend, "capabilities", None), "supports_scan", implements(backend, ScannableBackend))
         count = await backend.count_vectors(name, case.search_filter) if counts else None
         hits = tuple((hit.id, float(hit.score)) for hit in results)
         return Answer(hits, count, _changed(results, case.collection), scanned=scanned)

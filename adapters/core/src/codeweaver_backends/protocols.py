@@ -7,7 +7,7 @@ inherited body does not count as implemented: see ``implements``.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
@@ -25,12 +25,15 @@ from codeweaver_backends.types import (
 )
 
 __all__ = [
+    "PROFILES",
     "ColumnarBackend",
     "HybridSearchBackend",
+    "OptionalProfile",
     "ScannableBackend",
     "StreamingBackend",
     "TransactionalBackend",
     "VectorBackend",
+    "has_method",
     "implements",
 ]
 
@@ -212,22 +215,38 @@ class TransactionalBackend(VectorBackend, Protocol):
         ...
 
 
-_PROTOCOLS = (
-    VectorBackend,
-    ScannableBackend,
-    ColumnarBackend,
-    HybridSearchBackend,
-    StreamingBackend,
-    TransactionalBackend,
-)
+class OptionalProfile(NamedTuple):
+    """What a backend may offer beyond ``VectorBackend``."""
+
+    protocol: type
+    claim: str
+    """The field of ``BackendCapabilities`` by which a backend claims it."""
+    methods: tuple[str, ...]
+    """The calls that the protocol adds."""
+
+
+def _optional(protocol: type, claim: str) -> OptionalProfile:
+    return OptionalProfile(protocol, claim, tuple(name for name in vars(protocol) if not name.startswith("_")))
+
+
+PROFILES: Final[dict[str, OptionalProfile]] = {
+    "scan": _optional(ScannableBackend, "supports_scan"),
+    "columnar": _optional(ColumnarBackend, "supports_columnar"),
+    "hybrid": _optional(HybridSearchBackend, "supports_hybrid_search"),
+    "streaming": _optional(StreamingBackend, "supports_streaming"),
+    "transactions": _optional(TransactionalBackend, "supports_transactions"),
+}
+"""The optional profiles by name: a backend has one if it claims it and has a body of its own for each method."""
+
+_PROTOCOLS = (VectorBackend, *(profile.protocol for profile in PROFILES.values()))
+
+
+def has_method(backend: object, name: str) -> bool:
+    """Whether ``backend`` (an instance or a class) has a body of its own for the method ``name`` of a protocol."""
+    method = getattr(backend if isinstance(backend, type) else type(backend), name, None)
+    return callable(method) and all(method is not getattr(protocol, name, None) for protocol in _PROTOCOLS)
 
 
 def implements(backend: object, protocol: type) -> bool:
     """Whether ``backend`` (an instance or a class) has its own body for every method of ``protocol``."""
-    cls = backend if isinstance(backend, type) else type(backend)
-    methods = (name for name in dir(protocol) if not name.startswith("_"))
-    return all(_is_own(getattr(cls, name, None), name) for name in methods)
-
-
-def _is_own(method: object, name: str) -> bool:
-    return callable(method) and all(method is not getattr(protocol, name, None) for protocol in _PROTOCOLS)
+    return all(has_method(backend, name) for name in dir(protocol) if not name.startswith("_"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from codeweaver_backends.capabilities import BackendCapabilities
@@ -111,19 +112,53 @@ class _IndexedDiffers(Rig):
         return super().answer(collection, query)
 
 
-@plant("cap-underclaim-scan", "Scanning works and is not claimed.")
+@plant("cap-underclaim-scan", "Points are counted, and scanning is not claimed.")
 class _UnderclaimScan(Rig):
     claims = _claiming(supports_scan=False)
+
+    async def count_vectors(self, collection_name: str, search_filter: FilterLike | None = None) -> int:
+        return len(self._collection(collection_name).points)
 
 
 @plant("cap-underclaim-columnar", "upsert_batch works and is not claimed.")
 class _UnderclaimColumnar(Rig):
     claims = _claiming(supports_columnar=False)
 
+    async def upsert_batch(
+        self, collection_name: str, ids: Any, vectors: Any, payloads: Sequence[Payload | None] | None = None
+    ) -> None:
+        rows = zip(ids, vectors.tolist(), payloads or [None] * len(ids), strict=True)
+        await self.upsert_vectors(collection_name, [VectorPoint(*row) for row in rows])
 
-@plant("cap-underclaim-transactions", "Transactions work and are not claimed.")
+
+@plant("cap-underclaim-transactions", "Transactions begin, and are not claimed.")
 class _UnderclaimTransactions(Rig):
     claims = _claiming(supports_transactions=False)
+
+    async def begin_transaction(self) -> str:
+        return "1"
+
+
+@plant("cap-underclaim-streaming", "Streams of queries are answered, and streaming is not claimed.")
+class _UnderclaimStreaming(Rig):
+    async def stream_search_vectors(
+        self, collection_name: str, query_stream: AsyncIterator[list[float]], limit: int = 10
+    ) -> AsyncIterator[list[SearchResult]]:
+        async for query in query_stream:
+            yield await self.search_vectors(collection_name, query, limit)
+
+
+@plant("cap-unclaimed-not-implemented", "Hybrid search is not claimed, and dies with a NotImplementedError.")
+class _UnclaimedNotImplemented(Rig):
+    async def hybrid_search(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+
+@plant("cap-unclaimed-written", "upsert_batch is not claimed, and refused once it has written.")
+class _UnclaimedWritten(_UnderclaimColumnar):
+    async def upsert_batch(self, *args: Any, **kwargs: Any) -> None:
+        await super().upsert_batch(*args, **kwargs)
+        raise UnsupportedError("columns", capability="supports_columnar")
 
 
 @plant("cap-unclaimed-contains", "contains is not claimed, and matches everything.", side="above")

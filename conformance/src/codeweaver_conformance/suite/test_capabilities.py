@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from typing import Any
+
+import numpy as np
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import BackendError, InvalidInputError, UnsupportedError
-from codeweaver_backends.protocols import (
-    ColumnarBackend,
-    HybridSearchBackend,
-    ScannableBackend,
-    StreamingBackend,
-    TransactionalBackend,
-    VectorBackend,
-    implements,
-)
+from codeweaver_backends.protocols import PROFILES, VectorBackend, has_method, implements
 from codeweaver_backends.types import (
     BaseComponentInfo,
     ComponentType,
@@ -29,14 +24,6 @@ from codeweaver_conformance.session import Conformance, point
 
 # Ids are integers wherever ids are not the matter, so that a fault of string ids fails its own tests and no others.
 A, B = range(2)
-
-PROTOCOLS: dict[str, type] = {
-    "supports_hybrid_search": HybridSearchBackend,
-    "supports_streaming": StreamingBackend,
-    "supports_transactions": TransactionalBackend,
-    "supports_scan": ScannableBackend,
-    "supports_columnar": ColumnarBackend,
-}
 
 
 @clause("capabilities.typed")
@@ -63,11 +50,10 @@ async def test_an_instance_claims_no_more_than_its_plugin(cw: Conformance) -> No
 @clause("capabilities.honest")
 async def test_claims_have_methods(cw: Conformance) -> None:
     """Check for methods inherited from a protocol, or missing, behind a claim."""
-    for claim, protocol in PROTOCOLS.items():
-        if getattr(cw.capabilities, claim):
-            cw.true(
-                implements(cw.backend.wrapped, protocol), f"{protocol.__name__} implemented: {claim} is claimed", "not"
-            )
+    for profile in PROFILES.values():
+        if getattr(cw.capabilities, profile.claim):
+            missing = [method for method in profile.methods if not has_method(cw.backend.wrapped, method)]
+            cw.equal(missing, [], f"{profile.claim} is claimed, and these methods are missing or the protocol's own")
     metrics = cw.metrics
     cw.true(metrics and all(isinstance(one, DistanceMetric) for one in metrics), "a list of DistanceMetric", metrics)
     for metric in metrics:
@@ -132,7 +118,7 @@ async def test_payload_indexes_do_not_change_answers(cw: Conformance) -> None:
 
 @clause("capabilities.unclaimed")
 async def test_what_is_not_claimed_is_refused_or_absent(cw: Conformance) -> None:
-    """Check operators, metrics, options and sparse vectors; and methods that work but are not claimed."""
+    """Check operators, options and sparse vectors."""
     capabilities = cw.capabilities
     name = await cw.collection([point(A, [1, 0], {"t": "text"})])
     refused: list[tuple[str, Any]] = []
@@ -165,13 +151,53 @@ async def test_what_is_not_claimed_is_refused_or_absent(cw: Conformance) -> None
         with cw.raises(UnsupportedError, InvalidInputError, why=f"{claim} is not claimed"):
             await call()
     await cw.unchanged(name, {A: {"t": "text"}})
-    for claim, protocol in PROTOCOLS.items():
-        if not getattr(capabilities, claim):
-            cw.true(
-                not implements(cw.backend.wrapped, protocol),
-                f"no {protocol.__name__}: {claim} is not claimed",
-                "all of its methods",
-            )
+
+
+def profile_calls(backend: Any, name: str) -> dict[str, Callable[[], Any]]:
+    """The calls of the optional profiles by method, with arguments that are valid for a collection that holds A."""
+
+    async def stream(*items: Any) -> AsyncIterator[Any]:
+        for item in items:
+            yield item
+
+    async def stream_search() -> list[Any]:
+        return [hits async for hits in backend.stream_search_vectors(name, stream([1.0, 0.0]))]
+
+    async def begin() -> Any:
+        return await backend.begin_transaction()
+
+    everything = SearchFilter(must=[FilterCondition("t", "eq", "text")])
+    sparse = VectorPoint(A, [1.0, 0.0], {"t": "text"}, {"term": 1.0})
+    return {
+        "get_vectors": lambda: backend.get_vectors(name, [A]),
+        "scroll_vectors": lambda: backend.scroll_vectors(name),
+        "count_vectors": lambda: backend.count_vectors(name),
+        "delete_by_filter": lambda: backend.delete_by_filter(name, everything),
+        "upsert_batch": lambda: backend.upsert_batch(name, [B], np.array([[1.0, 0.0]], dtype=np.float32), [{}]),
+        "create_sparse_index": lambda: backend.create_sparse_index(name, ["t"]),
+        "hybrid_search": lambda: backend.hybrid_search(name, [1.0, 0.0], {"term": 1.0}),
+        "update_sparse_vectors": lambda: backend.update_sparse_vectors(name, [sparse]),
+        "stream_upsert_vectors": lambda: backend.stream_upsert_vectors(name, stream([point(B, [1, 0])])),
+        "stream_search_vectors": stream_search,
+        "begin_transaction": begin,
+        "commit_transaction": lambda: backend.commit_transaction("none"),
+        "rollback_transaction": lambda: backend.rollback_transaction("none"),
+    }
+
+
+@clause("capabilities.unclaimed")
+async def test_calls_of_an_unclaimed_profile_are_absent_or_refused(cw: Conformance) -> None:
+    """Check each method for one that works, that fails in another way, or that is refused when it has been done."""
+    name = await cw.collection([point(A, [1, 0], {"t": "text"})])
+    unclaimed = [profile for profile in PROFILES.values() if not getattr(cw.capabilities, profile.claim)]
+    if not unclaimed:
+        cw.not_applicable("every profile is claimed")
+    for profile in unclaimed:
+        for method in profile.methods:
+            if has_method(cw.backend.wrapped, method):
+                with cw.raises(UnsupportedError, why=f"{method} is there, and {profile.claim} is not claimed"):
+                    await profile_calls(cw.backend, name)[method]()
+    await cw.unchanged(name, {A: {"t": "text"}})
 
 
 @clause("capabilities.base")
