@@ -132,7 +132,7 @@ class Conformance:
                 test(**arguments)
         except (ClauseViolation, pytest.fail.Exception, pytest.skip.Exception):
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:  # nobody cancels a test: a call let its own cancelling out
             raise ClauseViolation(self._story("no error", f"{type(error).__name__}: {error}", "")) from error
         finally:
             self.run(self._tidy(set(self._settings) - before - set(self._fixtures.values())))
@@ -345,7 +345,10 @@ class Conformance:
             raised.error = error
         except (ClauseViolation, pytest.fail.Exception, pytest.skip.Exception):
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                raise  # the test itself is ended, by its timeout
             raise ClauseViolation(self._story(names, f"{type(error).__name__}: {error}", why)) from error
         else:
             self.violated(names, "no error", why)

@@ -148,16 +148,16 @@ class ShelfBackend:
 
     @call
     async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
+        checks.check_name(collection_name)
+        points = checks.check_points(vectors)
+        for one in points:
+            checks.check_sequence(one.vector)
+        texts = [(checks.id_key(one.id), self.payload_text(one.payload)) for one in points]
         with self._file() as file:
             number, dimension, metric = self._shelf(file, collection_name)
             rows = [
-                (
-                    number,
-                    checks.id_key(one.id),
-                    checks.check_vector(one.vector, dimension, metric).tobytes(),
-                    self.payload_text(one.payload),
-                )
-                for one in checks.check_points(vectors)
+                (number, key, checks.check_vector(one.vector, dimension, metric).tobytes(), text)
+                for one, (key, text) in zip(points, texts, strict=True)
             ]
             file.executemany("INSERT OR REPLACE INTO point VALUES (?, ?, ?, ?)", rows)
 
@@ -167,10 +167,11 @@ class ShelfBackend:
 
     @call
     async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
+        checks.check_name(collection_name)
+        keys = checks.id_keys(ids)
         with self._file() as file:
             number, _, _ = self._shelf(file, collection_name)
-            keys = [(number, key) for key in checks.id_keys(ids)]
-            file.executemany("DELETE FROM point WHERE shelf = ? AND key = ?", keys)
+            file.executemany("DELETE FROM point WHERE shelf = ? AND key = ?", [(number, key) for key in keys])
 
     @call
     async def search_vectors(
@@ -182,17 +183,19 @@ class ShelfBackend:
         score_threshold: float | None = None,
         **kwargs: Any,
     ) -> list[SearchResult]:
+        checks.check_name(collection_name)
         checks.check_options(kwargs, "with_payload", "with_vectors")
         keys, with_vectors = kwargs.get("with_payload", True), kwargs.get("with_vectors", False)
         checks.check_keys(keys)
         if not isinstance(with_vectors, bool):
             raise InvalidInputError("with_vectors must be a bool")
+        checks.check_sequence(query_vector)
+        count = checks.check_limit(limit, LIMITS.max_limit)
+        threshold = checks.check_threshold(score_threshold)
+        test = compile_filter(search_filter)
         with self._file() as file:
             number, dimension, metric = self._shelf(file, collection_name)
             query = checks.check_vector(query_vector, dimension, metric)
-            count = checks.check_limit(limit, LIMITS.max_limit)
-            threshold = checks.check_threshold(score_threshold)
-            test = compile_filter(search_filter)
             rows = file.execute("SELECT key, vector, payload FROM point WHERE shelf = ?", (number,)).fetchall()
         found = [(key, vector, payload) for key, vector, text in rows if test(payload := json.loads(text))]
         if not found or not count:

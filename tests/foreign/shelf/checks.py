@@ -111,9 +111,13 @@ def id_keys(ids: Any) -> list[bytes]:
     return [id_key(one) for one in ids]
 
 
-def check_vector(vector: Any, dimension: int, metric: DistanceMetric) -> np.ndarray:
+def check_sequence(vector: Any) -> None:
     if isinstance(vector, (str, bytes, Mapping)) or not hasattr(vector, "__len__"):
         raise InvalidVectorError("a vector is a sequence of numbers")
+
+
+def check_vector(vector: Any, dimension: int, metric: DistanceMetric) -> np.ndarray:
+    check_sequence(vector)
     if len(vector) != dimension:
         raise InvalidDimensionError(f"the vector has {len(vector)} elements, the collection's have {dimension}")
     try:

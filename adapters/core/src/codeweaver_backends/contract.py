@@ -471,6 +471,11 @@ _TABLE: Final = (
         level="extended",
     ),
     Clause(
+        "lifecycle.close-running",
+        "A call under way when the backend is closed ends with its answer or with BackendClosedError.",
+        level="extended",
+    ),
+    Clause(
         "lifecycle.leaks",
         "Opening, using and closing leaves no task, no warning and no growing number of threads or descriptors.",
         level="extended",
@@ -487,7 +492,7 @@ _TABLE: Final = (
     Clause("health.true", "health_check is True on a working engine and leaves the backend usable."),
     Clause(
         "health.false",
-        "health_check is False, and does not raise, where nobody answers, where nobody speaks, and after aclose.",
+        "health_check is False, has asked the engine, and does not raise, where nobody answers, where nobody speaks, and after aclose.",
         capability="server",
     ),
     Clause("health.bounded", "health_check answers within the timeout.", capability="server"),
@@ -498,12 +503,12 @@ _TABLE: Final = (
     ),
     Clause(
         "errors.connection",
-        "With the engine unreachable every call raises BackendConnectionError; none returns as if it had worked.",
+        "With the engine unreachable every call raises BackendConnectionError, caused by the network and by no fault of the adapter; none returns as if it had worked.",
         capability="server",
     ),
     Clause(
         "errors.timeout",
-        "With a silent engine every call ends within the timeout with a BackendConnectionError.",
+        "With a silent engine every call has asked it, and ends within the timeout with a BackendConnectionError.",
         capability="server",
     ),
     Clause(
@@ -516,6 +521,10 @@ _TABLE: Final = (
         "errors.secret",
         "No secret of the configuration is in a message, a repr or a traceback's text.",
         capability="server+secret",
+    ),
+    Clause(
+        "errors.order",
+        "Every call refuses its name, its arguments and what is not claimed before the collection is looked up; only a vector's dimension waits for it.",
     ),
     Clause(
         "errors.unknown-option",

@@ -10,12 +10,13 @@ from codeweaver_backends.errors import (
     BackendAuthenticationError,
     BackendConnectionError,
     BackendError,
+    BackendTimeoutError,
     CollectionNotFoundError,
     InvalidInputError,
     InvalidOptionError,
 )
 from codeweaver_backends.sdk.lifetime import operation
-from codeweaver_backends.types import CollectionInfo, DistanceMetric, SearchResult, VectorPoint
+from codeweaver_backends.types import CollectionInfo, DistanceMetric, FilterLike, SearchResult, VectorPoint
 from codeweaver_conformance.defects.network import NetworkBackend
 from codeweaver_conformance.defects.registry import plant
 from codeweaver_conformance.defects.rig import Rig
@@ -147,6 +148,32 @@ class _NativeUnreachable(NetworkBackend):
         return names
 
 
+@plant("err-fault-as-connection", "Every call dies of an AttributeError, told as a failure of the connection.")
+class _FaultAsConnection(NetworkBackend):
+    async def ask(self, call: str, *arguments: Any) -> Any:
+        try:
+            return await self.client.ask(call, *arguments)  # type: ignore[attr-defined] # there is no client
+        except AttributeError as error:
+            raise BackendConnectionError("the server cannot be reached") from error
+
+
+@plant("err-fault-in-handler", "A lost connection's handler dies of a NameError, told as a failure of the connection.")
+class _FaultInHandler(NetworkBackend):
+    async def ask(self, call: str, *arguments: Any) -> Any:
+        try:
+            return await super().ask(call, *arguments)
+        except BackendConnectionError:
+            raise BackendConnectionError("the server cannot be reached") from NameError("name 'log' is not defined")
+
+
+@plant("err-no-attempt", "With a short timeout every call raises a timeout at once, and asks nobody.")
+class _NoAttempt(NetworkBackend):
+    async def ask(self, call: str, *arguments: Any) -> Any:
+        if self.config.timeout < 2:
+            raise BackendTimeoutError("no answer")
+        return await super().ask(call, *arguments)
+
+
 @plant("err-secret", "The key is part of the message.")
 class _Secret(NetworkBackend):
     async def ask(self, call: str, *arguments: Any) -> Any:
@@ -225,6 +252,30 @@ class _NoMessage(Rig):
 class _NotLocated(Rig):
     def _locate(self, error: BackendError, operation_name: str, collection: str | None) -> None:
         return
+
+
+@plant("err-order-search", "A search looks the collection up before it looks at its arguments.", side="above")
+class _OrderSearch(Rig):
+    @operation
+    async def search_vectors(self, collection_name: str, *args: Any, **kwargs: Any) -> list[SearchResult]:
+        self._collection(collection_name)
+        return await super().search_vectors(collection_name, *args, **kwargs)
+
+
+@plant("err-order-upsert", "A write looks the collection up before it looks at its points.", side="above")
+class _OrderUpsert(Rig):
+    @operation
+    async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
+        self._collection(collection_name)
+        await super().upsert_vectors(collection_name, vectors)
+
+
+@plant("err-order-count", "A count looks the collection up before it reads the filter.", side="above")
+class _OrderCount(Rig):
+    @operation
+    async def count_vectors(self, collection_name: str, search_filter: FilterLike | None = None) -> int:
+        self._collection(collection_name)
+        return await super().count_vectors(collection_name, search_filter)
 
 
 @plant("err-option-swallowed", "Unknown options of a search are swallowed.", side="above")

@@ -69,6 +69,22 @@ class _RaisesClosed(Rig):
         return True
 
 
+@plant("hea-cancelled", "health_check is cancelled by its own client where nobody answers.")
+class _Cancelled(NetworkBackend):
+    async def health_check(self) -> bool:
+        if not await super().health_check() and not self._is_closed:
+            raise asyncio.CancelledError
+        return not self._is_closed
+
+
+@plant("hea-fault", "With a short timeout health_check dies of an AttributeError, and is False without asking.")
+class _Fault(NetworkBackend):
+    async def _ping(self) -> None:
+        if self.config.timeout < 2:
+            self.config.seconds  # type: ignore[attr-defined] # noqa: B018 - there is no such setting
+        await super()._ping()
+
+
 @plant("hea-hangs", "health_check waits for a silent server without end.")
 class _Hangs(NetworkBackend):
     async def health_check(self) -> bool:

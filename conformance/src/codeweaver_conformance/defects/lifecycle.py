@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, ClassVar
 
-from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError
+from codeweaver_backends.errors import BackendConnectionError, CollectionExistsError, CollectionNotFoundError
 from codeweaver_backends.memory.config import MemoryConfig
 from codeweaver_backends.sdk.lifetime import operation
 from codeweaver_backends.sdk.requests import CollectionSettings
@@ -223,3 +223,44 @@ class _MissingShortcut(Rig):
     async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
         if ids != []:
             await super().delete_vectors(collection_name, ids)
+
+
+# --- closed under a running call --------------------------------------------------------------------------------------
+
+
+class _Slow(Rig):
+    """Searches take a moment, in which the backend may be closed."""
+
+    async def search_vectors(self, *args: Any, **kwargs: Any) -> list[SearchResult]:
+        found = await super().search_vectors(*args, **kwargs)
+        await asyncio.sleep(0.01)
+        if self._is_closed:
+            await self.ended()
+        return found
+
+    async def ended(self) -> None:
+        """What becomes of it then."""
+
+
+@plant("lif-closing-cancels", "Closing cancels the searches that are under way.")
+class _ClosingCancels(_Slow):
+    async def ended(self) -> None:
+        raise asyncio.CancelledError
+
+
+@plant("lif-closing-hangs", "A search that is under way when the backend is closed never ends.")
+class _ClosingHangs(_Slow):
+    async def ended(self) -> None:
+        await asyncio.Event().wait()
+
+
+@plant("lif-closing-attribute", "A search that is under way when the backend is closed dies without its client.")
+class _ClosingAttribute(_Slow):
+    async def ended(self) -> None:
+        raise AttributeError("'NoneType' object has no attribute 'search'")
+
+
+@plant("lif-closing-retryable", "A search that is under way when the backend is closed fails as a lost connection.")
+class _ClosingRetryable(_Slow):
+    async def ended(self) -> None:
+        raise BackendConnectionError("the connection was lost")

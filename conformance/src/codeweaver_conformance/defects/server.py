@@ -29,7 +29,7 @@ from codeweaver_backends.sdk.filters.tree import Node
 from codeweaver_backends.sdk.requests import Batch, Query
 from codeweaver_backends.types import DistanceMetric
 from codeweaver_conformance.defects.rig import Rig
-from codeweaver_conformance.stub import served
+from codeweaver_conformance.network import served
 
 __all__ = ["KEY", "LINE", "read_node", "serving", "write_node"]
 

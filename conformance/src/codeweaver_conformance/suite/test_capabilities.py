@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
 from typing import Any
-
-import numpy as np
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import BackendError, InvalidInputError, UnsupportedError
@@ -21,9 +18,7 @@ from codeweaver_backends.types import (
 )
 from codeweaver_conformance.clause import clause
 from codeweaver_conformance.session import Conformance, point
-
-# Ids are integers wherever ids are not the matter, so that a fault of string ids fails its own tests and no others.
-A, B = range(2)
+from codeweaver_conformance.suite.calls import A, B, profile_calls
 
 
 @clause("capabilities.typed")
@@ -151,38 +146,6 @@ async def test_what_is_not_claimed_is_refused_or_absent(cw: Conformance) -> None
         with cw.raises(UnsupportedError, InvalidInputError, why=f"{claim} is not claimed"):
             await call()
     await cw.unchanged(name, {A: {"t": "text"}})
-
-
-def profile_calls(backend: Any, name: str) -> dict[str, Callable[[], Any]]:
-    """The calls of the optional profiles by method, with arguments that are valid for a collection that holds A."""
-
-    async def stream(*items: Any) -> AsyncIterator[Any]:
-        for item in items:
-            yield item
-
-    async def stream_search() -> list[Any]:
-        return [hits async for hits in backend.stream_search_vectors(name, stream([1.0, 0.0]))]
-
-    async def begin() -> Any:
-        return await backend.begin_transaction()
-
-    everything = SearchFilter(must=[FilterCondition("t", "eq", "text")])
-    sparse = VectorPoint(A, [1.0, 0.0], {"t": "text"}, {"term": 1.0})
-    return {
-        "get_vectors": lambda: backend.get_vectors(name, [A]),
-        "scroll_vectors": lambda: backend.scroll_vectors(name),
-        "count_vectors": lambda: backend.count_vectors(name),
-        "delete_by_filter": lambda: backend.delete_by_filter(name, everything),
-        "upsert_batch": lambda: backend.upsert_batch(name, [B], np.array([[1.0, 0.0]], dtype=np.float32), [{}]),
-        "create_sparse_index": lambda: backend.create_sparse_index(name, ["t"]),
-        "hybrid_search": lambda: backend.hybrid_search(name, [1.0, 0.0], {"term": 1.0}),
-        "update_sparse_vectors": lambda: backend.update_sparse_vectors(name, [sparse]),
-        "stream_upsert_vectors": lambda: backend.stream_upsert_vectors(name, stream([point(B, [1, 0])])),
-        "stream_search_vectors": stream_search,
-        "begin_transaction": begin,
-        "commit_transaction": lambda: backend.commit_transaction("none"),
-        "rollback_transaction": lambda: backend.rollback_transaction("none"),
-    }
 
 
 @clause("capabilities.unclaimed")

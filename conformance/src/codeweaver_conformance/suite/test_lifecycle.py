@@ -1,4 +1,4 @@
-"""Lifecycle, health and errors: opening, closing, and an engine that is not there."""
+"""Lifecycle and health: opening, closing, and being asked how it is."""
 
 from __future__ import annotations
 
@@ -7,46 +7,23 @@ import gc
 import os
 import threading
 import time
-import traceback
 import warnings
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from codeweaver_backends.errors import (
-    BackendAuthenticationError,
     BackendClosedError,
-    BackendConnectionError,
     BackendError,
-    CollectionNotFoundError,
-    InvalidInputError,
 )
 from codeweaver_backends.types import FilterCondition, SearchFilter
 from codeweaver_conformance.clause import clause
+from codeweaver_conformance.network import PATIENCE, closed_port, impatient, nobody
 from codeweaver_conformance.session import Conformance, point
-from codeweaver_conformance.stub import closed_port, silent_port
-
-# Ids are integers wherever ids are not the matter, so that a fault of string ids fails its own tests and no others.
-A, B = 100, 101
+from codeweaver_conformance.suite.calls import A, B, every_call
 
 SECRET = "s3cr3t-conformance-key"  # noqa: S105 - a marker to look for
-PATIENCE = 1.0
-"""The timeout, in seconds, given to a backend whose engine is silent."""
-
-
-def every_call(backend: Any, name: str) -> dict[str, Callable[[], Awaitable[Any]]]:
-    """The base protocol's calls, with valid arguments."""
-    return {
-        "list_collections": backend.list_collections,
-        "create_collection": lambda: backend.create_collection(name, 2),
-        "get_collection_info": lambda: backend.get_collection_info(name),
-        "upsert_vectors": lambda: backend.upsert_vectors(name, [point(A, [1, 0])]),
-        "search_vectors": lambda: backend.search_vectors(name, [1, 0]),
-        "delete_vectors": lambda: backend.delete_vectors(name, [A]),
-        "delete_collection": lambda: backend.delete_collection(name),
-    }
 
 
 @clause("lifecycle.construct")
@@ -90,6 +67,45 @@ async def test_after_closing_every_call_is_refused(cw: Conformance) -> None:
     cw.equal(await backend.health_check(), False, "health_check of a closed backend")
     await cw.reopen()
     cw.equal(await cw.ids(name), {A}, "closing changed nothing")
+
+
+@clause("lifecycle.close-running")
+@pytest.mark.parametrize("moment", [0.0, 0.002, 0.02], ids=lambda moment: f"after {moment * 1000:g} ms")
+async def test_calls_under_way_end_when_the_backend_is_closed(cw: Conformance, moment: float) -> None:
+    """Check for calls that are cancelled with the client they run on, die of its absence, or never end."""
+    points = [point(n, [1, n], {"n": n}) for n in range(200)]
+    name = await cw.collection(points)
+    backend = await cw.reopen()
+    if not hasattr(backend.wrapped, "aclose"):
+        cw.not_verified("the backend has no aclose()")
+    await backend.search_vectors(name, [1, 0])
+    calls: dict[str, Callable[[], Awaitable[Any]]] = {
+        "search_vectors": lambda: backend.search_vectors(name, [1, 0], limit=200),
+        "upsert_vectors": lambda: backend.upsert_vectors(name, [point(1_000 + n, [1, n]) for n in range(200)]),
+        "get_collection_info": lambda: backend.get_collection_info(name),
+        "list_collections": backend.list_collections,
+    }
+
+    async def outcome(call: Callable[[], Awaitable[Any]]) -> Exception | None:
+        try:
+            await call()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is judged below
+            return error
+        return None
+
+    running = {asyncio.create_task(outcome(call)): label for label, call in calls.items() for _ in range(4)}
+    await asyncio.sleep(moment)
+    await asyncio.wait_for(backend.aclose(), 30)
+    ended, hanging = await asyncio.wait(running, timeout=10)
+    for task in hanging:
+        task.cancel()
+    await cw.reopen()  # for the tests to come, whatever is found here
+    cw.equal([running[task] for task in hanging], [], "calls that have not ended ten seconds after the close")
+    for task in ended:
+        error = asyncio.CancelledError() if task.cancelled() else task.result()
+        told = f"{running[task]}: {type(error).__name__}: {error}"
+        cw.true(error is None or isinstance(error, BackendClosedError), "an answer, or BackendClosedError", told)
+    cw.true(await cw.ids(name) >= {one.id for one in points}, "the points of before", "some are gone")
 
 
 def _descriptors() -> int:
@@ -204,31 +220,12 @@ async def test_health_is_true_on_a_working_engine(cw: Conformance) -> None:
     cw.equal(await cw.ids(name, backend=fresh), {A})
 
 
-def _impatient(cw: Conformance) -> dict[str, Any]:
-    known = cw.subject.config_fields
-    options: dict[str, Any] = {}
-    if "timeout" in known:
-        options["timeout"] = 1 if known["timeout"].annotation is int else PATIENCE
-    if "retries" in known:
-        options["retries"] = 1
-    return options
-
-
-@contextmanager
-def _nobody(kind: str) -> Iterator[int]:
-    if kind == "closed":
-        yield closed_port()
-    else:
-        with silent_port() as port:
-            yield port
-
-
 @clause("health.false", "health.bounded")
 @pytest.mark.parametrize("kind", ["closed", "silent"])
-async def test_health_is_false_where_nobody_answers(cw: Conformance, kind: str) -> None:
+async def test_health_is_false_wherenobody_answers(cw: Conformance, kind: str) -> None:
     """Check for a check that asks nobody, that raises, and that hangs."""
-    with _nobody(kind) as port:
-        backend = cw.at_port(port, **_impatient(cw))
+    with nobody(kind) as (port, silent):
+        backend = cw.at_port(port, **impatient(cw.subject))
         for _ in range(2):
             started = time.monotonic()
             answer = await asyncio.wait_for(backend.health_check(), 30)
@@ -237,122 +234,4 @@ async def test_health_is_false_where_nobody_answers(cw: Conformance, kind: str) 
             cw.true(
                 took < PATIENCE * 2 + 4, f"an answer within the timeout of {PATIENCE} s, generously", f"{took:.1f} s"
             )
-
-
-# --- errors ----------------------------------------------------------------------------------------------------------
-
-
-@clause("errors.connection")
-async def test_an_unreachable_engine_is_told(cw: Conformance) -> None:
-    """Check for empty answers, for failures told as "not found", and for the client's own exceptions."""
-    backend = cw.at_port(closed_port(), **_impatient(cw))
-    for label, call in every_call(backend, cw.new_name()).items():
-        with cw.raises(BackendConnectionError, why=label):
-            await asyncio.wait_for(call(), 60)
-
-
-@clause("errors.timeout")
-async def test_a_silent_engine_ends_every_call_in_time(cw: Conformance) -> None:
-    """Check that the configured timeout reaches every call; a silent server must not hang one."""
-    with silent_port() as port:
-        backend = cw.at_port(port, **_impatient(cw))
-        for label, call in every_call(backend, cw.new_name()).items():
-            started = time.monotonic()
-            with cw.raises(BackendConnectionError, why=label):
-                await asyncio.wait_for(call(), 60)
-            took = time.monotonic() - started
-            cw.true(
-                took < PATIENCE * 3 + 5,
-                f"an end within the timeout of {PATIENCE} s, generously",
-                f"{label}: {took:.1f} s",
-            )
-
-
-@clause("errors.authentication")
-async def test_refused_credentials_are_told(cw: Conformance) -> None:
-    """Check for retries of what cannot succeed, for empty answers, and for a health check that only connects."""
-    backend = cw.fresh(**dict.fromkeys(cw.subject.credentials, "no such key"))
-    name = cw.new_name()
-    for label, call in every_call(backend, name).items():
-        started = time.monotonic()
-        with cw.raises(BackendAuthenticationError, why=label):
-            await asyncio.wait_for(call(), 60)
-        took = time.monotonic() - started
-        cw.true(took < 5, "a refusal at once: trying again is no use", f"{label}: {took:.1f} s")
-    cw.equal(await backend.health_check(), False, "health_check with a refused key")
-
-
-@clause("errors.secret", "config.secret")
-async def test_no_secret_is_shown(cw: Conformance) -> None:
-    """Check configuration, messages, causes and tracebacks for the key."""
-    secret = {cw.subject.secret_fields[0]: SECRET}
-    backend = cw.at_port(closed_port(), **_impatient(cw), **secret)
-    shown = [repr(backend.wrapped), str(vars(backend.wrapped).get("config", ""))]
-    for call in (backend.list_collections, lambda: backend.search_vectors("x", [1, 0])):
-        try:
-            await asyncio.wait_for(call(), 60)
-        except Exception as error:  # noqa: BLE001 - every text of it is searched
-            shown += ["".join(traceback.format_exception(error)), repr(error)]
-    try:
-        cw.subject.create(**secret, timeout="not a number " + SECRET)
-    except Exception as error:  # noqa: BLE001 - as above
-        shown += ["".join(traceback.format_exception(error, limit=0)).replace("not a number " + SECRET, "")]
-    for text in shown:
-        cw.true(SECRET not in text, "the secret nowhere", text.replace(SECRET, "<the secret>")[:300])
-
-
-@clause("errors.tree")
-async def test_errors_are_of_one_tree(cw: Conformance) -> None:
-    """Check that callers can catch BackendError, and ValueError for what they got wrong themselves."""
-    name = await cw.collection([point(A, [1, 0])])
-    wrong: list[Callable[[], Awaitable[Any]]] = [
-        lambda: cw.backend.create_collection("", 2),
-        lambda: cw.backend.create_collection(cw.new_name(), 0),
-        lambda: cw.backend.upsert_vectors(name, [point(-1, [1, 0])]),
-        lambda: cw.backend.upsert_vectors(name, [point(1, [1, 0, 0])]),
-        lambda: cw.backend.upsert_vectors(name, [point(1, [1, 0], {"a": b"x"})]),
-        lambda: cw.backend.search_vectors(name, [1, 0], limit=-1),
-        lambda: cw.backend.search_vectors(
-            name, [1, 0], search_filter=SearchFilter(must=[FilterCondition("a", "eq", [])])
-        ),
-        lambda: cw.backend.delete_vectors(name, [1.5]),
-    ]
-    for call in wrong:
-        with cw.raises(InvalidInputError) as raised:
-            await call()
-        cw.true(
-            isinstance(raised.error, BackendError) and isinstance(raised.error, ValueError),
-            "BackendError and ValueError",
-            raised.error,
-        )
-        cw.true(
-            not isinstance(raised.error, BackendConnectionError | BackendAuthenticationError),
-            "no failure of the engine",
-            raised.error,
-        )
-        cw.true(len(str(raised.error)) > 10, "a message that says what is allowed", str(raised.error))
-
-
-@clause("errors.unknown-option")
-@pytest.mark.parametrize("option", ["filters", "top_k", "limits", "with_vector", "namespace"])
-async def test_unknown_options_are_refused(cw: Conformance, option: str) -> None:
-    """Check for **kwargs that swallow a misspelling."""
-    name = await cw.collection([point(A, [1, 0])])
-    calls: list[Callable[[], Awaitable[Any]]] = [
-        lambda: cw.backend.search_vectors(name, [1, 0], **{option: 1}),
-        lambda: cw.backend.create_collection(cw.new_name(), 2, **{option: 1}),
-    ]
-    for call in calls:
-        with cw.raises(InvalidInputError) as raised:
-            await call()
-        cw.true(isinstance(raised.error, TypeError), "a TypeError too", type(raised.error).__mro__)
-
-
-@clause("errors.located")
-async def test_errors_say_where_they_arose(cw: Conformance) -> None:
-    """Check backend, operation and collection of an error."""
-    name = cw.new_name()
-    with cw.raises(CollectionNotFoundError) as raised:
-        await cw.backend.search_vectors(name, [1, 0])
-    cw.equal([getattr(raised.error, part, None) for part in ("operation", "collection")], ["search_vectors", name])
-    cw.true(getattr(raised.error, "backend", None), "the backend's name", raised.error)
+        cw.true(silent is None or silent.connections, "an attempt to connect to the engine", "False, and none was made")

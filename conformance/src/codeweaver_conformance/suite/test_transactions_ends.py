@@ -21,9 +21,9 @@ from codeweaver_backends.errors import (
 from codeweaver_backends.types import FilterCondition, SearchFilter
 from codeweaver_conformance.caller import in_transaction
 from codeweaver_conformance.clause import clause
+from codeweaver_conformance.network import Relay, relayed
 from codeweaver_conformance.recorder import Recorder
 from codeweaver_conformance.session import Conformance, point
-from codeweaver_conformance.stub import Relay, relayed
 
 
 @clause("transactions.finished")

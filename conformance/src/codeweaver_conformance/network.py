@@ -8,9 +8,23 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-__all__ = ["Relay", "closed_port", "relayed", "served", "silent_port"]
+from codeweaver_backends.errors import BackendError
+from codeweaver_conformance.subject import Subject
+
+__all__ = [
+    "PATIENCE",
+    "Relay",
+    "SilentPort",
+    "closed_port",
+    "fault_of",
+    "impatient",
+    "nobody",
+    "relayed",
+    "served",
+    "silent_port",
+]
 
 Talk: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -23,13 +37,40 @@ def closed_port() -> int:
     return port
 
 
+class SilentPort:
+    """A port of this machine that takes connections and never says a word."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.port: int = listener.getsockname()[1]
+        self._listener = listener
+        self._taken: list[socket.socket] = []
+
+    @property
+    def connections(self) -> int:
+        """How many were made so far. The kernel makes them, and holds them until they are asked for."""
+        with suppress(BlockingIOError):
+            while True:
+                self._taken.append(self._listener.accept()[0])
+        return len(self._taken)
+
+    def close(self) -> None:
+        """Hang up."""
+        for connection in self._taken:
+            connection.close()
+
+
 @contextmanager
-def silent_port() -> Iterator[int]:
-    """A port of this machine that takes connections (the kernel does) and never says a word."""
+def silent_port() -> Iterator[SilentPort]:
+    """Listen for as long as the block lasts."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
-        yield listener.getsockname()[1]
+        listener.setblocking(False)
+        silent = SilentPort(listener)
+        try:
+            yield silent
+        finally:
+            silent.close()
 
 
 @contextmanager
@@ -124,3 +165,40 @@ def relayed(host: str, port: int) -> Iterator[tuple[Relay, int]]:
     relay = Relay(host, port)
     with served(relay.talk) as relay_port:
         yield relay, relay_port
+
+
+# --- an engine that is not there --------------------------------------------------------------------------------------
+
+PATIENCE = 1.0
+"""The timeout, in seconds, given to a backend whose engine is silent."""
+
+_FAULTS = (AttributeError, TypeError, NameError, NotImplementedError, ImportError)
+"""What no network raises."""
+
+
+@contextmanager
+def nobody(kind: str) -> Iterator[tuple[int, SilentPort | None]]:
+    """A port without an engine, ``closed`` or ``silent``, and the listener where there is one."""
+    if kind == "closed":
+        yield closed_port(), None
+    else:
+        with silent_port() as silent:
+            yield silent.port, silent
+
+
+def impatient(subject: Subject) -> dict[str, Any]:
+    """Settings by which a backend gives up soon."""
+    known = subject.config_fields
+    options: dict[str, Any] = {}
+    if "timeout" in known:
+        options["timeout"] = 1 if known["timeout"].annotation is int else PATIENCE
+    if "retries" in known:
+        options["retries"] = 1
+    return options
+
+
+def fault_of(error: BaseException | None) -> BaseException | None:
+    """The fault of a program among the causes of an error."""
+    while error is not None and (isinstance(error, BackendError) or not isinstance(error, _FAULTS)):
+        error = error.__cause__
+    return error
