@@ -24,6 +24,8 @@ nox.options.reuse_existing_virtualenvs = True
 PYTHONS = ("3.11", "3.12", "3.13")
 CORE = ("-e", "adapters/core")
 KIT = ("-e", "adapters/core", "-e", "conformance")
+TOOLS = ("-e", "tools")
+"""What writes this repository's pages, measures, and plants defects: no part of what a plugin's author installs."""
 HAS_MILVUS_PACKAGE = sys.platform == "linux" and platform.machine() == "x86_64"
 """The packaged Milvus server is made for these machines only."""
 
@@ -72,7 +74,7 @@ EMBEDDED = tuple(target for target, engine in TARGETS.items() if target not in e
 SUITE = ("pytest", "-p", "no:cacheprovider", "--pyargs", "codeweaver_conformance.suite", "-q", "--durations=5")
 nox.options.sessions = ["lint", "types", "tests", "conformance", "docs", "defects", "readme"]
 """Beside them, for their time: ``differential``, ``matrix``; and ``bench``, which says nothing on a busy machine."""
-SOURCES = [f"adapters/{name}/src" for name in ENGINES] + ["conformance/src"]
+SOURCES = [f"adapters/{name}/src" for name in ENGINES] + ["conformance/src", "tools/codeweaver_tools"]
 
 
 def prepare(session: nox.Session, engine: Engine | None, *extra: str) -> None:
@@ -96,7 +98,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Mypy, strict, over every distribution."""
     engines = [part for engine in ENGINES.values() for part in engine.install]
-    session.install("-q", *CORE, "-e", "conformance[compare]", *engines, "mypy>=1.18", "nox")
+    session.install("-q", *CORE, "-e", "conformance[compare]", *TOOLS, *engines, "mypy>=1.18", "nox")
     for source in SOURCES:
         session.run("mypy", source)
     session.run("mypy", "noxfile.py")
@@ -112,7 +114,13 @@ def tests(session: nox.Session, engine: str) -> None:
     if engine == "repository":
         embedded = [ENGINES[name].install for name in ("lancedb", "qdrant")]
         prepare(
-            session, None, "-e", "conformance[compare]", *(part for one in embedded for part in one), "pytest-asyncio"
+            session,
+            None,
+            *TOOLS,
+            "-e",
+            "conformance[compare]",
+            *(part for one in embedded for part in one),
+            "pytest-asyncio",
         )
         # pytest-asyncio is there for the kit's tests of itself, which start pytest anew; it warns about our settings.
         session.run("pytest", "-q", "-n", "2", "-p", "no:asyncio", "conformance/tests", "tests", *session.posargs)
@@ -161,25 +169,25 @@ def differential(session: nox.Session) -> None:
 @nox.parametrize("target", [nox.param(target, id=target) for target in TARGETS])
 def record(session: nox.Session, target: str) -> None:
     """One engine's answers to the generated searches, in an environment of its own, as the clients clash."""
-    prepare(session, TARGETS[target])
+    prepare(session, TARGETS[target], *TOOLS)
     options = ("--target", target, "--seed", "20250101", "--cases", "5000")
     # 3: no engine was found, which is said, and leaves the others to be compared.
-    command = ("python", "-m", "codeweaver_conformance.differential", "record", *options, *session.posargs)
+    command = ("python", "-m", "codeweaver_tools.differential", "record", *options, *session.posargs)
     session.run(*command, success_codes=[0] if target in EMBEDDED else [0, 3])
 
 
 @nox.session
 def judge(session: nox.Session) -> None:
     """What was recorded, compared; written to reports/differential.json."""
-    prepare(session, None)
-    session.run("python", "-m", "codeweaver_conformance.differential", "judge")
+    prepare(session, None, *TOOLS)
+    session.run("python", "-m", "codeweaver_tools.differential", "judge")
 
 
 @nox.session
 def defects(session: nox.Session) -> None:
     """Planted defects: each must be killed by a clause, and the correct backends must not be."""
-    prepare(session, None)
-    session.run("python", "-m", "codeweaver_conformance.defects", *session.posargs)
+    prepare(session, None, *TOOLS)
+    session.run("python", "-m", "codeweaver_tools.defects", *session.posargs)
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------
@@ -190,9 +198,9 @@ def defects(session: nox.Session) -> None:
 def bench(session: nox.Session, target: str) -> None:
     """An adapter beside its engine's bare client, in one run; rows are merged into reports/bench.json."""
     engine = TARGETS[target]
-    prepare(session, engine)
+    prepare(session, engine, *TOOLS)
     bare = f"adapters/{engine.name}/tests/bare.py"
-    session.run("python", "-m", "codeweaver_conformance.bench", "--target", target, "--bare", bare, *session.posargs)
+    session.run("python", "-m", "codeweaver_tools.bench", "--target", target, "--bare", bare, *session.posargs)
 
 
 @nox.session
@@ -221,8 +229,8 @@ def readme(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Generate the pages that come from the code, and build the site; a broken link is an error."""
-    prepare(session, None, "mkdocs-material>=9.5", "mkdocstrings[python]>=0.30")
-    session.run("python", "-m", "codeweaver_conformance.pages", "--check")
+    prepare(session, None, *TOOLS, "mkdocs-material>=9.5", "mkdocstrings[python]>=0.30")
+    session.run("python", "-m", "codeweaver_tools.pages", "--check")
     session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
 
 

@@ -23,7 +23,7 @@ def text() -> str:
 
 
 def test_generated_pages_are_current() -> None:
-    command = [sys.executable, "-m", "codeweaver_conformance.pages", "--check"]
+    command = [sys.executable, "-m", "codeweaver_tools.pages", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

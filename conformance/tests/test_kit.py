@@ -12,10 +12,10 @@ import pytest
 
 from codeweaver_backends.contract import CLAUSES
 from codeweaver_conformance.certificate import Certificate
-from codeweaver_conformance.defects.mutants import MUTANTS
+from codeweaver_tools.defects.mutants import MUTANTS
 
-RIG = "codeweaver_conformance.defects.rig:RigPlugin"
-DEFECT = "codeweaver_conformance.defects:"
+RIG = "codeweaver_tools.defects.rig:RigPlugin"
+DEFECT = "codeweaver_tools.defects:"
 SETTINGS = """
 [pytest]
 asyncio_mode = auto
@@ -154,7 +154,7 @@ def test_a_waiver_must_name_a_clause_and_a_day_to_come(tmp_path: Path, clause: s
 ABSENT = """
 from contextlib import contextmanager
 from codeweaver_backends.testing import NotProvisioned, Target
-from codeweaver_conformance.defects.network import NetworkPlugin
+from codeweaver_tools.defects.network import NetworkPlugin
 
 class Plugin(NetworkPlugin):
     @classmethod
@@ -215,11 +215,11 @@ def test_what_must_be_verified_fails_where_no_engine_is_found(absent: Path) -> N
 
 
 def test_a_backend_behind_a_socket_is_certified(tmp_path: Path) -> None:
-    from codeweaver_conformance.defects.server import KEY, serving
+    from codeweaver_tools.defects.server import KEY, serving
 
     with serving() as port:
         address = (f"--cw-set=port={port}", f"--cw-set=api_key={KEY}")
-        said = suite(tmp_path, "codeweaver_conformance.defects.network:NetworkPlugin", *address, "--cw-cases=20")
+        said = suite(tmp_path, "codeweaver_tools.defects.network:NetworkPlugin", *address, "--cw-cases=20")
     assert "network-reference: CERTIFIED" in said
     outcomes = certificate(tmp_path, "network-reference").clauses
     assert {outcomes[one].outcome for one in ("health.false", "errors.timeout", "errors.authentication")} == {"pass"}
@@ -235,7 +235,7 @@ def test_every_mutant_finds_its_place_in_core(name: str) -> None:
 
 
 def test_the_suite_of_defects_reports(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "codeweaver_conformance.defects", "--only", "^(thr-exclusive|nrm-gt-ge)$"]
+    command = [sys.executable, "-m", "codeweaver_tools.defects", "--only", "^(thr-exclusive|nrm-gt-ge)$"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "reports" / "defects.json").read_text(encoding="utf-8"))

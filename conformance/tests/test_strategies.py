@@ -20,9 +20,9 @@ from codeweaver_backends.sdk.requests import CollectionSettings
 from codeweaver_backends.sdk.validate import validate_batch, validate_vector
 from codeweaver_backends.types import DistanceMetric, FilterCondition, FilterLike, SearchFilter
 from codeweaver_conformance import oracle
-from codeweaver_conformance.differential import digest
 from codeweaver_conformance.strategies import WORLD, Case, World, filters, generate, ids, payloads, vectors, worlds
 from codeweaver_conformance.vocabulary import FAMILIES, IDS, OPERATORS, PATTERNS
+from codeweaver_tools.differential import digest
 
 FLOORS = {"max_filter_depth": 8, "max_filter_conditions": 64, "max_in_values": 256, "max_contains_length": 256}
 PLAIN = BackendCapabilities(limits=Limits(**FLOORS, max_payload_bytes=16_384, max_payload_depth=16))
@@ -58,7 +58,7 @@ def test_cases_are_what_the_contract_allows_within_its_floors() -> None:
 
 def test_the_same_seed_gives_the_same_cases_in_every_process() -> None:
     program = (
-        "from codeweaver_conformance.differential import digest\n"
+        "from codeweaver_tools.differential import digest\n"
         "from codeweaver_conformance.strategies import generate\n"
         "print(digest(generate(5, 250)))"
     )

@@ -93,7 +93,8 @@ def _threshold(random: Random, collection: Collection, query: Sequence[float]) -
         return None
     if kind < 0.7:
         return random.choice((0.0, -0.5, 0.5, 1.0))
-    return oracle.score(collection.metric, query, random.choice(collection.points).vector) + random.choice((0.0, 1e-3))
+    vector = random.choice(collection.points).vector or ()
+    return oracle.score(collection.metric, query, vector) + random.choice((0.0, 1e-3))
 
 
 # --- hypothesis ------------------------------------------------------------------------------------------------------

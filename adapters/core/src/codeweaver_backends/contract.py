@@ -524,7 +524,7 @@ _TABLE: Final = (
     ),
     Clause(
         "errors.order",
-        "Every call refuses its name, its arguments and what is not claimed before the collection is looked up; only a vector's dimension waits for it.",
+        "Every call refuses its name, its arguments and what is not claimed before the collection is looked up; vectors alone wait for it.",
     ),
     Clause(
         "errors.unknown-option",

@@ -76,13 +76,11 @@ def wrong_calls(cw: Conformance, name: str) -> dict[str, Call]:
         "search: an unknown option": lambda: backend.search_vectors(name, [1, 0], filters=operand),
         "search: with_payload 5": lambda: backend.search_vectors(name, [1, 0], with_payload=5),
         "search: a threshold of text": lambda: backend.search_vectors(name, [1, 0], score_threshold="0.5"),
-        "search: a vector of text": lambda: backend.search_vectors(name, "text"),
         "delete: a negative id": lambda: backend.delete_vectors(name, [-1]),
         "delete: a text for ids": lambda: backend.delete_vectors(name, "text"),
         "upsert: a text for points": lambda: backend.upsert_vectors(name, "text"),
         "upsert: a negative id": lambda: backend.upsert_vectors(name, [point(-1, [1, 0])]),
         "upsert: bytes in a payload": lambda: backend.upsert_vectors(name, [point(A, [1, 0], {"a": b"x"})]),
-        "upsert: a vector of text": lambda: backend.upsert_vectors(name, [point(A, "text")]),
     }
     if claims.supports_scan:
         calls |= {

@@ -1,0 +1,228 @@
+"""The pages that come from the code: the contract, the support matrix, the certificate's format, the README's table.
+
+``python -m codeweaver_tools.pages``, run at the root, writes them; ``--check`` fails if one is not current.
+The matrix is made of the certificates that are committed under ``docs/certificates/``, the tables of the page on
+performance of the reports under ``docs/performance/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION
+from codeweaver_conformance.certificate import Certificate, tally
+
+__all__ = ["main"]
+
+DOCS = Path("docs")
+_MADE = "<!-- Made by python -m codeweaver_tools.pages; edit the code, not this page. -->\n\n"
+_MARKS = {"pass": "yes", "fail": "**no**", "denied": "denied", "waived": "waived", "not-verified": "not verified"}
+
+
+def contract_page() -> str:
+    """Every clause, by area."""
+    lines = [
+        f"{_MADE}# The contract, version {CONTRACT_VERSION}\n",
+        "What every call of the protocol means, as clauses that the conformance kit proves. *Core* clauses count for",
+        "the verdict of their profile, *extended* ones are listed. A clause with a capability may be denied by a",
+        "backend that does not claim it, or one of several joined by `+`; the others cannot be denied.\n",
+    ]
+    for area, clauses in groupby(CLAUSES.values(), key=lambda clause: clause.area):
+        lines += [
+            f"## {area.capitalize()}\n",
+            "| clause | promise | profile | level | capability |",
+            "|---|---|---|---|---|",
+        ]
+        for clause in clauses:
+            cells = (f"`{clause.id}`", clause.sentence, clause.profile, clause.level, clause.capability or "")
+            lines.append(_row(cells))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def matrix_page() -> str:
+    """The committed certificates side by side."""
+    certificates = _certificates()
+    lines = [f"{_MADE}# Support matrix\n"]
+    if not certificates:
+        return "\n".join([*lines, "No certificate is committed yet.\n"])
+    lines += [
+        "From the certificates under `docs/certificates/`. Each can be repeated with the command it names.\n",
+        *_table(["", *(one.environment.target for one in certificates)], _summary(certificates)),
+        "",
+        "## Clause by clause\n",
+        "Clauses that every backend keeps are left out.\n",
+        *_table(["clause", *(one.environment.target for one in certificates)], _differences(certificates)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _summary(certificates: list[Certificate]) -> Iterable[list[str]]:
+    yield ["verdict", *(f"**{one.verdict}**" for one in certificates)]
+    for profile in dict.fromkeys(clause.profile for clause in CLAUSES.values()):
+        yield [f"profile {profile}", *(str(one.profiles.get(profile, "not-verified")) for one in certificates)]
+    yield ["metrics", *(", ".join(_metrics(one)) for one in certificates)]
+    yield [
+        "exact up to (points)",
+        *(f"{one.environment.capabilities['limits']['exact_size']:,}" for one in certificates),
+    ]
+    yield ["largest limit", *(f"{one.environment.capabilities['limits']['max_limit']:,}" for one in certificates)]
+    yield ["largest dimension", *(f"{one.environment.capabilities['max_vector_dimension']:,}" for one in certificates)]
+    yield ["server", *(_server(one) for one in certificates)]
+    yield ["clauses kept", *(f"{tally(one)['pass']} of {len(one.clauses)}" for one in certificates)]
+    yield ["adapter", *(one.environment.adapter for one in certificates)]
+    yield ["day", *(one.created[:10] for one in certificates)]
+
+
+def _metrics(certificate: Certificate) -> list[str]:
+    return [str(name) for name in certificate.environment.capabilities["supported_distance_metrics"]]
+
+
+def _server(certificate: Certificate) -> str:
+    # A clause of engines with an address is denied where there is none.
+    without = "in process" if certificate.clauses["health.bounded"].outcome == "denied" else "not told"
+    return certificate.environment.server or without
+
+
+def _differences(certificates: list[Certificate]) -> Iterable[list[str]]:
+    for clause in CLAUSES:
+        outcomes = [one.clauses[clause].outcome if clause in one.clauses else "not-verified" for one in certificates]
+        if set(outcomes) != {"pass"}:
+            yield [f"`{clause}`", *(_MARKS[outcome] for outcome in outcomes)]
+
+
+def _certificates() -> list[Certificate]:
+    files = sorted((DOCS / "certificates").glob("*.json"))
+    return [Certificate.model_validate_json(file.read_text(encoding="utf-8")) for file in files]
+
+
+def _table(headings: list[str], rows: Iterable[list[str]]) -> list[str]:
+    return [_row(headings), _row(["---"] * len(headings)), *(_row(row) for row in rows)]
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def certificate_schema() -> str:
+    """The JSON schema of a certificate."""
+    return json.dumps(Certificate.model_json_schema(), indent=2) + "\n"
+
+
+def readme() -> str:
+    """The README with the table of what is certified."""
+    rows = [
+        [
+            f"`{one.environment.target}`",
+            ", ".join(f"{profile} {verdict}" for profile, verdict in one.profiles.items() if verdict != "denied"),
+            ", ".join(_metrics(one)),
+            _server(one),
+            one.created[:10],
+        ]
+        for one in _certificates()
+    ]
+    headings = ["target", "verdict by profile", "metrics", "server", "certified on"]
+    return _filled(Path("README.md"), "support", _table(headings, rows))
+
+
+def _filled(file: Path, name: str, lines: list[str]) -> str:
+    """The text of a file with these lines between its two marks of that name."""
+    begin, end = f"<!-- {name}:begin (generated) -->", f"<!-- {name}:end -->"
+    before, _, rest = file.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    return "\n".join([f"{before}{begin}", *lines, f"{end}{after}"])
+
+
+# --- performance -----------------------------------------------------------------------------------------------------
+
+
+def performance_page() -> str:
+    """The page on performance with the tables of what was measured."""
+    rows = json.loads((DOCS / "performance" / "bench.json").read_text(encoding="utf-8"))["rows"]
+    judged = json.loads((DOCS / "performance" / "differential.json").read_text(encoding="utf-8"))["oracle"]
+    targets = sorted({row["target"] for row in rows})
+    counts = sorted({_count(row) for row in rows})
+    measured = {(row["target"], row["operation"]): row for row in rows}
+
+    def cells(target: str, count: int, operations: Iterable[str]) -> list[str]:
+        found = [measured.get((target, f"{operation} {count}")) for operation in operations]
+        return [f"`{target}`", f"{count:,}", *map(_cost, found)]
+
+    lines: list[str] = []
+    for title, operations in (
+        ("Searches", ("search", "search declared", "search undeclared")),
+        ("Ingest", ("ingest points", "ingest columns")),
+    ):
+        made = [cells(target, count, operations) for target in targets for count in counts]
+        shown = [row for row in made if any(cell != "—" for cell in row[2:])]
+        lines += [f"## {title}\n", *_table(["target", "points", *operations], shown), ""]
+    lines += ["## Push-down\n", *_table(["target", "filters", "answered by the engine"], map(_share, judged)), ""]
+    lines += [
+        "## Measured with\n",
+        *_table(["target", "on", "load", "versions"], map(_circumstances, _by_target(rows))),
+    ]
+    return _filled(DOCS / "performance.md", "performance", lines)
+
+
+def _count(row: dict[str, Any]) -> int:
+    return int(row["operation"].rpartition(" ")[2])
+
+
+def _cost(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "—"
+    ours, theirs = (1_000 * row[key] for key in ("seconds", "bare_seconds"))
+    digits = 0 if ours >= 100 else 1
+    return f"{ours:,.{digits}f} / {theirs:,.{digits}f} ms: **{row['ratio']:.2f}**"
+
+
+def _share(tally: dict[str, Any]) -> list[str]:
+    share = f"{1 - tally['scanned'] / tally['filters']:.1%}" if tally["filters"] else "not told"
+    return [f"`{tally['target']}`", f"{tally['filters']:,}", share]
+
+
+def _by_target(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    ordered = sorted(rows, key=lambda row: str(row["target"]))
+    return [list(group) for _, group in groupby(ordered, key=lambda row: str(row["target"]))]
+
+
+def _circumstances(rows: list[dict[str, Any]]) -> list[str]:
+    days, loads = sorted({row["day"] for row in rows}), sorted(row["load"] for row in rows)
+    versions = ", ".join(f"{name} {version}" for name, version in rows[-1]["versions"].items())
+    return [f"`{rows[0]['target']}`", ", ".join(days), f"{loads[0]}–{loads[-1]}", versions]
+
+
+PAGES: dict[Path, Callable[[], str]] = {
+    DOCS / "contract.md": contract_page,
+    DOCS / "matrix.md": matrix_page,
+    DOCS / "certificate.schema.json": certificate_schema,
+    DOCS / "performance.md": performance_page,
+    Path("README.md"): readme,
+}
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a page is not current")
+    check = parser.parse_args().check
+    stale = []
+    for file, make in PAGES.items():
+        text = make()
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            stale.append(str(file))
+            if not check:
+                file.write_text(text, encoding="utf-8")
+    if check and stale:
+        sys.exit(f"not current: {', '.join(stale)}; run python -m codeweaver_tools.pages")
+
+
+if __name__ == "__main__":
+    main()
