@@ -162,7 +162,7 @@ def difference(case: Case, one: Answer, other: Answer) -> str | None:
     if one.count is not None and other.count is not None and one.count != other.count:
         return f"counts of {one.count} and {other.count}"
     tolerances = {
-        point.id: oracle.tolerance(case.collection.metric, case.query, point.vector or ())
+        point.id: oracle.tolerance(case.collection.metric, case.query, oracle.vector_of(point))
         for point in case.collection.points
     }
     left, right = dict(one.hits), dict(other.hits)

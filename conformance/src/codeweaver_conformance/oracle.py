@@ -26,7 +26,7 @@ from codeweaver_backends.types import (
     VectorPoint,
 )
 
-__all__ = ["check_ranking", "json_equal", "matches", "rank", "score", "selected", "tolerance"]
+__all__ = ["check_ranking", "json_equal", "matches", "rank", "score", "selected", "tolerance", "vector_of"]
 
 Vector: TypeAlias = Iterable[Any]
 """Numbers: a list, a tuple, an array."""
@@ -227,6 +227,13 @@ def _norm(x: Sequence[float]) -> float:
 # --- rankings: contract, sections 5 and 6 ----------------------------------------------------------------------------
 
 
+def vector_of(point: VectorPoint) -> Vector:
+    """The vector of a point that was given one."""
+    if point.vector is None:
+        raise ValueError(f"the point {point.id!r} has no vector")
+    return point.vector
+
+
 def rank(
     points: Iterable[VectorPoint],
     query: Vector,
@@ -238,7 +245,7 @@ def rank(
     """The ids and scores of an exact search: filter, score, keep what reaches the threshold, sort, cut."""
     query = list(query)
     found = [
-        (point.id, score(metric, query, point.vector)) for point in points if matches(search_filter, point.payload)
+        (point.id, score(metric, query, vector_of(point))) for point in points if matches(search_filter, point.payload)
     ]
     found = [(point_id, value) for point_id, value in found if threshold is None or value >= threshold]
     found.sort(key=lambda pair: -pair[1])
@@ -284,8 +291,8 @@ def check_ranking(
         _key(point.id): _Expected(
             point,
             matches(search_filter, point.payload),
-            score(metric, query, point.vector),
-            tolerance(metric, query, point.vector),
+            score(metric, query, vector_of(point)),
+            tolerance(metric, query, vector_of(point)),
         )
         for point in points
     }

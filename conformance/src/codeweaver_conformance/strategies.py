@@ -93,7 +93,7 @@ def _threshold(random: Random, collection: Collection, query: Sequence[float]) -
         return None
     if kind < 0.7:
         return random.choice((0.0, -0.5, 0.5, 1.0))
-    vector = random.choice(collection.points).vector or ()
+    vector = oracle.vector_of(random.choice(collection.points))
     return oracle.score(collection.metric, query, vector) + random.choice((0.0, 1e-3))
 
 

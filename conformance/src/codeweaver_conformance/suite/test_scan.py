@@ -72,7 +72,9 @@ async def test_scrolling_gives_every_point_once(cw: Conformance) -> None:
         found = await _scrolled(cw, name, limit=some)
         cw.equal(len(found), 300, f"limit={some}")
         cw.equal({one.id: one.payload for one in found}, everything, f"limit={some}")
-        cw.true(all(one.vector is None for one in found), "no vectors: none were asked for", found[0])
+        cw.true(
+            all(one.vector is None or not len(one.vector) for one in found), "no vectors: none were asked for", found[0]
+        )
     third = SearchFilter(must=[FilterCondition("third", "eq", True)])
     for limit in (9, 100, 101):
         found = await _scrolled(cw, name, limit=limit, search_filter=third, with_payload=["n"], with_vectors=True)
