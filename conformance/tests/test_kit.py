@@ -12,7 +12,7 @@ import pytest
 
 from codeweaver_backends.contract import CLAUSES
 from codeweaver_conformance.certificate import Certificate
-from codeweaver_tools.defects.mutants import MUTANTS
+from codeweaver_tools.defects.mutants import MUTANTS, _places
 
 RIG = "codeweaver_tools.defects.rig:RigPlugin"
 DEFECT = "codeweaver_tools.defects:"
@@ -242,3 +242,11 @@ def test_the_suite_of_defects_reports(tmp_path: Path) -> None:
     assert (report["total"], report["killed"], report["survivors"]) == (2, 2, [])
     assert report["by_class"] == {"normaliser": {"total": 1, "killed": 1}, "scores": {"total": 1, "killed": 1}}
     assert {one["id"]: one["killed_by"] for one in report["defects"]}["thr-exclusive"] == ["thresholds.inclusive"]
+
+
+def test_a_mutant_finds_its_place_however_core_is_formatted() -> None:
+    source = 'x = f(\n    "a",  # first\n    b,\n)\ny = g(a)'
+    [(start, end)] = _places(source, "f('a', b)")
+    assert source[:start] + "h()" + source[end:] == "x = h()\ny = g(a)"
+    assert not list(_places(source, "f('b', b)"))
+    assert not list(_places(source, "f(a, b)"))

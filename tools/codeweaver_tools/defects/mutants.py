@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,10 +38,13 @@ class Mutant:
         )
         function: Any = reduce(getattr, self.function.split("."), module)
         source = textwrap.dedent(inspect.getsource(function))
-        if source.count(self.old) != 1:
+        places = list(_places(source, self.old))
+        if len(places) != 1:
             raise ValueError(f"{self.id}: {self.function} does not hold {self.old!r} once")
+        [(start, end)] = places
         scope: dict[str, Any] = {}
-        code = compile("from __future__ import annotations\n" + source.replace(self.old, self.new), self.id, "exec")
+        text = source[:start] + self.new + source[end:]
+        code = compile("from __future__ import annotations\n" + text, self.id, "exec")
         exec(code, vars(module), scope)  # noqa: S102 - our own source, changed
         changed: FunctionType = scope[function.__name__]
         kept = function.__code__
@@ -49,6 +53,33 @@ class Mutant:
             yield
         finally:
             function.__code__ = kept
+
+
+_TOKEN = re.compile(r"""(?P<comment>\#.*)|"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)'|\w+|[^\w\s]""")
+_CLOSING = frozenset(")]}")
+
+
+def _tokens(source: str) -> list[tuple[str, int, int]]:
+    """Tokens and their places, without what a formatter changes: lines, quotes, comments, trailing commas."""
+    found = []
+    for match in _TOKEN.finditer(source):
+        if match["comment"] is None:
+            text = match["double"] if match["double"] is not None else match["single"]
+            found.append((match[0] if text is None else repr(text), match.start(), match.end()))
+    return [
+        token
+        for token, after in zip(found, [*found[1:], ("", 0, 0)], strict=True)
+        if not (token[0] == "," and after[0] in _CLOSING)
+    ]
+
+
+def _places(source: str, fragment: str) -> Iterator[tuple[int, int]]:
+    """Where the fragment stands in the source, however either is formatted."""
+    tokens, wanted = _tokens(source), [text for text, _, _ in _tokens(fragment)]
+    for first in range(len(tokens) - len(wanted) + 1):
+        part = tokens[first : first + len(wanted)]
+        if [text for text, _, _ in part] == wanted:
+            yield part[0][1], part[-1][2]
 
 
 _EQUALITY, _ALIAS = "_equality", "_ALIASES.get(operator, operator)"
@@ -101,12 +132,12 @@ MUTANTS: dict[str, Mutant] = {
                "negated=False", "negated=True"),
         Mutant("nrm-merged-first", "Of folded equalities the first counts.", "_merged",
                ".extend(leaf.values)", ".extend(leaf.values if not gathered[leaf.path] else ())"),
-        Mutant("nrm-merged-bool", "not in [1] and not in [True] are one part.", "_merged",
-               "rest.setdefault(repr(part), part)", "rest.setdefault(part, part)"),
+        Mutant("nrm-merged-bool", "not in [1] and not in [True] are one part.", "AnyOf.__eq__",
+               "_exact(self.values) == _exact(other.values)", "self.values == other.values"),
         Mutant("nrm-merged-paths", "Equalities of different fields are folded.", "_merged",
                "gathered.setdefault(leaf.path, [])", "gathered.setdefault(next(iter(gathered), leaf.path), [])"),
         Mutant("nrm-distinct-bool", "1 and True are one operand.", "distinct",
-               "(isinstance(value, bool), value): value", "value: value"),
+               "_exact(unique)", "unique"),
         Mutant("nrm-all-never", "A part that can never match is left out of an all.", "all_of",
                "Never):\n            return NEVER", "Never):\n            continue"),
         Mutant("nrm-either-always", "A part that always matches is left out of an either.", "either_of",
@@ -136,7 +167,7 @@ MUTANTS: dict[str, Mutant] = {
         Mutant("nrm-dict-keys", "Unknown keys of a dict are left out.", "_coerce",
                "if unknown:", "item = {key: item[key] for key in item if key in allowed}\n    if False:"),
         Mutant("nrm-group-scalar", "A group that is no list is no group.", "_items",
-               "    raise InvalidFilterError", "    return []\n        raise InvalidFilterError"),
+               "raise InvalidFilterError", "return []\n        raise InvalidFilterError"),
         Mutant("nrm-instant-offset", "The offset of an instant is added, not subtracted.", "parse_instant",
                "(minute - offset)", "(minute + offset)"),
         Mutant("nrm-instant-millisecond", "Instants are cut to the millisecond.", "parse_instant", "[:6]", "[:3]"),

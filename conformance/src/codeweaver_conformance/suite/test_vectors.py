@@ -61,9 +61,7 @@ async def test_vectors_are_returned_when_asked_for(cw: Conformance) -> None:
     found = {result.id: result.vector for result in results}
     cw.true(_close(found.get(A), [3, 4]) and _close(found.get(B), [-3, 4]), "[3.0, 4.0] and [-3.0, 4.0]", found)
     [got] = await cw.backend.get_vectors(name, [A], with_vectors=False)
-    cw.true(
-        got.vector is None or not len(got.vector), "no vector, or an empty one: none is asked for", got.vector
-    )
+    cw.true(got.vector is None or not len(got.vector), "no vector, or an empty one: none is asked for", got.vector)
 
 
 @clause("vectors.dimension")
