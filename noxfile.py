@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -71,7 +72,7 @@ ENGINES = {
 }
 TARGETS = {target: engine for engine in ENGINES.values() for target in engine.targets}
 EMBEDDED = tuple(target for target, engine in TARGETS.items() if target not in engine.server)
-SUITE = ("pytest", "-p", "no:cacheprovider", "--pyargs", "codeweaver_conformance.suite", "-q", "--durations=5")
+SUITE = ("-p", "no:cacheprovider", "--pyargs", "codeweaver_conformance.suite", "-q", "--durations=5")
 nox.options.sessions = ["lint", "types", "tests", "conformance", "docs", "defects", "readme"]
 """Beside them, for their time: ``differential``, ``matrix``; and ``bench``, which says nothing on a busy machine."""
 SOURCES = [f"adapters/{name}/src" for name in ENGINES] + ["conformance/src", "tools/codeweaver_tools"]
@@ -82,16 +83,35 @@ def prepare(session: nox.Session, engine: Engine | None, *extra: str) -> None:
     session.install("-q", *KIT, *(engine.install if engine else ()), "pytest-xdist", *extra)
 
 
+def run_pytest(session: nox.Session, *arguments: str) -> None:
+    """Run pytest, and leave its counts in reports/junit/: ``.ci/run`` adds them up."""
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", session.name).strip("-")
+    session.run("pytest", f"--junit-xml=reports/junit/{name}.xml", *arguments)
+
+
 # --- the code --------------------------------------------------------------------------------------------------------
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, formatting, and the compose file against its schema."""
-    session.install("-q", "ruff>=0.14", "check-jsonschema>=0.33")
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
-    session.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose/compose.yaml")
+    """Style, formatting, who imports whom, and the compose file against its schema. All that is wrong is told."""
+    session.install("-q", *KIT, *TOOLS, "ruff>=0.14", "check-jsonschema>=0.33", "import-linter>=2.3")
+    # The adapters' sources are read and not run: their engines need not be there.
+    session.install("-q", "--no-deps", *(part for name in ENGINES for part in ("-e", f"adapters/{name}")))
+    checks = (
+        ("ruff", "check", "."),
+        ("ruff", "format", "--check", "."),
+        ("lint-imports", "--no-cache"),
+        ("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose/compose.yaml"),
+    )
+    failed = []
+    for check in checks:
+        try:
+            session.run(*check)
+        except CommandFailed:
+            failed.append(" ".join(check))
+    if failed:
+        session.error(f"failed: {'; '.join(failed)}")
 
 
 @nox.session
@@ -123,11 +143,12 @@ def tests(session: nox.Session, engine: str) -> None:
             "pytest-asyncio",
         )
         # pytest-asyncio is there for the kit's tests of itself, which start pytest anew; it warns about our settings.
-        session.run("pytest", "-q", "-n", "2", "-p", "no:asyncio", "conformance/tests", "tests", *session.posargs)
+        folders = ("conformance/tests", "tests")
+        run_pytest(session, "-q", "-n", "2", "-p", "no:asyncio", *folders, *session.posargs)
     else:
         prepare(session, ENGINES[engine])
         folder = f"adapters/{engine}/tests"
-        session.run("pytest", "-q", folder, "--deselect", f"{folder}/test_conformance.py", *session.posargs)
+        run_pytest(session, "-q", folder, "--deselect", f"{folder}/test_conformance.py", *session.posargs)
 
 
 @nox.session
@@ -153,7 +174,7 @@ def certify(session: nox.Session, target: str, *options: str) -> None:
     waived = ("--cw-waivers", str(waivers)) if waivers.is_file() else ()
     required = ("--cw-require",) if target in EMBEDDED else ()
     workers = ("-n", "4") if target in TARGETS[target].waiting else ()
-    session.run(*SUITE, f"--cw-backend={target}", *required, *waived, *workers, *options, *session.posargs)
+    run_pytest(session, *SUITE, f"--cw-backend={target}", *required, *waived, *workers, *options, *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -1,4 +1,4 @@
-"""The arrows of the house, and that the adapters are alike."""
+"""What import-linter cannot say of the arrows (pyproject.toml has its contracts), and that the adapters are alike."""
 
 from __future__ import annotations
 
@@ -52,17 +52,13 @@ def tops(folder: Path) -> set[str]:
     return {name.partition(".")[0] for file in folder.rglob("*.py") for name in imports(file)} - STANDARD
 
 
-def test_the_core_knows_no_adapter_no_engine_and_no_pytest() -> None:
+def test_the_core_has_few_dependencies() -> None:
     allowed = {"codeweaver_backends", "numpy", "orjson", "portalocker", "pydantic", "pydantic_settings"}
     assert tops(ROOT / "adapters/core/src") <= allowed
 
 
-def test_the_kit_knows_no_adapter_and_no_engine() -> None:
+def test_the_kit_knows_no_engine() -> None:
     kit = tops(ROOT / "conformance/src")
-    assert not {name for name in kit if name.startswith("codeweaver_")} - {
-        "codeweaver_backends",
-        "codeweaver_conformance",
-    }
     engines = {
         "lancedb",
         "qdrant_client",
@@ -101,13 +97,6 @@ def test_adding_an_engine_touches_nothing_else(folder: Path) -> None:
 def test_the_oracle_uses_types_and_nothing_else_of_the_core() -> None:
     oracle = ROOT / "conformance/src/codeweaver_conformance/oracle.py"
     assert {name for name in imports(oracle) if name.startswith("codeweaver")} == {"codeweaver_backends.types"}
-
-
-@pytest.mark.parametrize("folder", ADAPTERS, ids=lambda path: path.name)
-def test_an_adapter_knows_the_core_and_no_other(folder: Path) -> None:
-    own = package(folder).name
-    ours = {name for name in tops(folder / "src") if name.startswith("codeweaver")}
-    assert ours <= {own, "codeweaver_backends"}
 
 
 @pytest.mark.parametrize("folder", ADAPTERS, ids=lambda path: path.name)

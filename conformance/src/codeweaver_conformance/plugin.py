@@ -59,7 +59,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker and the collector of outcomes."""
     config.addinivalue_line("markers", "cw_clause(*ids): the clauses of the contract that a test proves")
-    config.stash[_RUNS] = _Runs()
+    config.stash[_RUNS] = runs = _Runs()
+    config.pluginmanager.register(runs, "codeweaver-conformance-outcomes")
     waivers_file = config.getoption("--cw-waivers")
     try:
         config.stash[_WAIVERS] = load_waivers(Path(waivers_file) if waivers_file else None)
@@ -194,7 +195,7 @@ def _outcome(report: pytest.TestReport) -> tuple[str, str]:
 
 
 class _Runs:
-    """The outcomes of this run, by target; with xdist, those of every worker."""
+    """A plugin that gathers the outcomes of this run, by target; with xdist, those of every worker."""
 
     def __init__(self) -> None:
         self.outcomes: dict[str, list[TestOutcome]] = {}
@@ -202,7 +203,9 @@ class _Runs:
         self.problems: list[str] = []
         self.certificates: list[tuple[Certificate, Path]] = []
 
-    def add(self, report: pytest.TestReport) -> None:
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the outcome of a clause's test from its report."""
         properties = dict(report.user_properties)
         if "cw_outcome" not in properties:
             return
@@ -218,22 +221,6 @@ class _Runs:
     def missing(self) -> list[Environment]:
         """Targets whose engine could not be had."""
         return [one for _, one in sorted(self.environments.items()) if one.missing]
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Gather; see ``_gather``, which has the configuration."""
-    if _current is not None:
-        _current.add(report)
-
-
-_current: _Runs | None = None
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Reports carry no configuration: remember where they go."""
-    global _current  # noqa: PLW0603 - pytest's hook for reports has no session
-    _current = session.config.stash[_RUNS]
 
 
 @pytest.hookimpl(tryfirst=True)
