@@ -95,7 +95,7 @@ def run_pytest(session: nox.Session, *arguments: str) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, formatting, who imports whom, and the compose file against its schema. All that is wrong is told."""
-    session.install("-q", *KIT, *TOOLS, "ruff>=0.14", "check-jsonschema>=0.33", "import-linter>=2.3")
+    session.install("-q", *KIT, *TOOLS, "ruff>=0.14", "check-jsonschema>=0.33", "import-linter>=2.17")
     # The adapters' sources are read and not run: their engines need not be there.
     session.install("-q", "--no-deps", *(part for name in ENGINES for part in ("-e", f"adapters/{name}")))
     checks = (
