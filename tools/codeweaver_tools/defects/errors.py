@@ -186,9 +186,9 @@ class _Secret(NetworkBackend):
 
 @plant("err-secret-in-cause", "The key is part of the cause's message.")
 class _SecretInCause(NetworkBackend):
-    async def ask(self, call: str, *arguments: Any) -> Any:
+    async def list_collections(self) -> list[str]:
         try:
-            return await super().ask(call, *arguments)
+            return await super().list_collections()
         except BackendConnectionError as error:
             raise BackendConnectionError("unreachable") from RuntimeError(f"headers: api-key={self.key} {error}")
 
