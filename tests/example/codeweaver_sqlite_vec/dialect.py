@@ -14,9 +14,10 @@ from codeweaver_sqlite_vec.schema import CODE
 
 __all__ = ["SPELLING", "Condition", "SqlDialect", "entry_rows"]
 
-SPELLING: Final = Spelling(
-    path_speller(CODE.encode, step="\x1d", end="\x1e", mark="\x1c"), text=CODE.encode, longest=200
-)
+_TERMS: Final = StringCode("\0\x1c\x1d\x1e\x1f", alphabet="\x01\x02\x03\x04")
+"""Also keeps out of keys and values what stands between them in a term, and between terms."""
+_PATH: Final = path_speller(_TERMS.encode, step="\x1d", end="\x1e", mark="\x1c")
+SPELLING: Final = Spelling(_PATH, text=_TERMS.encode, longest=200, separator="\x1f")
 _SIGNS: Final[dict[Order, str]] = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
