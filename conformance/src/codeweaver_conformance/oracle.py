@@ -190,7 +190,7 @@ def _instant(value: object) -> timedelta | None:
 # --- scores: contract, section 5 -------------------------------------------------------------------------------------
 
 
-def score(metric: DistanceMetric, query: Vector, vector: Vector) -> float:
+def score(metric: DistanceMetric, query: Vector, vector: Vector | None) -> float:
     """The contract's score (section 5), of the vectors as float32 (section 4), in float64 with exact sums."""
     q, x = _float32(query), _float32(vector)
     match metric:
@@ -204,14 +204,16 @@ def score(metric: DistanceMetric, query: Vector, vector: Vector) -> float:
             return 1.0 / (1.0 + math.fsum(abs(a - b) for a, b in zip(q, x, strict=True)))
 
 
-def tolerance(metric: DistanceMetric, query: Vector, vector: Vector) -> float:
+def tolerance(metric: DistanceMetric, query: Vector, vector: Vector | None) -> float:
     """How far a score may be off (section 5): ``1e-5 · max(1, |s|)``, dot product scaled by the norms."""
     if metric is DistanceMetric.DOT_PRODUCT:
         return 1e-5 * max(1.0, _norm(_float32(query)) * _norm(_float32(vector)))
     return 1e-5  # the other metrics' scores are within [−1, 1]
 
 
-def _float32(vector: Vector) -> list[float]:
+def _float32(vector: Vector | None) -> list[float]:
+    if vector is None:
+        raise TypeError("the point has no vector: it was read without")
     numbers = [float(number) for number in vector]
     return list(struct.unpack(f"{len(numbers)}f", struct.pack(f"{len(numbers)}f", *numbers)))
 

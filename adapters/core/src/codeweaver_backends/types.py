@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,6 +32,7 @@ __all__ = [
     "SearchResult",
     "SparseVector",
     "ValidationResult",
+    "VectorLike",
     "VectorPoint",
 ]
 
@@ -47,12 +48,15 @@ Scalar: TypeAlias = str | int | float | bool | None
 SparseVector: TypeAlias = Mapping[str, float] | Mapping[int, float]
 """Term (or index) → weight."""
 
+VectorLike: TypeAlias = Sequence[float] | npt.NDArray[Any]
+"""Numbers in one row: a list, a tuple, or a numpy array of shape ``(dimension,)`` and any real type."""
+
 FloatMatrix: TypeAlias = npt.NDArray[np.float32]
 """float32, of shape ``(points, dimension)``, or ``(dimension,)`` for a query."""
 
 
-class DistanceMetric(Enum):
-    """How nearness is measured. Scores are higher-is-better for each: ``codeweaver_backends.metrics``."""
+class DistanceMetric(StrEnum):
+    """How nearness is measured; each equals its string. Scores are higher-is-better: ``codeweaver_backends.metrics``."""
 
     COSINE = "cosine"
     EUCLIDEAN = "euclidean"
@@ -60,7 +64,7 @@ class DistanceMetric(Enum):
     MANHATTAN = "manhattan"
 
 
-class HybridStrategy(Enum):
+class HybridStrategy(StrEnum):
     """How a dense and a sparse ranking become one."""
 
     RRF = "rrf"
@@ -70,20 +74,41 @@ class HybridStrategy(Enum):
     WEIGHTED = "linear"  # noqa: PIE796 - the other name of LINEAR
 
 
-class ComponentType(Enum):
+class ComponentType(StrEnum):
     """What a plugin provides to the host application."""
 
     BACKEND = "backend"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class VectorPoint:
-    """One point: an id, a dense vector of the collection's dimension, and optionally a payload and a sparse vector."""
+    """One point: an id, a dense vector of the collection's dimension, and optionally a payload and a sparse vector.
+
+    ``vector`` is ``None`` where a reading call was not asked for vectors; a point to be written has one. Points are
+    equal if their ids are, type included, and their payloads and vectors; a list equals an array of the same numbers.
+    """
 
     id: PointId
-    vector: Sequence[float] | npt.NDArray[Any] | None
+    vector: VectorLike | None
     payload: Mapping[str, Any] | None = None
     sparse_vector: SparseVector | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, VectorPoint):
+            return NotImplemented
+        return (
+            type(self.id) is type(other.id)
+            and self.id == other.id
+            and _is_same_vector(self.vector, other.vector)
+            and self.payload == other.payload
+            and self.sparse_vector == other.sparse_vector
+        )
+
+
+def _is_same_vector(one: VectorLike | None, other: VectorLike | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)  # not ==, which numpy answers number by number
 
 
 @dataclass(slots=True)
@@ -124,6 +149,7 @@ class SearchFilter:
 
 
 FilterLike: TypeAlias = FilterCondition | SearchFilter | Mapping[str, Any]
+"""A filter, a lone condition, or a dict with the fields of either."""
 
 
 @dataclass(slots=True)
