@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.contract import CLAUSES
 from codeweaver_backends.errors import InvalidOptionError, PluginError
-from codeweaver_backends.factory import CodeWeaverFactory
+from codeweaver_backends.factory import CodeWeaverFactory, create_backend
 from codeweaver_backends.memory import MemoryBackend, MemoryConfig, MemoryPlugin, MemoryStore
 from codeweaver_backends.protocols import PROFILES, HybridSearchBackend, ScannableBackend, VectorBackend, implements
 from codeweaver_backends.types import (
@@ -180,8 +180,57 @@ def test_an_inherited_protocol_body_is_no_implementation() -> None:
     assert implements(MemoryBackend, ScannableBackend)
 
 
+def test_a_misspelt_claim_is_told_with_the_nearest(factory: CodeWeaverFactory) -> None:
+    with pytest.raises(InvalidOptionError, match="no capability is named 'suports_scan'; did you mean 'supports_scan'"):
+        factory.find_backends(suports_scan=True)
+    with pytest.raises(InvalidOptionError, match="no capability is named 'zzz'; known are .*supports_scan"):
+        factory.find_backends(zzz=True)
+
+
+def test_a_claim_of_a_backends_own_can_be_asked_for(factory: CodeWeaverFactory) -> None:
+    class Claims(BackendCapabilities):
+        """More than the contract knows."""
+
+        floats: bool = True
+
+    factory.register_backend("raft", ShelfBackend, Claims(), INFO)
+    assert factory.find_backends(floats=True) == ["raft"]
+
+
+def test_a_plugin_whose_client_is_missing_is_not_found(factory: CodeWeaverFactory) -> None:
+    class Adrift(MemoryPlugin):
+        """Its engine is not installed."""
+
+        info = BaseComponentInfo(name="adrift")
+        dependencies = ("pydantic>=2", "no-such-client[fast]>=1")
+
+    factory.register_plugin(Adrift)
+    found = factory.find_backends(supports_scan=True)
+    assert "memory" in found
+    assert "adrift" not in found
+
+
+def test_a_plugin_that_overrides_its_configuration_is_asked(factory: CodeWeaverFactory) -> None:
+    class Plugin(MemoryPlugin):
+        """Declares one configuration, and gives another."""
+
+        info = BaseComponentInfo(name="shelf")
+
+        @classmethod
+        def get_config_class(cls) -> Any:
+            return ShelfConfig
+
+        @classmethod
+        def get_backend_class(cls) -> type:
+            return ShelfBackend
+
+    made = CodeWeaverFactory()
+    made.register_plugin(Plugin)
+    assert isinstance(made.create_backend(ShelfConfig()), ShelfBackend)
+
+
 def test_creating_needs_no_event_loop_and_connects_nothing() -> None:
-    backend = CodeWeaverFactory().create_backend("memory")
+    backend = create_backend("memory")
     assert not backend._is_open
     assert asyncio.run(backend.health_check())
 

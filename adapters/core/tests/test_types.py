@@ -42,14 +42,14 @@ DIFFERENT = [
 @pytest.mark.parametrize(("one", "other"), EQUAL)
 def test_equal_points(one: VectorPoint, other: VectorPoint) -> None:
     assert one == other
-    assert not one != other
+    assert (one != other) is False
     assert [one] == [other]
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
 def test_different_points(one: VectorPoint, other: object) -> None:
     assert one != other
-    assert not one == other
+    assert (one == other) is False
 
 
 def test_points_can_be_changed_and_so_not_hashed() -> None:

@@ -29,9 +29,10 @@ from codeweaver_backends.errors import (
     TransactionError,
     UnsupportedError,
 )
-from codeweaver_backends.factory import CodeWeaverFactory
+from codeweaver_backends.factory import CodeWeaverFactory, create_backend
 from codeweaver_backends.memory import MemoryBackend, MemoryConfig, MemoryStore
 from codeweaver_backends.protocols import (
+    Backend,
     ColumnarBackend,
     HybridSearchBackend,
     ScannableBackend,
@@ -51,11 +52,13 @@ from codeweaver_backends.types import (
     SearchFilter,
     SearchResult,
     SparseVector,
+    VectorLike,
     VectorPoint,
 )
 from codeweaver_backends.version import __version__
 
 __all__ = [
+    "Backend",
     "BackendAuthenticationError",
     "BackendCapabilities",
     "BackendClosedError",
@@ -101,6 +104,8 @@ __all__ = [
     "TransactionalBackend",
     "UnsupportedError",
     "VectorBackend",
+    "VectorLike",
     "VectorPoint",
     "__version__",
+    "create_backend",
 ]

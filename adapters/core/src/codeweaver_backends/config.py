@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import (
@@ -31,7 +31,25 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from codeweaver_backends.errors import InvalidOptionError
 from codeweaver_backends.types import ValidationResult
 
-__all__ = ["BackendConfig", "EmbeddedConfig", "FolderPath", "ServerConfig", "check_config", "describe_validation_error"]
+__all__ = [
+    "BackendConfig",
+    "Configures",
+    "EmbeddedConfig",
+    "FolderPath",
+    "ServerConfig",
+    "check_config",
+    "describe_validation_error",
+]
+
+Backend_co = TypeVar("Backend_co", covariant=True)
+
+
+class Configures(Generic[Backend_co]):
+    """Tells a type checker which backend a configuration makes, without importing it.
+
+    ``class LanceDBConfig(EmbeddedConfig, Configures["LanceDBBackend"])``: ``create_backend`` of one is a
+    ``LanceDBBackend``. Of a configuration that does not say so, it is a ``Backend``.
+    """
 
 
 class BackendConfig(BaseSettings):

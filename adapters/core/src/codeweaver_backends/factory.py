@@ -1,31 +1,70 @@
-"""The factory: from a name to a backend. Synchronous and without I/O; the backend's first call connects."""
+"""The factory: from a name or a configuration to a backend. Synchronous and without I/O; the first call connects.
+
+Nothing is imported but the plugins' own modules, which bring no engine's client, and at last the backend that is made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from pydantic import BaseModel, ValidationError
 
-from codeweaver_backends.capabilities import BaseCapabilities
-from codeweaver_backends.config import describe_validation_error
+from codeweaver_backends.capabilities import BackendCapabilities, BaseCapabilities
+from codeweaver_backends.config import Configures, describe_validation_error
 from codeweaver_backends.errors import InvalidOptionError, PluginError
-from codeweaver_backends.plugins import BackendPlugin, broken, config_class_of, find_plugins
+from codeweaver_backends.plugins import (
+    BackendPlugin,
+    broken,
+    config_class_of,
+    find_plugins,
+    may_configure,
+    missing_dependencies,
+    package_of,
+)
+from codeweaver_backends.protocols import Backend
 from codeweaver_backends.types import BaseComponentInfo
 
-__all__ = ["CodeWeaverFactory", "Registration"]
+if TYPE_CHECKING:
+    from codeweaver_backends.memory.backend import MemoryBackend
+
+__all__ = ["CodeWeaverFactory", "Registration", "create_backend"]
+
+Made = TypeVar("Made")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Registration:
-    """A backend that the factory can create."""
+    """A backend that the factory can create. Its classes are imported when they are asked for."""
 
     name: str
-    backend_class: type
     capabilities: BaseCapabilities
     info: BaseComponentInfo
-    config_class: type[BaseModel] | None
+    plugin: type[BackendPlugin] | None = None
+    registered_class: type | None = None
+    """Of a backend that was registered by hand, instead of a plugin."""
+
+    @cached_property
+    def backend_class(self) -> type:
+        """The backend. Its import brings the engine's client; raises ``PluginError`` if that is missing."""
+        return self.registered_class or self._asked("get_backend_class")
+
+    @cached_property
+    def config_class(self) -> type[BaseModel] | None:
+        """The configuration model; ``None`` for a backend that takes none."""
+        return self._asked("get_config_class") or config_class_of(self.backend_class)
+
+    def _asked(self, method: str) -> Any:
+        question = getattr(self.plugin, method, None)  # a plugin that is none by inheritance may have no configuration
+        try:
+            return question() if question else None
+        except PluginError:
+            raise
+        except Exception as error:
+            raise broken(self.name, self.plugin.__module__, error) from error
 
 
 class CodeWeaverFactory:
@@ -40,7 +79,7 @@ class CodeWeaverFactory:
         """Register a backend by hand; it wins over an installed plugin of the same name."""
         if not isinstance(backend_class, type):
             raise InvalidOptionError(f"backend_class must be a class, not a {type(backend_class).__name__}")
-        self._registered[name] = Registration(name, backend_class, capabilities, info, config_class_of(backend_class))
+        self._registered[name] = Registration(name, capabilities, info, registered_class=backend_class)
 
     def register_plugin(self, plugin: type[BackendPlugin]) -> str:
         """Register a plugin class, and return its name."""
@@ -67,7 +106,15 @@ class CodeWeaverFactory:
         """Every name that ``create_backend`` may know, without loading anything."""
         return sorted({*self._registered, *find_plugins()})
 
-    def create_backend(self, backend: str | BaseModel, /, **options: Any) -> Any:
+    @overload
+    def create_backend(self, backend: Literal["memory"], /, **options: Any) -> MemoryBackend: ...
+    @overload
+    def create_backend(self, backend: Configures[Made], /) -> Made: ...
+    @overload
+    def create_backend(self, backend: str, /, **options: Any) -> Backend: ...
+    @overload
+    def create_backend(self, backend: BaseModel, /) -> Backend: ...
+    def create_backend(self, backend: Any, /, **options: Any) -> Any:
         """Create a backend from a name and its settings, or from a configuration object.
 
         Raises ``PluginError`` for a name that is unknown or a plugin that is broken, ``InvalidOptionError`` for
@@ -104,39 +151,63 @@ class CodeWeaverFactory:
         return self.get_registration(name).info
 
     def find_backends(self, **claims: Any) -> list[str]:
-        """The names whose capabilities have these values (``supports_scan=True``). Broken ones are left out."""
-        names = []
-        for name in self.list_backends():
-            try:
-                capabilities = self.get_capabilities(name)
-            except PluginError:
-                continue
-            if all(getattr(capabilities, claim, None) == value for claim, value in claims.items()):
-                names.append(name)
-        return names
+        """The names whose capabilities have these values (``supports_scan=True``), by name.
 
-    def _registration_for(self, config: BaseModel) -> Registration:
+        Left out are plugins that are broken, and those whose engine's client is not installed. Raises
+        ``InvalidOptionError`` for a claim that no backend could make.
+        """
+        found = {one.name: one.capabilities for one in self._usable()}
+        known = {*BackendCapabilities.model_fields}.union(*(type(one).model_fields for one in found.values()))
+        for claim in claims:
+            if claim not in known:
+                raise InvalidOptionError(f"no capability is named {claim!r}{_nearest(claim, known)}")
+        return [
+            name
+            for name, capabilities in found.items()
+            if all(getattr(capabilities, claim, None) == value for claim, value in claims.items())
+        ]
+
+    def _usable(self) -> Iterator[Registration]:
         for name in self.list_backends():
             try:
                 registration = self.get_registration(name)
+                if not missing_dependencies(registration.plugin):
+                    yield registration
             except PluginError:
                 continue
-            if registration.config_class is type(config):
-                return registration
+
+    def _registration_for(self, config: BaseModel) -> Registration:
+        for name in self._by_nearness(type(config)):
+            try:
+                registration = self.get_registration(name)
+                if may_configure(registration.plugin, type(config)) and registration.config_class is type(config):
+                    return registration
+            except PluginError:
+                continue
         raise PluginError(f"no backend is configured by a {type(config).__name__}")
+
+    def _by_nearness(self, config_class: type) -> list[str]:
+        """What is loaded already, then the plugins of the configuration's own package, so that no other is loaded."""
+        package, plugins = package_of(config_class.__module__), find_plugins()
+        foreign = {name: package_of(entry.entry_point.module) != package for name, entry in plugins.items()}
+        return sorted(
+            self.list_backends(), key=lambda name: (name not in self._registered, foreign.get(name, False), name)
+        )
 
 
 def _registration(plugin: type[BackendPlugin]) -> Registration:
     name = plugin.get_plugin_name()
     try:
-        backend_class = plugin.get_backend_class()
-        get_config_class = getattr(plugin, "get_config_class", None)
-        config_class = (get_config_class() if get_config_class else None) or config_class_of(backend_class)
-        return Registration(name, backend_class, plugin.get_capabilities(), plugin.get_component_info(), config_class)
+        return Registration(name, plugin.get_capabilities(), plugin.get_component_info(), plugin)
     except PluginError:
         raise
     except Exception as error:
         raise broken(name, plugin.__module__, error) from error
+
+
+def _nearest(claim: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(claim, sorted(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"
 
 
 def _configure(registration: Registration, options: Mapping[str, Any]) -> BaseModel | None:
@@ -152,3 +223,7 @@ def _configure(registration: Registration, options: Mapping[str, Any]) -> BaseMo
         ) from None
     except ValueError as error:  # of the file, or of a value in the environment that is not even JSON
         raise InvalidOptionError(f"the settings of {registration.name!r} are invalid: {error}") from None
+
+
+create_backend: Final = CodeWeaverFactory().create_backend
+"""Create an installed backend, by name or by configuration: the method of a factory that the process shares."""

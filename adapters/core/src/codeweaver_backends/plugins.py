@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import re
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel
@@ -30,6 +31,9 @@ __all__ = [
     "config_class_of",
     "find_plugins",
     "load_object",
+    "may_configure",
+    "missing_dependencies",
+    "package_of",
 ]
 
 ENTRY_POINT_GROUP: Final = "codeweaver.backends"
@@ -137,6 +141,37 @@ def config_class_of(backend_class: type) -> type[BaseModel] | None:
         if isinstance(hint, type) and issubclass(hint, BaseModel):
             return hint
     return None
+
+
+def may_configure(plugin: type[BackendPlugin] | None, config_class: type) -> bool:
+    """Whether it is worth an import to ask if this configuration is the plugin's.
+
+    A ``DeclaredPlugin`` tells its configuration by name, and a configuration has the same name and package. Of another
+    plugin it cannot be known.
+    """
+    own = getattr(getattr(plugin, "get_config_class", None), "__func__", None)
+    if plugin is None or not issubclass(plugin, DeclaredPlugin) or own is not DeclaredPlugin.get_config_class.__func__:
+        return True
+    module, _, name = plugin.config.partition(":")
+    return name == config_class.__qualname__ and package_of(module) == package_of(config_class.__module__)
+
+
+def missing_dependencies(plugin: type[BackendPlugin] | None) -> list[str]:
+    """The distributions that a plugin says it needs and that are not installed."""
+    get_dependencies = getattr(plugin, "get_dependencies", list)
+    missing = []
+    for requirement in get_dependencies():
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        try:
+            version(name)
+        except PackageNotFoundError:
+            missing.append(name)
+    return missing
+
+
+def package_of(module: str) -> str:
+    """The top-level package of a module."""
+    return module.partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,26 +6,28 @@ inherited body does not count as implemented: see ``implements``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy.typing as npt
 
+from codeweaver_backends.capabilities import BackendCapabilities
+from codeweaver_backends.errors import BackendError
 from codeweaver_backends.types import (
     CollectionInfo,
     DistanceMetric,
     FilterLike,
     HybridStrategy,
-    Payload,
     PointId,
     ScrollPage,
-    SearchFilter,
     SearchResult,
+    VectorLike,
     VectorPoint,
 )
 
 __all__ = [
     "PROFILES",
+    "Backend",
     "ColumnarBackend",
     "HybridSearchBackend",
     "OptionalProfile",
@@ -43,9 +45,9 @@ class VectorBackend(Protocol):
     """Collections of points, searched by nearness: the base of every backend."""
 
     async def create_collection(
-        self, name: str, dimension: int, distance_metric: DistanceMetric = DistanceMetric.COSINE, **kwargs: Any
+        self, name: str, dimension: int, distance_metric: DistanceMetric | str = DistanceMetric.COSINE, **kwargs: Any
     ) -> None:
-        """Create an empty collection.
+        """Create an empty collection. ``distance_metric`` is a member or its string (``"cosine"``).
 
         Options: ``payload_indexes={field: type}`` where claimed. Raises ``CollectionExistsError``,
         ``InvalidNameError``, ``InvalidDimensionError``, ``UnsupportedError`` for a metric that is not claimed.
@@ -64,33 +66,72 @@ class VectorBackend(Protocol):
         """Tell what is stored; the count is exact. Raises ``CollectionNotFoundError``."""
         ...
 
-    async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
+    async def upsert_vectors(self, collection_name: str, vectors: Iterable[VectorPoint]) -> None:
         """Write or wholly replace points. Of equal ids the last wins. All are written, or the call raises."""
         ...
 
     async def search_vectors(
         self,
         collection_name: str,
-        query_vector: list[float],
+        query_vector: VectorLike,
         limit: int = 10,
-        search_filter: SearchFilter | None = None,
+        search_filter: FilterLike | None = None,
         score_threshold: float | None = None,
         **kwargs: Any,
     ) -> list[SearchResult]:
         """Return the ``limit`` best points that match, best first.
 
+        ``search_filter`` may be a filter, a lone condition, what ``F`` builds, or a dict.
         Options: ``with_payload`` (``True``, ``False`` or a list of top-level keys), ``with_vectors`` (``bool``).
         ``score_threshold`` keeps scores ``>= t``.
         """
         ...
 
-    async def delete_vectors(self, collection_name: str, ids: list[str | int]) -> None:
+    async def delete_vectors(self, collection_name: str, ids: Sequence[PointId]) -> None:
         """Delete points by id; unknown ids are no error."""
         ...
 
     async def health_check(self) -> bool:
         """Whether the engine answers and accepts us. Never raises, changes nothing."""
         ...
+
+
+@runtime_checkable
+class Backend(VectorBackend, Protocol):
+    """What every adapter of this project is beside its searches: it tells what it can do, how it is, and closes.
+
+    The calls of the other profiles come with the protocols below; ``isinstance(backend, ScannableBackend)`` tells
+    a type checker.
+    """
+
+    @property
+    def capabilities(self) -> BackendCapabilities:
+        """What is enforced now: before the first call the plugin's claims, afterwards what this server gives."""
+        ...
+
+    @property
+    def server_version(self) -> str | None:
+        """The server's product and version (``"Qdrant 1.18.3"``); ``None`` in process, and before the first call."""
+        ...
+
+    async def get_capabilities(self) -> BackendCapabilities:
+        """Connect if need be, and tell what this server and version give."""
+        ...
+
+    async def diagnose(self) -> BackendError | None:
+        """Why ``health_check`` would say no, as the error that a call would raise; ``None`` if it says yes.
+
+        Never raises, changes nothing.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close for good: nothing stays open, and calls raise ``BackendClosedError``. A second time is no error."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc_info: object) -> None: ...
 
 
 @runtime_checkable
@@ -142,7 +183,7 @@ class ColumnarBackend(VectorBackend, Protocol):
         collection_name: str,
         ids: Sequence[PointId],
         vectors: npt.NDArray[Any],
-        payloads: Sequence[Payload | None] | None = None,
+        payloads: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> None:
         """As ``upsert_vectors``, from ids, one float32 matrix of shape ``(len(ids), dimension)`` and payloads."""
         ...
@@ -155,7 +196,7 @@ class HybridSearchBackend(VectorBackend, Protocol):
     async def create_sparse_index(
         self,
         collection_name: str,
-        fields: list[str],
+        fields: Sequence[str],
         index_type: Literal["keyword", "text", "bm25"] = "bm25",
         **kwargs: Any,
     ) -> None:
@@ -165,18 +206,18 @@ class HybridSearchBackend(VectorBackend, Protocol):
     async def hybrid_search(
         self,
         collection_name: str,
-        dense_vector: list[float],
-        sparse_query: dict[str, float] | str,
+        dense_vector: VectorLike,
+        sparse_query: Mapping[str, float] | str,
         limit: int = 10,
-        hybrid_strategy: HybridStrategy = HybridStrategy.RRF,
+        hybrid_strategy: HybridStrategy | str = HybridStrategy.RRF,
         alpha: float = 0.5,
-        search_filter: SearchFilter | None = None,
+        search_filter: FilterLike | None = None,
         **kwargs: Any,
     ) -> list[SearchResult]:
         """Search both legs and fuse them; ``alpha`` is the weight of the dense leg, 0 to 1."""
         ...
 
-    async def update_sparse_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
+    async def update_sparse_vectors(self, collection_name: str, vectors: Iterable[VectorPoint]) -> None:
         """Replace the sparse vectors of existing points, and nothing else of them."""
         ...
 
@@ -186,13 +227,13 @@ class StreamingBackend(VectorBackend, Protocol):
     """Writing and searching without holding everything in memory."""
 
     async def stream_upsert_vectors(
-        self, collection_name: str, vector_stream: AsyncIterator[list[VectorPoint]], batch_size: int = 100
+        self, collection_name: str, vector_stream: AsyncIterable[Iterable[VectorPoint]], batch_size: int = 100
     ) -> None:
         """Upsert what the stream gives, in batches, in order."""
         ...
 
     def stream_search_vectors(
-        self, collection_name: str, query_stream: AsyncIterator[list[float]], limit: int = 10
+        self, collection_name: str, query_stream: AsyncIterable[VectorLike], limit: int = 10
     ) -> AsyncIterator[list[SearchResult]]:
         """One query vector in, one result list out, in order."""
         ...
@@ -238,7 +279,7 @@ PROFILES: Final[dict[str, OptionalProfile]] = {
 }
 """The optional profiles by name: a backend has one if it claims it and has a body of its own for each method."""
 
-_PROTOCOLS = (VectorBackend, *(profile.protocol for profile in PROFILES.values()))
+_PROTOCOLS = (VectorBackend, Backend, *(profile.protocol for profile in PROFILES.values()))
 
 
 def has_method(backend: object, name: str) -> bool:

@@ -56,7 +56,7 @@ FloatMatrix: TypeAlias = npt.NDArray[np.float32]
 
 
 class DistanceMetric(StrEnum):
-    """How nearness is measured; each equals its string. Scores are higher-is-better: ``codeweaver_backends.metrics``."""
+    """How nearness is measured; a member equals its string. Scores are higher-is-better for each."""
 
     COSINE = "cosine"
     EUCLIDEAN = "euclidean"
@@ -71,7 +71,7 @@ class HybridStrategy(StrEnum):
     DBSF = "dbsf"
     LINEAR = "linear"
     CONVEX = "convex"
-    WEIGHTED = "linear"  # noqa: PIE796 - the other name of LINEAR
+    WEIGHTED = "linear"  # the other name of LINEAR
 
 
 class ComponentType(StrEnum):
@@ -92,6 +92,8 @@ class VectorPoint:
     vector: VectorLike | None
     payload: Mapping[str, Any] | None = None
     sparse_vector: SparseVector | None = None
+
+    __hash__ = None  # type: ignore[assignment]  # its fields can be changed
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, VectorPoint):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from codeweaver_backends.config import BackendConfig
+from codeweaver_backends.config import BackendConfig, Configures
+
+if TYPE_CHECKING:
+    from codeweaver_backends.memory.backend import MemoryBackend  # noqa: F401 - named in quotes, which the linter does not read
 
 __all__ = ["MemoryConfig"]
 
 
-class MemoryConfig(BackendConfig):
+class MemoryConfig(BackendConfig, Configures["MemoryBackend"]):
     """A backend without a store of its own shares the one it is given."""
 
     backend: ClassVar[str] = "memory"

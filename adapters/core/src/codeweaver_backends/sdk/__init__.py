@@ -6,6 +6,7 @@
 from codeweaver_backends.capabilities import BaseCapabilities
 from codeweaver_backends.config import (
     BackendConfig,
+    Configures,
     EmbeddedConfig,
     ServerConfig,
     check_config,
@@ -136,6 +137,7 @@ __all__ = [
     "CollectionUse",
     "Column",
     "ComponentType",
+    "Configures",
     "Contains",
     "Conveniences",
     "DeclaredPlugin",
