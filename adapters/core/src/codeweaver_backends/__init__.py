@@ -30,6 +30,7 @@ from codeweaver_backends.errors import (
     UnsupportedError,
 )
 from codeweaver_backends.factory import CodeWeaverFactory, create_backend
+from codeweaver_backends.fields import F
 from codeweaver_backends.memory import MemoryBackend, MemoryConfig, MemoryStore
 from codeweaver_backends.protocols import (
     Backend,
@@ -73,6 +74,7 @@ __all__ = [
     "ConflictError",
     "DistanceMetric",
     "EngineError",
+    "F",
     "FilterCondition",
     "FilterLike",
     "HybridSearchBackend",

@@ -149,8 +149,10 @@ def may_configure(plugin: type[BackendPlugin] | None, config_class: type) -> boo
     A ``DeclaredPlugin`` tells its configuration by name, and a configuration has the same name and package. Of another
     plugin it cannot be known.
     """
-    own = getattr(getattr(plugin, "get_config_class", None), "__func__", None)
-    if plugin is None or not issubclass(plugin, DeclaredPlugin) or own is not DeclaredPlugin.get_config_class.__func__:
+    if plugin is None or not issubclass(plugin, DeclaredPlugin):
+        return True
+    nearer = plugin.__mro__[: plugin.__mro__.index(DeclaredPlugin)]
+    if any("get_config_class" in vars(one) for one in nearer):
         return True
     module, _, name = plugin.config.partition(":")
     return name == config_class.__qualname__ and package_of(module) == package_of(config_class.__module__)
