@@ -4,6 +4,7 @@ What an application needs is importable from here. Who writes a backend finds th
 Engines live in distributions of their own and are found as plugins; see ``CodeWeaverFactory``.
 """
 
+from codeweaver_backends.blocking import BlockingBackend
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
 from codeweaver_backends.errors import (
     BackendAuthenticationError,
@@ -66,6 +67,7 @@ __all__ = [
     "BackendConnectionError",
     "BackendError",
     "BackendTimeoutError",
+    "BlockingBackend",
     "CodeWeaverFactory",
     "CollectionExistsError",
     "CollectionInfo",
