@@ -75,6 +75,7 @@ EMBEDDED = tuple(target for target, engine in TARGETS.items() if target not in e
 SUITE = ("-p", "no:cacheprovider", "--pyargs", "codeweaver_conformance.suite", "-q", "--durations=5")
 nox.options.sessions = ["lint", "types", "tests", "conformance", "docs", "defects", "readme"]
 """Beside them, for their time: ``differential``, ``matrix``; and ``bench``, which says nothing on a busy machine."""
+USER_CODE = "adapters/core/tests/typing"
 SOURCES = [f"adapters/{name}/src" for name in ENGINES] + ["conformance/src", "tools/codeweaver_tools"]
 
 
@@ -116,12 +117,15 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Mypy, strict, over every distribution."""
+    """Mypy, strict, over every distribution; and a page of user code as mypy and pyright see it."""
     engines = [part for engine in ENGINES.values() for part in engine.install]
-    session.install("-q", *CORE, "-e", "conformance[compare]", *TOOLS, *engines, "mypy>=1.18", "nox")
+    checkers = ("mypy>=1.18", "basedpyright>=1.31", "nox")
+    session.install("-q", *CORE, "-e", "conformance[compare]", *TOOLS, *engines, *checkers)
     for source in SOURCES:
         session.run("mypy", source)
-    session.run("mypy", "noxfile.py")
+    session.run("mypy", "noxfile.py", f"{USER_CODE}/user_code.py")
+    # Pyright as a wheel that brings its node along.
+    session.run("basedpyright", "--project", USER_CODE, "--level", "error")
 
 
 # --- tests -----------------------------------------------------------------------------------------------------------
