@@ -206,11 +206,11 @@ class _FilterUnchecked(Rig):
         kept = self.claims
         wide = dict.fromkeys(("max_filter_depth", "max_filter_conditions", "max_in_values"), 10**9)
         limits = kept.limits.model_copy(update={**wide, "max_contains_length": 10**9})
-        self.claims = kept.model_copy(update={"limits": limits})  # type: ignore[misc]
+        self.claims = kept.model_copy(update={"limits": limits})
         try:
             return await super().search_vectors(*args, **kwargs)
         finally:
-            self.claims = kept  # type: ignore[misc]
+            self.claims = kept
 
 
 @plant("lim-filter-cut", "A filter beyond the declared number of conditions is dropped.", side="above")

@@ -175,11 +175,11 @@ class _SizeUnchecked(Rig):
     @operation
     async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
         kept = self.claims
-        self.claims = kept.model_copy(update={"limits": Limits(max_payload_bytes=2**30)})  # type: ignore[misc]
+        self.claims = kept.model_copy(update={"limits": Limits(max_payload_bytes=2**30)})
         try:
             await super().upsert_vectors(collection_name, vectors)
         finally:
-            self.claims = kept  # type: ignore[misc]
+            self.claims = kept
 
 
 @plant("pay-size-less-than-declared", "A payload of the declared size is refused: the engine takes half of it.")
@@ -187,8 +187,8 @@ class _SizeLess(Rig):
     @operation
     async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
         kept = self.claims
-        self.claims = kept.model_copy(update={"limits": Limits(max_payload_bytes=2**19)})  # type: ignore[misc]
+        self.claims = kept.model_copy(update={"limits": Limits(max_payload_bytes=2**19)})
         try:
             await super().upsert_vectors(collection_name, vectors)
         finally:
-            self.claims = kept  # type: ignore[misc]
+            self.claims = kept
