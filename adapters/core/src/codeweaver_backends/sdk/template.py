@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Generic
 
@@ -42,11 +42,10 @@ from codeweaver_backends.types import (
     CollectionInfo,
     DistanceMetric,
     FilterLike,
-    Payload,
     PointId,
     ScrollPage,
-    SearchFilter,
     SearchResult,
+    VectorLike,
     VectorPoint,
 )
 
@@ -182,7 +181,7 @@ class BackendTemplate(Conveniences, TransactionalBase[Any], Generic[H], ABC):
 
     @operation
     async def create_collection(
-        self, name: str, dimension: int, distance_metric: DistanceMetric = DistanceMetric.COSINE, **kwargs: Any
+        self, name: str, dimension: int, distance_metric: DistanceMetric | str = DistanceMetric.COSINE, **kwargs: Any
     ) -> None:
         exist_ok, settings = validate_create(name, dimension, distance_metric, kwargs, self.capabilities)
         try:
@@ -227,7 +226,7 @@ class BackendTemplate(Conveniences, TransactionalBase[Any], Generic[H], ABC):
     # --- writing ---
 
     @operation(ids=_ids_of)
-    async def upsert_vectors(self, collection_name: str, vectors: list[VectorPoint]) -> None:
+    async def upsert_vectors(self, collection_name: str, vectors: Iterable[VectorPoint]) -> None:
         name = validate_name(collection_name)
         await self._write(name, await off_loop(_length(vectors), validate_points, vectors, self.capabilities))
 
@@ -237,7 +236,7 @@ class BackendTemplate(Conveniences, TransactionalBase[Any], Generic[H], ABC):
         collection_name: str,
         ids: Sequence[PointId],
         vectors: npt.NDArray[Any],
-        payloads: Sequence[Payload | None] | None = None,
+        payloads: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> None:
         name = validate_name(collection_name)
         await self._write(
@@ -278,9 +277,9 @@ class BackendTemplate(Conveniences, TransactionalBase[Any], Generic[H], ABC):
     async def search_vectors(
         self,
         collection_name: str,
-        query_vector: list[float],
+        query_vector: VectorLike,
         limit: int = 10,
-        search_filter: SearchFilter | None = None,
+        search_filter: FilterLike | None = None,
         score_threshold: float | None = None,
         **kwargs: Any,
     ) -> list[SearchResult]:
