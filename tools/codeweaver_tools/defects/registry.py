@@ -79,7 +79,7 @@ def plugin_for(backend: type, name: str) -> type[BackendPlugin]:
     """A plug-in that presents ``backend``: honest in everything else."""
     base: type[BackendPlugin] = getattr(backend, "plugin", MemoryPlugin)
 
-    class Planted(base):  # type: ignore[misc, valid-type]
+    class Planted(base):  # type: ignore[valid-type]
         @classmethod
         def get_plugin_name(cls) -> str:
             return name
