@@ -177,9 +177,9 @@ class _NoAttempt(NetworkBackend):
 
 @plant("err-secret", "The key is part of the message.")
 class _Secret(NetworkBackend):
-    async def ask(self, call: str, *arguments: Any) -> Any:
+    async def list_collections(self) -> list[str]:
         try:
-            return await super().ask(call, *arguments)
+            return await super().list_collections()
         except BackendConnectionError as error:
             raise BackendConnectionError(f"{self.address} with key {self.key}: {error}") from error
 
