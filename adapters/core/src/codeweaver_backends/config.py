@@ -1,14 +1,13 @@
 """Configuration: arguments win over the environment, the environment over ``codeweaver.toml``, that over defaults.
 
-A backend named ``qdrant`` reads ``CODEWEAVER_QDRANT_*`` and the table ``[backends.qdrant]`` of the file named by
-``CODEWEAVER_CONFIG`` (default: ``codeweaver.toml`` in the working directory). Unknown settings, given by keyword
-or in the file, are errors; secrets are ``SecretStr``, and no error shows a value.
+A backend named ``qdrant`` reads ``CODEWEAVER_QDRANT_*`` and the tables ``[backends.qdrant]`` of the files that
+``codeweaver_backends.sources`` finds. A secret ``api_key`` may be in a file of its own, named by ``api_key_file``.
+Unknown settings, given by keyword or in the file, are errors; secrets are ``SecretStr``, and no error shows a value.
 """
 
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
@@ -28,7 +27,15 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from codeweaver_backends.errors import InvalidOptionError
+from codeweaver_backends.sources import (
+    Setting,
+    is_isolated,
+    mixed_sources,
+    secret_fields,
+    settings_files,
+    with_secret_files,
+    without_alternatives,
+)
 from codeweaver_backends.types import ValidationResult
 
 __all__ = [
@@ -75,22 +82,14 @@ class BackendConfig(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, environment, file."""
-        sources = init_settings(), env_settings(), cls._from_file()
-        return tuple(InitSettingsSource(settings_cls, one) for one in cls._without_alternatives(sources))
-
-    @classmethod
-    def _without_alternatives(cls, sources: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Each source without what a stronger one has said in another way: ``host`` by keyword beats a ``URL`` set."""
-        said: set[str] = set()
-        for source in sources:
-            ruled_out = {
-                name
-                for one, others in cls.alternatives.items()
-                for name in ((*others,) if one in said else (one,) if said & set(others) else ())
-            }
-            yield {name: value for name, value in source.items() if name not in ruled_out}
-            said |= source.keys()
+        """Arguments, environment, files."""
+        if is_isolated() or not cls.backend:
+            return (init_settings,)
+        layers = [_settings(init_settings(), "an argument"), cls._from_environment(env_settings), *cls._from_files()]
+        layers = [with_secret_files(cls, layer) for layer in layers]
+        layers = list(without_alternatives(cls.alternatives, layers))
+        mixed_sources(cls, layers)
+        return tuple(InitSettingsSource(settings_cls, {name: one.value for name, one in x.items()}) for x in layers)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -99,20 +98,26 @@ class BackendConfig(BaseSettings):
             cls.model_config["env_prefix"] = f"CODEWEAVER_{cls.backend.upper().replace('-', '_')}_"
 
     @classmethod
-    def _from_file(cls) -> dict[str, Any]:
-        named = os.environ.get("CODEWEAVER_CONFIG")
-        file = Path(named or "codeweaver.toml")
-        if not cls.backend or not (named or file.is_file()):
-            return {}
-        try:
-            with file.open("rb") as stream:
-                tables = tomllib.load(stream).get("backends", {})
-        except (OSError, ValueError) as error:  # not there, no TOML, no UTF-8
-            raise InvalidOptionError(f"the configuration file {str(file)!r} cannot be read: {error}") from None
-        table = tables.get(cls.backend, {}) if isinstance(tables, dict) else None
-        if not isinstance(table, dict):
-            raise InvalidOptionError(f"backends.{cls.backend} of {str(file)!r} must be a table")
-        return table
+    def _from_environment(cls, source: PydanticBaseSettingsSource) -> dict[str, Setting]:
+        prefix = str(cls.model_config["env_prefix"])
+        found = {name: Setting(value, f"{prefix}{name.upper()}") for name, value in source().items()}
+        for name in secret_fields(cls):
+            variable = f"{prefix}{name.upper()}_FILE"
+            if os.environ.get(variable) and f"{name}_file" not in cls.model_fields:
+                found[f"{name}_file"] = Setting(os.environ[variable], variable)
+        return found
+
+    @classmethod
+    def _from_files(cls) -> list[dict[str, Setting]]:
+        """The tables of this backend, the more important first."""
+        return [
+            _settings(file.table("backends", cls.backend), str(file.path), is_trusted=file.is_trusted)
+            for file in reversed(settings_files())
+        ]
+
+
+def _settings(values: Mapping[str, Any], source: str, *, is_trusted: bool = True) -> dict[str, Setting]:
+    return {name: Setting(value, source, is_trusted) for name, value in values.items()}
 
 
 def _header_value(secret: SecretStr | None) -> SecretStr | None:
