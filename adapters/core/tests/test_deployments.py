@@ -218,7 +218,7 @@ def test_nor_does_it_by_the_table_of_an_engine(
     for create in (
         lambda: factory.create_backend("acme"),
         lambda: open_backend("acme:", factory=factory),
-        lambda: AcmeConfig(),
+        AcmeConfig,
     ):
         with pytest.raises(InvalidOptionError, match="CODEWEAVER_ACME_API_KEY") as caught:
             create()

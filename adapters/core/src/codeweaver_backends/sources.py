@@ -13,7 +13,7 @@ import os
 import re
 import tomllib
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -197,7 +197,7 @@ def without_alternatives(
         said |= layer.keys()
 
 
-def mixed_sources(config_class: type[BaseModel] | None, layers: list[Mapping[str, Setting]]) -> None:
+def mixed_sources(config_class: type[BaseModel] | None, layers: Sequence[Mapping[str, Setting]]) -> None:
     """Refuse a secret that would go where a file of the working directory says.
 
     ``layers`` are the settings by source, the more important first. Raises ``InvalidOptionError``.
@@ -213,8 +213,8 @@ def mixed_sources(config_class: type[BaseModel] | None, layers: list[Mapping[str
             if risky and from_elsewhere:
                 secret, origin = from_elsewhere[0]
                 raise InvalidOptionError(
-                    f"{one.source} sets {name}, and {secret} comes from {origin.source}: a file that merely lies in the "
-                    f"working directory may not say where another source's secret goes; name the file by "
+                    f"{one.source} sets {name}, and {secret} comes from {origin.source}: a file that merely lies in "
+                    f"the working directory may not say where another source's secret goes; name the file by "
                     f"CODEWEAVER_CONFIG or --config if it is yours"
                 )
         # Tables are merged with those of the layers below, and cover nothing.

@@ -1,0 +1,262 @@
+"""Files of points: what they hold, how a row becomes a point, and what is wrong with one before anything is written.
+
+The formats are told by the name's ending: ``.parquet`` (``parquet.py``) and ``.jsonl`` or ``.ndjson`` (``jsonl.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+import numpy as np
+
+from codeweaver_backends.capabilities import Limits
+from codeweaver_backends.errors import InvalidOptionError
+from codeweaver_backends.transfer.origin import PointPage, payload_bytes
+from codeweaver_backends.transfer.plan import payload_depth
+from codeweaver_backends.transfer.report import OnProgress, Progress, TransferRefusedError
+from codeweaver_backends.types import CollectionInfo, DistanceMetric, PointId, VectorPoint
+
+__all__ = ["FORMAT", "Columns", "FileOrigin", "Header", "Reader", "file_format"]
+
+FORMAT: Final = "codeweaver-points/1"
+"""The layout of the rows and of the header; a change of either is another number."""
+_PAGE_BYTES: Final = 8_000_000
+_LARGEST_PAGE: Final = 1_000
+_INT64_MAX: Final = 2**63 - 1
+_ID_LENGTH: Final = 512
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where a file of others keeps what a point is made of."""
+
+    id: str = "id"
+    vector: str = "vector"
+    payload: str | None = None
+    """One column that is the payload: a JSON object, or its text. If absent, the payload is made of columns."""
+    fields: Sequence[str] | None = None
+    """The columns to make the payload of; all the others if absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file of ``export_points`` says of its collection."""
+
+    collection: str
+    dimension: int
+    metric: DistanceMetric
+    points: int | None = None
+    payload_indexes: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """As it stands in the file."""
+        return {
+            "format": FORMAT,
+            "collection": self.collection,
+            "dimension": self.dimension,
+            "metric": self.metric.value,
+            "payload_indexes": self.payload_indexes,
+            "points": self.points,
+        }
+
+    @classmethod
+    def read(cls, content: dict[str, Any], file: Path) -> Header:
+        """What ``as_json`` has made. Raises ``TransferRefusedError`` for another version."""
+        if content.get("format") != FORMAT:
+            raise TransferRefusedError(
+                [f"{file.name}: the format {content.get('format')!r} is unknown; this version reads {FORMAT!r}"]
+            )
+        try:
+            metric = DistanceMetric(content["metric"])
+            return cls(
+                content["collection"], content["dimension"], metric, content["points"], content["payload_indexes"]
+            )
+        except (KeyError, ValueError) as error:
+            raise TransferRefusedError([f"{file.name}: the header is damaged: {error}"]) from None
+
+
+class Reader(Protocol):
+    """One format's way to read a file, row by row. Rows are counted from 1 in messages."""
+
+    header: Header | None
+
+    def rows(self, start: int, size: int) -> Iterator[list[VectorPoint]]:
+        """Points from that row on (0 is the first), in lists of at most ``size``."""
+        ...
+
+
+def file_format(file: Path) -> str:
+    """``parquet`` or ``jsonl``. Raises ``InvalidOptionError`` for another ending."""
+    ending = file.suffix.lower()
+    if ending == ".parquet":
+        return "parquet"
+    if ending in (".jsonl", ".ndjson"):
+        return "jsonl"
+    raise InvalidOptionError(f"{file.name!r} must end in .parquet, .jsonl or .ndjson, which says what it is")
+
+
+def _reader(file: Path, columns: Columns | None) -> Reader:
+    if file_format(file) == "parquet":
+        from codeweaver_backends.transfer.parquet import ParquetReader
+
+        return ParquetReader(file, columns)
+    from codeweaver_backends.transfer.jsonl import JSONLinesReader
+
+    return JSONLinesReader(file, columns)
+
+
+@dataclass(slots=True)
+class _Extreme:
+    """The largest of something, and whose it is."""
+
+    value: int = 0
+    point: PointId = ""
+
+    def see(self, value: int, point: PointId) -> None:
+        if value > self.value:
+            self.value, self.point = value, point
+
+
+class FileOrigin:
+    """The points of a file."""
+
+    def __init__(self, file: Path, reader: Reader, info: CollectionInfo) -> None:
+        self.name = info.name
+        self._file = file
+        self._reader = reader
+        self._info = info
+        self._size = 1
+        self._bytes, self._depth = _Extreme(), _Extreme()
+
+    @classmethod
+    def open(
+        cls, file: Path, columns: Columns | None, metric: DistanceMetric | None, collection: str | None
+    ) -> FileOrigin:
+        """Look at the beginning of the file. Raises ``TransferRefusedError`` if it is not one of points."""
+        try:
+            reader = _reader(file, columns)
+            first = next(reader.rows(0, 1), [])
+        except OSError as error:
+            raise TransferRefusedError([f"{file}: cannot be read: {error.strerror or error}"]) from None
+        header = reader.header
+        if header is None:
+            if not first:
+                raise TransferRefusedError([f"{file.name}: there are no points in it"])
+            dimension = len(first[0].vector)
+            header = Header(file.stem, dimension, metric or DistanceMetric.COSINE)
+        elif metric not in (None, header.metric):
+            raise TransferRefusedError([f"{file.name}: its metric is {header.metric.value}, as its header says"])
+        name = collection or header.collection
+        return cls(
+            file, reader, CollectionInfo(name, header.dimension, header.metric, 0, None, dict(header.payload_indexes))
+        )
+
+    async def describe(self) -> CollectionInfo:
+        return self._info
+
+    async def pages(self, cursor: str | None = None, *, with_vectors: bool = True) -> AsyncIterator[PointPage]:
+        start = int(cursor or 0)
+        async for points in _in_thread(self._reader.rows(start, self._size)):
+            start += len(points)
+            if start >= self._info.vector_count:
+                break
+            yield PointPage(points, str(start))
+        else:
+            points = []
+        yield PointPage(points, None)
+
+    async def examine(self, progress: OnProgress) -> None:
+        """Read it whole, and judge every row. Raises ``TransferRefusedError`` for the first that cannot be a point."""
+        hashes, row, total_bytes = array("q"), 0, 0
+        size = max(1, min(_LARGEST_PAGE, _PAGE_BYTES // (4 * max(1, self._info.dimension))))
+        async for points in _in_thread(self._reader.rows(0, size)):
+            self._judge_vectors(points, row)
+            for offset, point in enumerate(points):
+                self._judge_id(point.id, row + offset)
+                hashes.append(hash((type(point.id), point.id)))
+                length = payload_bytes(point.payload)
+                total_bytes += length
+                self._bytes.see(length, point.id)
+                self._depth.see(payload_depth(point.payload or {}), point.id)
+            row += len(points)
+            progress(Progress("examine", self.name, row, None))
+        header = self._reader.header
+        if header is not None and header.points not in (None, row):
+            raise TransferRefusedError(
+                [f"{self._file.name}: {row:,} points are in it, and {header.points:,} were written"]
+            )
+        await self._refuse_repeated(hashes)
+        self._info.vector_count = row
+        mean = total_bytes / max(1, row) + 4 * self._info.dimension
+        self._size = max(1, min(_LARGEST_PAGE, int(_PAGE_BYTES / mean)))
+
+    def _judge_id(self, point_id: Any, row: int) -> None:
+        if type(point_id) is int:
+            good = 0 <= point_id <= _INT64_MAX
+        else:
+            good = type(point_id) is str and 1 <= len(point_id) <= _ID_LENGTH
+        if not good:
+            raise self._wrong(row, "the id must be a string of 1 to 512 characters or an integer of 0 … 2^63−1")
+
+    def _judge_vectors(self, points: list[VectorPoint], row: int) -> None:
+        for offset, point in enumerate(points):
+            if len(point.vector) != self._info.dimension:
+                told = f"the vector has {len(point.vector)} numbers, and the first one {self._info.dimension}"
+                raise self._wrong(row + offset, told)
+        try:
+            with np.errstate(over="ignore"):
+                matrix = np.asarray([point.vector for point in points], dtype=np.float32)
+        except (TypeError, ValueError):
+            raise self._wrong(
+                row, f"in this row, or the {len(points) - 1} after it, a vector is not of numbers"
+            ) from None
+        finite = np.isfinite(matrix).all(axis=1)
+        if not finite.all():
+            raise self._wrong(row + int(np.argmin(finite)), "the vector holds NaN, or a number beyond float32")
+        if self._info.distance_metric is DistanceMetric.COSINE:
+            moved = matrix.any(axis=1)
+            if not moved.all():
+                raise self._wrong(row + int(np.argmin(moved)), "the vector is zero, which has no cosine")
+
+    def _wrong(self, row: int, what: str) -> TransferRefusedError:
+        return TransferRefusedError([f"{self._file.name}, row {row + 1:,}: {what}"])
+
+    async def _refuse_repeated(self, hashes: array[int]) -> None:
+        """Ids by their hashes, eight bytes each; those that occur twice are looked at themselves."""
+        ordered = np.sort(np.frombuffer(hashes, dtype=np.int64)) if hashes else np.empty(0, dtype=np.int64)
+        suspects = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+        if not suspects:
+            return
+        seen: dict[tuple[type, PointId], int] = {}
+        row = 0
+        async for points in _in_thread(self._reader.rows(0, _LARGEST_PAGE)):
+            for point in points:
+                key = (type(point.id), point.id)
+                if hash(key) in suspects and (before := seen.setdefault(key, row)) != row:
+                    raise self._wrong(row, f"the id is that of row {before + 1:,} too; one of the two would be lost")
+                row += 1
+
+    def beyond(self, limits: Limits) -> list[str]:
+        """Which limits the payloads pass; known after ``examine``."""
+        return [
+            f"{self.name}: the payload of {extreme.point!r} has {what} {extreme.value:,}, and the target {most:,}"
+            for what, extreme, most in (
+                ("max_payload_bytes", self._bytes, limits.max_payload_bytes),
+                ("max_payload_depth", self._depth, limits.max_payload_depth),
+            )
+            if extreme.value > most
+        ]
+
+
+async def _in_thread(items: Iterable[Item]) -> AsyncIterator[Item]:
+    """What a blocking iterator gives, each step in a thread."""
+    iterator, end = iter(items), object()
+    step: Callable[[], Any] = lambda: next(iterator, end)  # noqa: E731
+    while (item := await asyncio.to_thread(step)) is not end:
+        yield item
