@@ -107,7 +107,9 @@ def test_all_collections_or_some_under_other_names() -> None:
         await source.create_collection("empty", 9, DistanceMetric.DOT_PRODUCT)
         everything, one = memory(), memory()
         report = await copy(source, everything)
-        assert [told.collection for told in report.collections] == ["code", "empty"] == await everything.list_collections()
+        assert (
+            [told.collection for told in report.collections] == ["code", "empty"] == await everything.list_collections()
+        )
         assert report.ok
         await copy(source, one, collections=["code"], names={"code": "docs"})
         assert await one.list_collections() == ["docs"]

@@ -1,31 +1,20 @@
-"""The console command ``codeweaver-backends``."""
+"""What the kit adds to the console command ``codeweaver-backends``: ``compare`` and ``verify``."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
 from rich.text import Text
 
-from codeweaver_backends import (
-    BackendCapabilities,
-    CodeWeaverFactory,
-    PluginError,
-    VectorBackend,
-)
-from codeweaver_backends.factory import Registration
-from codeweaver_backends.plugins import find_plugins
-from codeweaver_backends.protocols import PROFILES, implements
-from codeweaver_backends.testing import find_targets
 from codeweaver_conformance.certificate import Certificate
 from codeweaver_conformance.compare.corpus import Corpus, python_files, read_corpus, stdlib_folder
 from codeweaver_conformance.compare.embed import ModelMissingError, StaticModel
@@ -35,19 +24,15 @@ from codeweaver_conformance.compare.report import Report
 from codeweaver_conformance.compare.workload import QUERIES, Workload
 from codeweaver_conformance.verify import NotRepeatedError, contradictions, differences, other_versions, repeat
 
-__all__ = ["app"]
+__all__ = ["app", "compare", "verify"]
 
 app = typer.Typer(
-    help="Vector databases behind one protocol: compare them, see which are installed, verify certificates.",
+    help="Compare engines on real source code, and verify certificates.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,  # locals may hold secrets
 )
-
-
-@app.callback()
-def main() -> None:
-    """Vector databases behind one protocol: compare them, see which are installed, verify certificates."""
+"""The two by themselves. The command finds each by the entry points of ``codeweaver.commands``."""
 
 
 @app.command()
@@ -72,7 +57,9 @@ def compare(
     certificates: Annotated[Path, typer.Option(help="Where the kit's certificates are.")] = Path(
         "reports/certificates"
     ),
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON; - is stdout.")
+    ] = None,
     svg_file: Annotated[Path | None, typer.Option("--svg", metavar="FILE", hidden=True)] = None,
 ) -> None:
     """Search real source code on every engine, and hold their answers, speed and size side by side.
@@ -80,7 +67,8 @@ def compare(
     Exit status 1 if an engine failed or its answers are not the exact ones; 2 for a mistake in what was asked for.
     """
     # A picture has a width of its own; a terminal and a pipe have theirs.
-    console = Console(record=True, width=100) if svg_file else Console()
+    to_stdout = json_file == Path("-")
+    console = Console(record=True, width=100) if svg_file else Console(stderr=to_stdout)
     try:
         named, left_out = (targets, {}) if targets else default_engines()
         engines = resolve_engines(named, parse_settings(settings or []))
@@ -96,44 +84,19 @@ def compare(
         Console(stderr=True).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
         raise typer.Exit(2) from None
     report = Report(corpus, workload, measurements, certificates)
+    if json_file:
+        text = json.dumps(report.as_json(), indent=2, ensure_ascii=False) + "\n"
+        if to_stdout:
+            sys.stdout.write(text)
+        else:
+            _parent(json_file).write_text(text, encoding="utf-8")
     for name, reason in left_out.items():
         console.print(Text(f"{name} is left out: {reason}", "dim"))
     report.show(console)
-    if json_file:
-        _parent(json_file).write_text(
-            json.dumps(report.as_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
     if svg_file:
         console.save_svg(str(_parent(svg_file)), title="codeweaver-backends compare")
     if not report.ok:
         raise typer.Exit(1)
-
-
-@app.command()
-def backends() -> None:
-    """List the installed plugins: what they claim, and the targets they can be tested on."""
-    console = Console()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for heading in ("backend", "targets"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("profiles", "metrics", "dimension", "from"):
-        table.add_column(heading, overflow="fold")
-    targets = find_targets().values()
-    factory = CodeWeaverFactory()
-    broken: list[str] = []
-    for name, entry in sorted(find_plugins().items()):
-        try:
-            registration = factory.get_registration(name)
-        except PluginError as error:
-            broken.append(error.message)
-            continue
-        own = "\n".join(target.name for target in targets if target.backend == name)
-        table.add_row(
-            name, own, ", ".join(_profiles(registration)), *_claims(registration.capabilities), entry.distribution
-        )
-    console.print(table)
-    for message in broken:
-        console.print(Text(message, "red"))
 
 
 @app.command()
@@ -144,17 +107,26 @@ def verify(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the backend; may be repeated.")
     ] = None,
     waivers: Annotated[Path | None, typer.Option(help="The waivers it was made with.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
 ) -> None:
     """Repeat what a certificate claims, on the engine that is found here, and tell what comes out otherwise.
 
     Exit status 0 if all comes out the same, 1 if not, 2 if it cannot be read, 3 if no engine was found to repeat it on.
     """
-    console = Console()
+    console = Console(stderr=as_json)
+    outcome: dict[str, Any] = {"ok": False, "certificate": str(certificate_file), "repeated": False, "differences": []}
+
+    def end(status: int) -> None:
+        if as_json:
+            sys.stdout.write(json.dumps({**outcome, "ok": status == 0}, indent=2, ensure_ascii=False) + "\n")
+        raise typer.Exit(status)
+
     try:
         certificate = Certificate.model_validate_json(certificate_file.read_text(encoding="utf-8"), strict=True)
     except (OSError, ValueError) as error:
         Console(stderr=True).print(Text.assemble(("error: ", "bold red"), f"no certificate: {error}"), soft_wrap=True)
-        raise typer.Exit(2) from None
+        return end(2)
+    outcome |= {"target": certificate.environment.target, "verdict": certificate.verdict}
     wrong = list(contradictions(certificate))
     if run and not wrong:
         options = [f"--cw-set={one}" for one in settings or []]
@@ -163,22 +135,26 @@ def verify(
             again = repeat(certificate, options)
         except NotRepeatedError as error:
             console.print(Text(f"the suite did not get to an end\n{error}", "red"), soft_wrap=True)
-            raise typer.Exit(1) from None
+            return end(1)
         if again.environment.missing:
             console.print(Text(f"NOT VERIFIED: {again.environment.missing}", "bold red"), soft_wrap=True)
-            raise typer.Exit(3)
+            outcome["missing"] = again.environment.missing
+            return end(3)
         wrong = list(differences(certificate, again))
-        for line in other_versions(certificate, again):
+        outcome |= {"repeated": True, "other_versions": list(other_versions(certificate, again))}
+        for line in outcome["other_versions"]:
             console.print(Text(f"another version: {line}", "yellow"), soft_wrap=True)
+    outcome["differences"] = wrong
     for line in wrong:
         console.print(Text(line, "red"), soft_wrap=True)
     name = f"{certificate.environment.target}: {certificate.verdict}, {certificate.created[:10]}"
     if wrong:
         console.print(Text(f"{name}: not confirmed", "bold red"), soft_wrap=True)
-        raise typer.Exit(1)
+        return end(1)
     console.print(
         Text(f"{name}: {'confirmed' if run else 'agrees with itself; not run again'}", "bold green"), soft_wrap=True
     )
+    return end(0)
 
 
 class _MistakeError(Exception):
@@ -238,23 +214,6 @@ def _queries(given: list[str] | None, file: Path | None) -> list[str]:
     if not chosen and (given or file):
         raise _MistakeError("the queries are empty")
     return chosen or list(QUERIES)
-
-
-def _profiles(registration: Registration) -> Iterator[str]:
-    """The profiles that are claimed and have their methods."""
-    if implements(registration.backend_class, VectorBackend):
-        yield "vector"
-    for name, profile in PROFILES.items():
-        claimed = getattr(registration.capabilities, profile.claim, False)
-        if claimed and implements(registration.backend_class, profile.protocol):
-            yield name
-
-
-def _claims(capabilities: object) -> tuple[str, str]:
-    if not isinstance(capabilities, BackendCapabilities):
-        return "", ""
-    metrics = ", ".join(metric.value for metric in capabilities.supported_distance_metrics)
-    return metrics, f"≤ {capabilities.max_vector_dimension:,}"
 
 
 def _parent(file: Path) -> Path:
