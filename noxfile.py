@@ -23,8 +23,8 @@ nox.options.error_on_missing_interpreters = True
 nox.options.reuse_existing_virtualenvs = True
 
 PYTHONS = ("3.11", "3.12", "3.13")
-CORE = ("-e", "adapters/core")
-KIT = ("-e", "adapters/core", "-e", "conformance")
+CORE = ("-e", "adapters/core[cli,parquet]")
+KIT = (*CORE, "-e", "conformance")
 TOOLS = ("-e", "tools")
 """What writes this repository's pages, measures, and plants defects: no part of what a plugin's author installs."""
 HAS_MILVUS_PACKAGE = sys.platform == "linux" and platform.machine() == "x86_64"

@@ -303,8 +303,8 @@ def test_a_secret_in_clear_is_allowed_and_warned_of(files: Files, factory: CodeW
 
 
 def test_settings_are_given_in_place_of_a_name(files: Files, factory: CodeWeaverFactory) -> None:
-    backend = open_backend("acme:url=http://x:1/a,b?c=d,timeout=3", factory=factory)
-    assert (backend.config.url, backend.config.timeout) == ("http://x:1/a,b?c=d", 3)
+    backend = open_backend("acme:url=http://x:1/a,b;c,timeout=3", factory=factory)
+    assert (backend.config.url, backend.config.timeout) == ("http://x:1/a,b;c", 3)
     found = find(f"acme:api_key={SECRET},port=3", factory=factory)
     assert (found.name, found.shown) == ("acme:api_key=***,port=3", {"port": "3"})
     assert SECRET not in repr(found)

@@ -266,7 +266,7 @@ def test_an_interrupted_copy_goes_on_where_it_stopped(tmp_path: Path, seed: int)
         while True:
             target.left = chance.randrange(3)
             try:
-                report = await copy(source, target, journal=journal, identity="it")
+                report = await copy(source, target, journal=journal, identity="it", samples=2)
                 break
             except ConnectionError:
                 stops += 1
@@ -274,7 +274,7 @@ def test_an_interrupted_copy_goes_on_where_it_stopped(tmp_path: Path, seed: int)
                 if stops > 20:
                     target.left = target.left + 10**9
                     target.loses_the_answer = False
-                    report = await copy(source, target, journal=journal, identity="it")
+                    report = await copy(source, target, journal=journal, identity="it", samples=2)
                     break
         resumed = report.collections[0].resumed_at
         assert report.ok

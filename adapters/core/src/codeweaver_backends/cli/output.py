@@ -64,8 +64,8 @@ ConfigFile: TypeAlias = Annotated[
 
 
 def say(text: str, style: str = "") -> None:
-    """A line of the result."""
-    Console().print(Text(text, style), soft_wrap=True)
+    """A sentence of the result, in lines between words."""
+    Console().print(Text(text, style, overflow="ignore"))
 
 
 def say_warning(text: str) -> None:
@@ -116,15 +116,16 @@ def _status(error: BackendError) -> int:
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()) -> None:
     """A table where it fits without cutting a word, else one paragraph a row. ``styles`` are of the rows."""
     console = Console()
-    longest = [
-        max((cell_len(word) for cell in (heading, *cells) for word in cell.split()), default=0)
-        for heading, *cells in zip(headings, *rows, strict=True)
-    ]
-    if sum(longest) + _GAP * len(headings) <= console.width:
+    columns = list(zip(headings, *rows, strict=True))
+    longest = [max(cell_len(word) for cell in column for word in (cell.split() or [""])) for column in columns]
+    room = console.width - _GAP * (len(headings) - 1) - sum(longest)
+    if room >= 0:
         # Between two columns stand one space of padding and one of the box.
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, _GAP - 1, 0, 0), show_edge=False)
-        for heading, least in zip(headings, longest, strict=True):
-            table.add_column(heading, min_width=least, overflow="fold")
+        wanted = [max(map(cell_len, column)) - least for column, least in zip(columns, longest, strict=True)]
+        share = min(1.0, room / max(1, sum(wanted)))
+        for heading, least, more in zip(headings, longest, wanted, strict=True):
+            table.add_column(heading, width=least + int(more * share))
         for position, row in enumerate(rows):
             table.add_row(*map(Text, row), style=styles[position] if styles else None)
         console.print(table)
