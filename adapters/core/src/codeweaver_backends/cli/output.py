@@ -123,9 +123,14 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], styles: 
         # Between two columns stand one space of padding and one of the box.
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, _GAP - 1, 0, 0), show_edge=False)
         wanted = [max(map(cell_len, column)) - least for column, least in zip(columns, longest, strict=True)]
-        share = min(1.0, room / max(1, sum(wanted)))
-        for heading, least, more in zip(headings, longest, wanted, strict=True):
-            table.add_column(heading, width=least + int(more * share))
+        widths = list(longest)
+        # What is left goes first to those that want little of it.
+        for served, place in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
+            more = min(wanted[place], room // (len(wanted) - served))
+            widths[place] += more
+            room -= more
+        for heading, width in zip(headings, widths, strict=True):
+            table.add_column(heading, width=width)
         for position, row in enumerate(rows):
             table.add_row(*map(Text, row), style=styles[position] if styles else None)
         console.print(table)

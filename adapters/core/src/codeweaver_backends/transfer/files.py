@@ -148,7 +148,7 @@ class FileOrigin:
         if header is None:
             if not first:
                 raise TransferRefusedError([f"{file.name}: there are no points in it"])
-            dimension = len(first[0].vector)
+            dimension = _length(first[0])
             header = Header(file.stem, dimension, metric or DistanceMetric.COSINE)
         elif metric not in (None, header.metric):
             raise TransferRefusedError([f"{file.name}: its metric is {header.metric.value}, as its header says"])
@@ -206,8 +206,8 @@ class FileOrigin:
 
     def _judge_vectors(self, points: list[VectorPoint], row: int) -> None:
         for offset, point in enumerate(points):
-            if len(point.vector) != self._info.dimension:
-                told = f"the vector has {len(point.vector)} numbers, and the first one {self._info.dimension}"
+            if (length := _length(point)) != self._info.dimension:
+                told = f"the vector has {length} numbers, and the first one {self._info.dimension}"
                 raise self._wrong(row + offset, told)
         try:
             with np.errstate(over="ignore"):
@@ -252,6 +252,10 @@ class FileOrigin:
             )
             if extreme.value > most
         ]
+
+
+def _length(point: VectorPoint) -> int:
+    return 0 if point.vector is None else len(point.vector)
 
 
 async def _in_thread(items: Iterable[Item]) -> AsyncIterator[Item]:
