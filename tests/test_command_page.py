@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[1]
 FILL = """
@@ -64,12 +65,6 @@ def test_the_commands_page(tmp_path: Path) -> None:
 def test_the_readme(tmp_path: Path) -> None:
     lines = run_page(ROOT / "README.md", tmp_path)
     assert {line[1] for line in lines} >= {"check", "copy", "export"}
-
-
-def test_others_read_the_parquet(tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
-
-    run_page(ROOT / "README.md", tmp_path)
     table = pq.read_table(tmp_path / "code.parquet")
     assert table.column("id_int").to_pylist() == list(range(50))
     assert np.asarray(table.column("vector").to_pylist()).shape == (50, 4)

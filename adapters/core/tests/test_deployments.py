@@ -84,6 +84,21 @@ def test_a_deployment_is_a_backend_with_its_settings(files: Files, factory: Code
     assert (dev.url, dev.host, dev.timeout) == (None, "dev", 30)
 
 
+def test_the_factory_knows_deployments(files: Files, factory: CodeWeaverFactory) -> None:
+    files.own.write_text(PROD)
+    assert factory.create_backend("prod").config.timeout == 5
+    assert factory.create_backend("prod", timeout=7, host="here").config.timeout == 7
+    backend = factory.create_backend("prod", host="here")
+    assert (backend.config.url, backend.config.host) == (None, "here"), "another way to say the same"
+    with pytest.raises(InvalidOptionError, match="an argument sets tiemout of the deployment 'prod'"):
+        factory.create_backend("prod", tiemout=7)
+    files.here.write_text('[deployments.acme]\nbackend = "acme"\nurl = "http://thief:1"\n')
+    assert factory.create_backend("acme").config.url is None, "an installed backend is not replaced"
+    files.here.write_text('[deployments.mine]\nbackend = "acme"\nurl = "http://thief:1"\n')
+    with pytest.raises(InvalidOptionError, match="api_key comes from an argument"):
+        factory.create_backend("mine", api_key=SECRET)
+
+
 def test_the_environment_overrides_one_deployment(
     files: Files, factory: CodeWeaverFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -138,9 +138,14 @@ def _default(files: list[SettingsFile]) -> str | None:
 
 
 def get_deployment(
-    name: str | None = None, config: Path | None = None, factory: CodeWeaverFactory | None = None
+    name: str | None = None,
+    config: Path | None = None,
+    factory: CodeWeaverFactory | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Deployment:
     """The deployment of this name, or the default one, with all its settings; nothing is opened.
+
+    ``options`` are settings that win over all others.
 
     Raises ``InvalidOptionError`` for a name that is unknown (it lists the known ones), a setting that does not exist,
     and a secret that would go where a file of the working directory says; ``PluginError`` for a backend that is not
@@ -158,8 +163,9 @@ def get_deployment(
         if not _NAME.fullmatch(name) or name in find_plugins():
             reason = "the name of an installed backend" if name in find_plugins() else "not made of letters, digits, -_"
             raise InvalidOptionError(f"the deployment {name!r} needs another name: this one is {reason}")
-        layers = [_from_environment(name, known), _from_file(name, files)]
-        given = next((layer["backend"] for layer in layers if "backend" in layer), None)
+        arguments = {key: Setting(value, "an argument") for key, value in (options or {}).items()}
+        layers = [arguments, _from_environment(name, known), _from_file(name, files)]
+        given = next((layer["backend"] for layer in layers[1:] if "backend" in layer), None)
         if given is None or not isinstance(given.value, str):
             raise InvalidOptionError(f'the deployment {name!r} does not say which backend it is: backend = "…"')
         backend = given.value
@@ -253,9 +259,14 @@ def _advice(name: str, secrets: frozenset[str], table: Mapping[str, Setting]) ->
 
 
 def open_deployment(
-    name: str | None = None, config: Path | None = None, factory: CodeWeaverFactory | None = None
+    name: str | None = None,
+    config: Path | None = None,
+    factory: CodeWeaverFactory | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Any:
     """A backend for the deployment of this name, or the default one; its first call connects.
+
+    ``options`` are settings that win over all others.
 
     Raises what ``get_deployment`` raises, and ``InvalidOptionError`` for settings that the backend's configuration
     refuses. Warns by ``ClearSecretWarning`` of a secret that stands in clear in a file.
@@ -263,7 +274,7 @@ def open_deployment(
     from codeweaver_backends.factory import CodeWeaverFactory
 
     factory = factory or CodeWeaverFactory()
-    deployment = get_deployment(name, config, factory)
+    deployment = get_deployment(name, config, factory, options)
     for text in deployment.warnings:
         warnings.warn(text, ClearSecretWarning, stacklevel=2)
     return create(deployment, factory)
