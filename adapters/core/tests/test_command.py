@@ -255,6 +255,14 @@ def test_a_copy_that_is_not_the_same_ends_with_1(monkeypatch: pytest.MonkeyPatch
     assert {one["name"] for one in found["collections"][0]["checks"] if one["outcome"] == "failed"} >= {"count", "ids"}
 
 
+def test_a_disk_that_cannot_be_written_is_told(folder: Path, stores: dict[str, MemoryStore]) -> None:
+    fill(stores["here"])
+    (folder / "file").write_text("")
+    done = command("copy", HERE, THERE, "--journal", folder / "file" / "journal", status=1)
+    assert "error: " in done.stderr
+    assert told("copy", HERE, "memory:timeout=9", "--journal", folder / "file" / "journal", status=1)["ok"] is False
+
+
 def test_an_interruption_is_told(monkeypatch: pytest.MonkeyPatch, stores: Any) -> None:
     class Interrupted(MemoryBackend):
         async def upsert_batch(self, *args: Any, **kwargs: Any) -> None:

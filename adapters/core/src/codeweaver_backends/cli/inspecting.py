@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,7 @@ from codeweaver_backends.cli.output import (
     telling,
 )
 from codeweaver_backends.deployments import Deployment, find, get_deployment, list_deployments, open_backend
-from codeweaver_backends.errors import BackendError, PluginError
+from codeweaver_backends.errors import BackendError, InvalidOptionError, PluginError
 from codeweaver_backends.factory import CodeWeaverFactory
 from codeweaver_backends.plugins import find_plugins
 from codeweaver_backends.sources import secret_fields
@@ -139,6 +140,13 @@ def info(
 ) -> None:
     """Tell what a deployment or a backend is: versions, claims, limits, settings. Nothing is connected to."""
     with telling(as_json):
+        known = [*list_deployments(config), *find_plugins()]
+        if name not in known and ":" not in name:
+            close = "".join(f"; did you mean {one!r}?" for one in difflib.get_close_matches(name, known, 1))
+            raise InvalidOptionError(
+                f"no deployment and no installed backend is named {name!r}; known are: {', '.join(known)}{close} "
+                f"(an engine's adapter is a distribution of its own: pip install codeweaver-{name})"
+            )
         deployment = None if name in find_plugins() else find(name, config)
         backend = deployment.backend if deployment else name
         registration = CodeWeaverFactory().get_registration(backend)

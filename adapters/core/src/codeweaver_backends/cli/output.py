@@ -97,6 +97,11 @@ def telling(as_json: bool, on_interrupt: str = "interrupted") -> Iterator[None]:
         if as_json:
             print_json({"ok": False, "error": {"kind": type(error).__name__, "message": str(error)}})
         raise typer.Exit(_status(error)) from None
+    except OSError as error:  # of this machine: a journal that cannot be written, say
+        say_error(str(error))
+        if as_json:
+            print_json({"ok": False, "error": {"kind": type(error).__name__, "message": str(error)}})
+        raise typer.Exit(FAILED) from None
     except (KeyboardInterrupt, EOFError):
         say_error(on_interrupt)
         if as_json:
