@@ -8,6 +8,7 @@ from codeweaver_backends.config import (
     BackendConfig,
     Configures,
     EmbeddedConfig,
+    FolderPath,
     ServerConfig,
     check_config,
     describe_validation_error,
@@ -22,8 +23,11 @@ from codeweaver_backends.plugins import (
     config_class_of,
     find_plugins,
     load_object,
+    may_configure,
+    missing_dependencies,
+    package_of,
 )
-from codeweaver_backends.protocols import implements
+from codeweaver_backends.protocols import PROFILES, OptionalProfile, has_method, implements
 from codeweaver_backends.sdk.calls import in_thread, off_loop, pause_before, retried
 from codeweaver_backends.sdk.conveniences import Conveniences
 from codeweaver_backends.sdk.cursors import FOREIGN_CURSOR, cursor_after, position_of
@@ -121,6 +125,7 @@ __all__ = [
     "NEVER",
     "OPERATORS",
     "PREFIX",
+    "PROFILES",
     "SCORE_TOLERANCE",
     "All",
     "Always",
@@ -150,6 +155,7 @@ __all__ = [
     "Fact",
     "FileLock",
     "FloatMatrix",
+    "FolderPath",
     "Handle",
     "HandleCache",
     "HandleSource",
@@ -164,6 +170,7 @@ __all__ = [
     "Node",
     "Not",
     "NumberRange",
+    "OptionalProfile",
     "Order",
     "Page",
     "Path",
@@ -211,6 +218,7 @@ __all__ = [
     "encode_payloads",
     "entries_of",
     "find_plugins",
+    "has_method",
     "implements",
     "in_thread",
     "instant_key",
@@ -219,10 +227,13 @@ __all__ = [
     "leaves",
     "load_object",
     "matches",
+    "may_configure",
+    "missing_dependencies",
     "number_key",
     "number_pair",
     "off_loop",
     "operation",
+    "package_of",
     "parse_filter",
     "parse_instant",
     "path_speller",

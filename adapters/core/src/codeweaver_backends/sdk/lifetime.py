@@ -182,15 +182,17 @@ class BaseBackend:
         """Whether the engine answers and accepts us. Never raises, changes nothing, leaves the client usable."""
         return await self.diagnose() is None
 
-    async def diagnose(self) -> str | None:
+    async def diagnose(self) -> BackendError | None:
         """Why ``health_check`` says no; ``None`` where all is well. Never raises."""
         try:
             async with asyncio.timeout(self.config.timeout):
                 await self._checked()
-        except TimeoutError:
-            return f"no answer within {self.config.timeout:g} s"
         except BackendError as error:
-            return error.message or type(error).__name__
+            return error
+        except TimeoutError as error:
+            told = self._translated(error)
+            self._locate(told, "diagnose", None)
+            return told
         return None
 
     @operation
