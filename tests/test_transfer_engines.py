@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -132,42 +130,3 @@ def test_a_copy_that_is_killed_goes_on_where_it_stopped(tmp_path: Path, source: 
     assert report["collections"][0]["resumed_at"] > 0
     assert not journal.exists()
     assert_same(asyncio.run(read(source, "source")), asyncio.run(read(target, "target")))
-
-
-MEMORY = """
-import asyncio, resource, sys
-import numpy as np
-from codeweaver_backends import CodeWeaverFactory
-from codeweaver_backends.transfer import copy
-
-async def main(folder, count):
-    create = CodeWeaverFactory().create_backend
-    source, target = (create("lancedb", path=f"{folder}/{name}") for name in ("source", "target"))
-    async with source, target:
-        await copy(source, target, samples=0)
-        assert (await target.get_collection_info("code")).vector_count == count
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-
-asyncio.run(main(sys.argv[1], int(sys.argv[2])))
-"""
-POINTS = int(os.environ.get("CODEWEAVER_TRANSFER_POINTS", "0"))
-
-
-@pytest.mark.skipif(not POINTS, reason="for its time: CODEWEAVER_TRANSFER_POINTS=100000 measures the memory of a copy")
-def test_memory_is_flat() -> None:
-    def peak(count: int) -> int:
-        async def prepare(folder: str) -> None:
-            async with CodeWeaverFactory().create_backend("lancedb", path=f"{folder}/source") as backend:
-                await fill(backend, count)
-
-        with tempfile.TemporaryDirectory() as folder:
-            asyncio.run(prepare(folder))
-            done = subprocess.run(
-                [sys.executable, "-c", MEMORY, folder, str(count)], capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, done.stderr
-            print(f"{count:,} points: {done.stdout.strip()} MiB at most")  # noqa: T201
-            return int(done.stdout)
-
-    small, large = peak(POINTS // 10), peak(POINTS)
-    assert large < small + 100, "ten times the points take more than 100 MiB more"
