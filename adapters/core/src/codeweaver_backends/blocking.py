@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, cast
 
@@ -26,7 +26,7 @@ from codeweaver_backends.protocols import (
     TransactionalBackend,
     VectorBackend,
 )
-from codeweaver_backends.types import SearchResult, VectorLike, VectorPoint
+from codeweaver_backends.types import FilterLike, SearchResult, VectorLike, VectorPoint
 
 __all__ = ["BlockingBackend"]
 
@@ -98,6 +98,9 @@ class BlockingBackend:
     rollback_transaction = _blocking(TransactionalBackend.rollback_transaction)
     get_capabilities = _blocking(Backend.get_capabilities)
     diagnose = _blocking(Backend.diagnose)
+    collection_exists = _blocking(Backend.collection_exists)
+    search_batch = _blocking(Backend.search_batch)  # type: ignore[arg-type]
+    set_payload = _blocking(Backend.set_payload)
 
     def health_check(self) -> bool:
         """Whether the engine answers and accepts us. Never raises, changes nothing."""
@@ -116,6 +119,20 @@ class BlockingBackend:
         """One query vector in, one result list out, in order."""
         backend = cast("StreamingBackend", self.backend)
         return self._each(lambda: backend.stream_search_vectors(collection_name, _fed(query_stream), limit))
+
+    def scan(
+        self,
+        collection_name: str,
+        search_filter: FilterLike | None = None,
+        *,
+        page_size: int = 256,
+        with_payload: bool | Sequence[str] = True,
+        with_vectors: bool = False,
+    ) -> Iterator[VectorPoint]:
+        """Every point that matches, page by page."""
+        backend = cast("Backend", self.backend)
+        options: Any = {"page_size": page_size, "with_payload": with_payload, "with_vectors": with_vectors}
+        return self._each(lambda: backend.scan(collection_name, search_filter, **options))
 
     # --- lifetime ---
 

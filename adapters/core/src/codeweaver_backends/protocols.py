@@ -7,6 +7,7 @@ inherited body does not count as implemented: see ``implements``.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy.typing as npt
@@ -94,44 +95,6 @@ class VectorBackend(Protocol):
     async def health_check(self) -> bool:
         """Whether the engine answers and accepts us. Never raises, changes nothing."""
         ...
-
-
-@runtime_checkable
-class Backend(VectorBackend, Protocol):
-    """What every adapter of this project is beside its searches: it tells what it can do, how it is, and closes.
-
-    The calls of the other profiles come with the protocols below; ``isinstance(backend, ScannableBackend)`` tells
-    a type checker.
-    """
-
-    @property
-    def capabilities(self) -> BackendCapabilities:
-        """What is enforced now: before the first call the plugin's claims, afterwards what this server gives."""
-        ...
-
-    @property
-    def server_version(self) -> str | None:
-        """The server's product and version (``"Qdrant 1.18.3"``); ``None`` in process, and before the first call."""
-        ...
-
-    async def get_capabilities(self) -> BackendCapabilities:
-        """Connect if need be, and tell what this server and version give."""
-        ...
-
-    async def diagnose(self) -> BackendError | None:
-        """Why ``health_check`` would say no, as the error that a call would raise; ``None`` if it says yes.
-
-        Never raises, changes nothing.
-        """
-        ...
-
-    async def aclose(self) -> None:
-        """Close for good: nothing stays open, and calls raise ``BackendClosedError``. A second time is no error."""
-        ...
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(self, *exc_info: object) -> None: ...
 
 
 @runtime_checkable
@@ -253,6 +216,87 @@ class TransactionalBackend(VectorBackend, Protocol):
 
     async def rollback_transaction(self, transaction_id: str) -> None:
         """Undo its writes exactly."""
+        ...
+
+
+@runtime_checkable
+class Backend(
+    ScannableBackend,
+    ColumnarBackend,
+    HybridSearchBackend,
+    StreamingBackend,
+    TransactionalBackend,
+    VectorBackend,
+    Protocol,
+):
+    """What every adapter of this project is: it has the calls of every profile, tells what it can do, and closes.
+
+    What a backend does not claim is refused with ``UnsupportedError``: ``capabilities`` says which profiles it has.
+    """
+
+    @property
+    def capabilities(self) -> BackendCapabilities:
+        """What is enforced now: before the first call the plugin's claims, afterwards what this server gives."""
+        ...
+
+    @property
+    def server_version(self) -> str | None:
+        """The server's product and version (``"Qdrant 1.18.3"``); ``None`` in process, and before the first call."""
+        ...
+
+    async def get_capabilities(self) -> BackendCapabilities:
+        """Connect if need be, and tell what this server and version give."""
+        ...
+
+    async def diagnose(self) -> BackendError | None:
+        """Why ``health_check`` would say no, as the error that a call would raise; ``None`` if it says yes.
+
+        Never raises, changes nothing.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close for good: nothing stays open, and calls raise ``BackendClosedError``. A second time is no error."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc_info: object) -> None: ...
+
+    async def collection_exists(self, name: str) -> bool:
+        """Whether there is a collection of this name."""
+        ...
+
+    def scan(
+        self,
+        collection_name: str,
+        search_filter: FilterLike | None = None,
+        *,
+        page_size: int = 256,
+        with_payload: bool | Sequence[str] = True,
+        with_vectors: bool = False,
+    ) -> AsyncIterator[VectorPoint]:
+        """Every point that matches, page by page: ``async for point in backend.scan("docs"): …``."""
+        ...
+
+    async def search_batch(
+        self,
+        collection_name: str,
+        query_vectors: Iterable[VectorLike],
+        limit: int = 10,
+        search_filter: FilterLike | None = None,
+        score_threshold: float | None = None,
+        **kwargs: Any,
+    ) -> list[list[SearchResult]]:
+        """One list of results per query vector (or row of a matrix), in their order. Fails as a whole if one fails."""
+        ...
+
+    async def set_payload(self, collection_name: str, ids: Sequence[PointId], payload: Mapping[str, Any]) -> int:
+        """Set these top-level keys of the points' payloads, keep all else of them; tells how many points there are."""
+        ...
+
+    def transaction(self) -> AbstractAsyncContextManager[Self]:
+        """A transaction as a block: what it gives is a view of the backend whose calls are in it."""
         ...
 
 

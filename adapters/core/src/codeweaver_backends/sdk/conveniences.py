@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from codeweaver_backends.errors import InvalidOptionError
 from codeweaver_backends.protocols import ScannableBackend, VectorBackend
-from codeweaver_backends.types import FilterLike, PointId, SearchResult, VectorPoint
+from codeweaver_backends.types import FilterLike, PointId, SearchResult, VectorLike, VectorPoint
 
 __all__ = ["Conveniences"]
 
@@ -52,7 +52,7 @@ class Conveniences:
     async def search_batch(
         self: VectorBackend,
         collection_name: str,
-        query_vectors: Iterable[Any],
+        query_vectors: Iterable[VectorLike],
         limit: int = 10,
         search_filter: FilterLike | None = None,
         score_threshold: float | None = None,
