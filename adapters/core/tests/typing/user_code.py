@@ -21,7 +21,6 @@ from codeweaver_backends import (
     FilterCondition,
     MemoryBackend,
     MemoryConfig,
-    ScannableBackend,
     SearchFilter,
     SearchResult,
     VectorPoint,
@@ -66,10 +65,11 @@ async def use(backend: Backend) -> None:
         await backend.delete_vectors("code", words)
         await backend.delete_vectors("code", numbers)
 
-        if isinstance(backend, ScannableBackend):
-            page = await backend.scroll_vectors("code", search_filter=F("lines") < 50)
-            assert_type(page.points, list[VectorPoint])
-            assert_type(await backend.count_vectors("code", {"must": []}), int)
+        page = await backend.scroll_vectors("code", search_filter=F("lines") < 50)
+        assert_type(page.points, list[VectorPoint])
+        assert_type(await backend.count_vectors("code", {"must": []}), int)
+        async for point in backend.scan("code", F("lines") < 50):
+            assert_type(point, VectorPoint)
 
         assert_type(await backend.diagnose(), BackendError | None)
         assert_type(backend.server_version, str | None)
@@ -99,7 +99,7 @@ async def mistake(backend: Backend) -> None:
     await backend.search_vectors("code", [1.0], limit="3")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     await backend.delete_vectors("code", [1.5])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
     await backend.upsert_vectors("code", [[1.0]])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
-    await backend.scroll_vectors("code")  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+    await backend.scroll_vectors("code", limt=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     VectorPoint(None, [1.0])  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     _ = F("lines") < [1]  # type: ignore[operator] # pyright: ignore[reportOperatorIssue]
     _ = (F("lines") < 1) & 2  # type: ignore[operator] # pyright: ignore[reportOperatorIssue]
