@@ -15,7 +15,6 @@ columns where the payloads of a batch are alike, several times faster.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, chain
@@ -29,8 +28,9 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 from codeweaver_backends.sdk.index.codes import StringCode
 from codeweaver_backends.sdk.index.facts import Kind, Path, kind_of
 from codeweaver_backends.sdk.index.keys import instant_key, number_key, parse_instant
+from codeweaver_backends.sdk.index.terms import Spelling, path_speller
 
-__all__ = ["END", "TOK", "encode_text", "facts", "facts_of_many", "head", "scalar", "spell_path"]
+__all__ = ["END", "SPELLING", "TOK", "encode_text", "facts", "facts_of_many", "head"]
 
 TOK: Final = "\x1f"
 END: Final = "\x1e"
@@ -48,79 +48,46 @@ _CODE: Final = StringCode(
 encode_text = _CODE.encode
 """Text as it stands in facts."""
 
+SPELLING: Final = Spelling(
+    path_speller(encode_text, step=_STEP, end=END, mark=_DIGEST, longest=_PATH_LIMIT),
+    text=encode_text,
+    number=lru_cache(maxsize=65_536)(number_key),
+)
+"""How paths and values stand in a token."""
+
 _EXACT_INT: Final = 2**53
 
 
 # --- one payload -----------------------------------------------------------------------------------------------------
 
 
-def _child(parent: str | None, key: str) -> str:
-    """The spelling of the path that leads from ``parent`` (``None`` at the top) to ``key``."""
-    return _short_child(parent, key) if len(key) <= _PATH_LIMIT else _spell_child(parent, key)
-
-
-def _spell_child(parent: str | None, key: str) -> str:
-    path = encode_text(key) if parent is None else f"{parent}{_STEP}{encode_text(key)}"
-    if len(path) <= _PATH_LIMIT:
-        return path
-    return _DIGEST + hashlib.blake2b(path.encode(), digest_size=16).hexdigest()
-
-
-_short_child: Final = lru_cache(maxsize=8_192)(_spell_child)
-_number_key: Final = lru_cache(maxsize=65_536)(number_key)
-
-
-def spell_path(path: Path) -> str:
-    """A path as it stands in facts."""
-    spelt = None
-    for key in path:
-        spelt = _child(spelt, key)
-    return spelt or ""
-
-
-def head(path: str) -> str:
-    """What every token of a spelt path begins with, and nothing else holds."""
-    return f"{TOK}{path}{END}"
-
-
-def scalar(value: Any) -> str:
-    """A scalar as it stands in a token."""
-    match kind_of(value):
-        case Kind.STRING:
-            return f"s{encode_text(value)}"
-        case Kind.NUMBER:
-            return f"n{_number_key(value)}"
-        case Kind.BOOL:
-            return "b1" if value else "b0"
-        case _:
-            return "z"
+def head(path: Path) -> str:
+    """What every token of a path begins with, and nothing else holds."""
+    return TOK + SPELLING.path(path)
 
 
 def facts(payload: Mapping[str, Any]) -> str:
     """The facts of one payload."""
-    return _object(None, payload)
+    return _object((), payload)
 
 
-def _object(parent: str | None, fields: Mapping[str, Any]) -> str:
-    return "".join([_field(_child(parent, key), value) for key, value in fields.items()])
+def _object(prefix: Path, fields: Mapping[str, Any]) -> str:
+    return "".join([_field((*prefix, key), value) for key, value in fields.items()])
 
 
-def _field(path: str, value: Any) -> str:
-    start = head(path)
-    kind = kind_of(value)
+def _field(path: Path, value: Any) -> str:
+    start, kind = head(path), kind_of(value)
     if kind is Kind.OBJECT:
         return f"{start}o{END}S{_object(path, value)}"
     if kind is Kind.LIST:  # containers in a list have no facts
-        scalars = [_scalar_facts(start, one, "L") for one in value if kind_of(one) < Kind.LIST]
+        scalars = [_scalar(start, one, "L") for one in value if kind_of(one) < Kind.LIST]
         return f"{start}l{END}S{''.join(scalars)}"
-    return _scalar_facts(start, value, "S")
+    return _scalar(start, value, "S")
 
 
-def _scalar_facts(start: str, value: Any, place: str) -> str:
-    if not isinstance(value, str):
-        return f"{start}{scalar(value)}{END}{place}"
-    token = f"{start}s{encode_text(value)}{END}{place}"
-    if _is_dated(value) and (instant := parse_instant(value)) is not None:
+def _scalar(start: str, value: Any, place: str) -> str:
+    token = f"{start}{SPELLING.value(value)}{END}{place}"
+    if isinstance(value, str) and _is_dated(value) and (instant := parse_instant(value)) is not None:
         return f"{token}{start}d{instant_key(instant)}{END}{place}"
     return token
 
@@ -132,12 +99,12 @@ def _is_dated(text: str) -> bool:
 # --- many payloads ---------------------------------------------------------------------------------------------------
 
 
-def facts_of_many(payloads: Sequence[Mapping[str, Any]], documents: Sequence[bytes]) -> pa.Array:
-    """The facts of each payload. ``documents`` are the payloads as JSON."""
-    text = b"".join(documents)
+def facts_of_many(payloads: Sequence[Mapping[str, Any]], payload_json: Sequence[bytes]) -> pa.Array:
+    """The facts of each payload. ``payload_json`` are the payloads as JSON."""
+    text = b"".join(payload_json)
     if _has_controls(text):
         return _text_array(map(facts, payloads))
-    return _Columns(has_instants=_has_instants(text)).objects(None, payloads)
+    return _Columns(has_instants=_has_instants(text)).objects((), payloads)
 
 
 def _text_array(texts: Iterable[str]) -> pa.Array:
@@ -164,7 +131,7 @@ class _Columns:
 
     def __init__(self, *, has_instants: bool) -> None:
         self._has_instants = has_instants
-        self._of_kind: Mapping[type, Callable[[str, list[Any]], _Column | None]] = {
+        self._of_kind: Mapping[type, Callable[[Path, list[Any]], _Column | None]] = {
             str: self._texts,
             int: self._numbers,
             float: self._numbers,
@@ -173,41 +140,41 @@ class _Columns:
             dict: self._dicts,
         }
 
-    def objects(self, parent: str | None, objects: Sequence[Mapping[str, Any]]) -> pa.Array:
+    def objects(self, prefix: Path, objects: Sequence[Mapping[str, Any]]) -> pa.Array:
         """The facts of each object's fields."""
         shapes = set(map(tuple, objects))
         if len(shapes) == 1:
-            return self._alike(parent, shapes.pop(), objects)
+            return self._alike(prefix, shapes.pop(), objects)
         rows_of: dict[tuple[str, ...], list[int]] = {}
         for row, shape in enumerate(map(tuple, objects)):
             rows_of.setdefault(shape, []).append(row)
-        found = [self._alike(parent, shape, [objects[row] for row in rows]) for shape, rows in rows_of.items()]
+        found = [self._alike(prefix, shape, [objects[row] for row in rows]) for shape, rows in rows_of.items()]
         places = np.argsort(np.fromiter(chain.from_iterable(rows_of.values()), np.int64, len(objects)))
         return pa.concat_arrays(found).take(pa.array(places)) if found else _text_array(())
 
-    def _alike(self, parent: str | None, keys: tuple[str, ...], objects: Sequence[Mapping[str, Any]]) -> pa.Array:
+    def _alike(self, prefix: Path, keys: tuple[str, ...], objects: Sequence[Mapping[str, Any]]) -> pa.Array:
         if len(objects) < _COLUMN_ROWS or not keys:
-            return _text_array([_object(parent, fields) for fields in objects])
+            return _text_array([_object(prefix, fields) for fields in objects])
         parts: list[str | pa.Array] = []
         between = ""
         for key in keys:
-            before, texts, after = self._column(_child(parent, key), list(map(itemgetter(key), objects)))
+            before, texts, after = self._column((*prefix, key), list(map(itemgetter(key), objects)))
             parts += (between + before, texts)
             between = after
         return _concatenated(*parts, between)
 
-    def _column(self, path: str, values: list[Any]) -> _Column:
+    def _column(self, path: Path, values: list[Any]) -> _Column:
         kinds = set(map(type, values))
         of_kind = self._of_kind.get(kinds.pop()) if len(kinds) == 1 else None
         column = of_kind(path, values) if of_kind is not None else None
         return column or ("", _text_array([_field(path, value) for value in values]), "")
 
-    def _texts(self, path: str, values: list[str]) -> _Column | None:
+    def _texts(self, path: Path, values: list[str]) -> _Column | None:
         if self._has_instants and any(map(_is_dated, values)):
             return None
         return f"{head(path)}s", _text_array(values), f"{END}S"
 
-    def _numbers(self, path: str, values: list[float]) -> _Column | None:
+    def _numbers(self, path: Path, values: list[float]) -> _Column | None:
         if type(values[0]) is int and not -_EXACT_INT <= min(values) <= max(values) <= _EXACT_INT:
             return None  # beyond the integers that doubles tell apart, a key has a remainder
         bits = (np.array(values, np.float64) + 0.0).view(np.uint64)
@@ -217,10 +184,10 @@ class _Columns:
         texts = pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(digits))
         return f"{head(path)}n", texts, f"800{END}S"
 
-    def _bools(self, path: str, values: list[bool]) -> _Column:
+    def _bools(self, path: Path, values: list[bool]) -> _Column:
         return f"{head(path)}b", pc.if_else(pa.array(values), "1", "0"), f"{END}S"
 
-    def _lists(self, path: str, values: list[list[Any]]) -> _Column | None:
+    def _lists(self, path: Path, values: list[list[Any]]) -> _Column | None:
         elements = list(chain.from_iterable(values))
         if not set(map(type, elements)) <= {str} or (self._has_instants and any(map(_is_dated, elements))):
             return None
@@ -228,7 +195,7 @@ class _Columns:
         offsets = pa.array(accumulate(map(len, values), initial=0), pa.int32())
         return f"{head(path)}l{END}S", pc.binary_join(pa.ListArray.from_arrays(offsets, tokens), ""), ""
 
-    def _dicts(self, path: str, values: list[Mapping[str, Any]]) -> _Column:
+    def _dicts(self, path: Path, values: list[Mapping[str, Any]]) -> _Column:
         return f"{head(path)}o{END}S", self.objects(path, values), ""
 
 

@@ -1,4 +1,4 @@
-"""The filter tree as SQL over the column ``facts``.
+"""Filters as SQL over the column ``facts``.
 
 Every leaf is a look-up in that text (``codeweaver_lancedb.facts``), true or false and never NULL, so negation is
 ``NOT``. ``to_sql`` is exact by itself; ``narrowing`` is what indexes of declared fields can tell beforehand.
@@ -8,31 +8,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
+from codeweaver_backends.sdk.filters.compile import Dialect, compile_filter
 from codeweaver_backends.sdk.filters.tree import (
     All,
-    Always,
     AnyOf,
     Contains,
-    Either,
     Exists,
     HasElement,
     InstantRange,
     IsNull,
     Leaf,
-    Never,
     Node,
-    Not,
     NumberRange,
     Order,
 )
+from codeweaver_backends.sdk.index.facts import Path
 from codeweaver_backends.sdk.index.keys import instant_key, number_key
 from codeweaver_backends.types import Scalar
-from codeweaver_lancedb.convert import WORD_TYPES, word
-from codeweaver_lancedb.facts import END, TOK, encode_text, head, scalar, spell_path
+from codeweaver_lancedb.facts import END, SPELLING, TOK, encode_text, head
+from codeweaver_lancedb.schema import WORD_TYPES, word
 
-__all__ = ["literal", "narrowing", "to_sql"]
+__all__ = ["Condition", "FactsDialect", "Sql", "literal", "narrowing", "to_sql"]
 
 _FEW: Final = 6
 """Up to so many values are looked up one by one; more of them as one set."""
@@ -40,20 +38,23 @@ _NOT_WORD: Final = re.compile(r"[^0-9A-Za-z]")
 _HEX: Final = "0123456789abcdef"
 
 
+def to_sql(node: Node) -> str | None:
+    """The filter as SQL; ``None`` takes every point. ``Never`` has no SQL: nothing is asked of the engine for it."""
+    condition = compile_filter(node, FactsDialect())
+    return None if condition is None else condition.sql().text
+
+
 def literal(text: str) -> str:
     """A string of the engine's SQL, in which only the quote has a meaning."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def to_sql(node: Node) -> str:
-    """The node as SQL. ``Always`` and ``Never`` have none: nothing is asked of the engine for them."""
-    return _render(node).text
+# --- conditions ------------------------------------------------------------------------------------------------------
 
 
-# --- groups ----------------------------------------------------------------------------------------------------------
+class Sql(NamedTuple):
+    """Some SQL, and how it may be joined to other."""
 
-
-class _Sql(NamedTuple):
     text: str
     depth: int = 0
     """Levels of the engine's parser, of which there are about 45."""
@@ -61,93 +62,107 @@ class _Sql(NamedTuple):
     """What joins its operands: ``AND``, ``OR``, or nothing."""
 
 
-def _render(node: Node) -> _Sql:
-    match node:
-        case All(parts):
-            return _group("AND", parts)
-        case Either(parts):
-            return _group("OR", parts)
-        case Not():
-            return _group("AND", (node,))
-        case Always() | Never():
-            raise ValueError(f"{type(node).__name__} is no SQL")
-    return _group("OR", (node,))
+class Condition(NamedTuple):
+    """Operands that are joined by a word, and tokens, kept apart so that all of a group are looked up together."""
+
+    word: Literal["AND", "OR"]
+    operands: tuple[Sql, ...] = ()
+    tokens: tuple[str, ...] = ()
+    """Under ``OR`` one of them is there, under ``AND`` none of them is; without ``TOK`` and the place."""
+
+    def sql(self) -> Sql:
+        """The condition spelt out."""
+        look_ups = [Sql(test) for test in _look_up(self.tokens)]
+        return _joined(self.word, [*self.operands, *(map(_denied, look_ups) if self.word == "AND" else look_ups)])
 
 
-def _group(word: str, parts: Sequence[Node]) -> _Sql:
-    """The parts joined. A leaf is one test or another, its negation not one and not the other."""
-    operands: list[_Sql] = []
-    sought: list[str] = []
-    negated = word == "AND"
+class FactsDialect(Dialect[Condition]):
+    """Conditions on the column ``facts``."""
+
+    spelling = SPELLING
+
+    def every(self, parts: Sequence[Condition]) -> Condition:
+        return _group("AND", parts)
+
+    def some(self, parts: Sequence[Condition]) -> Condition:
+        return _group("OR", parts)
+
+    def negated(self, part: Condition) -> Condition:
+        return Condition("AND", tuple(map(_denied, part.operands)), part.tokens)
+
+    def has_any(self, terms: Sequence[str]) -> Condition:
+        return Condition("OR", tokens=tuple(terms))
+
+    def leaf(self, leaf: Leaf) -> Condition:
+        match leaf:
+            case AnyOf(path, values):
+                return self.has_any([f"{SPELLING.path(path)}{SPELLING.value(value)}{END}" for value in values])
+            case Contains(path, text):
+                return self.some([self.element(path, text), self.substring(path, text)])
+            case Exists(path):
+                return _holds(head(path))
+            case IsNull(path):
+                return _holds(f"{head(path)}z{END}S")
+        return super().leaf(leaf)
+
+    def element(self, path: Path, value: Scalar) -> Condition:
+        return _holds(f"{head(path)}{SPELLING.value(value)}{END}L")
+
+    def substring(self, path: Path, text: str) -> Condition:
+        return _finds(f"{_escaped(head(path))}s[^{END}]*{_escaped(encode_text(text))}[^{END}]*{END}S")
+
+    def compare(self, path: Path, kind: Literal["number", "instant"], order: Order, bound: int | float) -> Condition:
+        keys = (
+            f"n{_keys(order, number_key(bound))}" if kind == "number" else f"d{_keys(order, instant_key(int(bound)))}"
+        )
+        return _finds(_escaped(head(path)) + keys)
+
+
+def _group(word: Literal["AND", "OR"], parts: Sequence[Condition]) -> Condition:
+    operands: list[Sql] = []
+    tokens: list[str] = []
     for part in parts:
-        leaf = part.leaf if isinstance(part, Not) else part
-        if isinstance(leaf, All | Either | Always | Never) or isinstance(part, Not) != negated:
-            operands.append(_render(part))
-        elif isinstance(leaf, AnyOf):
-            sought += _sought(leaf)
+        if part.word == word:
+            operands += part.operands
+            tokens += part.tokens
         else:
-            operands += [_Sql(f"NOT {test}", 1) if negated else _Sql(test) for test in _tests(leaf)]
-    operands += [_Sql(f"NOT {test}", 1) if negated else _Sql(test) for test in _look_up(sought)]
-    return _joined(word, operands)
+            operands.append(part.sql())
+    return Condition(word, tuple(operands), tuple(tokens))
 
 
-def _joined(word: str, operands: Sequence[_Sql]) -> _Sql:
+def _joined(word: str, operands: Sequence[Sql]) -> Sql:
     """The deepest operand first: on the left a parenthesis costs the parser one level, on the right two."""
     if len(operands) == 1:
         return operands[0]
-    wrapped = [_Sql(f"({one.text})", one.depth + 1) if one.word == "OR" and word == "AND" else one for one in operands]
+    wrapped = [Sql(f"({one.text})", one.depth + 1) if one.word == "OR" and word == "AND" else one for one in operands]
     wrapped.sort(key=lambda one: -one.depth)
     depth = max(wrapped[0].depth, wrapped[1].depth + 1)
-    return _Sql(f" {word} ".join(one.text for one in wrapped), depth, word)
+    return Sql(f" {word} ".join(one.text for one in wrapped), depth, word)
 
 
-# --- leaves ----------------------------------------------------------------------------------------------------------
+# --- tests -----------------------------------------------------------------------------------------------------------
 
 
-def _sought(leaf: AnyOf) -> list[str]:
-    """The tokens of which one must be there, without what stands before the path and after the value."""
-    path = spell_path(leaf.path)
-    return [f"{path}{END}{scalar(value)}{END}" for value in leaf.values]
-
-
-def _look_up(sought: Sequence[str]) -> Iterator[str]:
+def _look_up(tokens: Sequence[str]) -> Iterator[str]:
     """Tests of which one holds exactly when one of the tokens is there."""
-    if len(sought) <= _FEW:
-        yield from (_holds(TOK + token) for token in sought)
+    if len(tokens) <= _FEW:
+        yield from (f"contains(facts, {literal(TOK + token)})" for token in tokens)
     else:  # one hashed set costs little more than a single look-up, a chain of them milliseconds a link
-        tokens = ",".join(literal(token + place) for token in sought for place in "SL")
-        yield f"array_has_any(string_to_array(facts, {literal(TOK)}), [{tokens}])"
+        placed = ",".join(literal(token + place) for token in tokens for place in "SL")
+        yield f"array_has_any(string_to_array(facts, {literal(TOK)}), [{placed}])"
 
 
-def _tests(leaf: Leaf) -> Iterator[str]:
-    """Tests of which one holds exactly when the leaf matches."""
-    start = head(spell_path(leaf.path))
-    match leaf:
-        case Contains(_, text):
-            code = encode_text(text)
-            yield _holds(f"{start}s{code}{END}L")
-            yield _finds(f"{_escaped(start)}s[^{END}]*{_escaped(code)}[^{END}]*{END}S")
-        case HasElement(_, value):
-            yield _holds(f"{start}{scalar(value)}{END}L")
-        case Exists():
-            yield _holds(start)
-        case IsNull():
-            yield _holds(f"{start}z{END}S")
-        case NumberRange(_, order, bound):
-            yield _finds(f"{_escaped(start)}n{_keys(order, number_key(bound))}")
-        case InstantRange(_, order, bound):
-            yield _finds(f"{_escaped(start)}d{_keys(order, instant_key(bound))}")
-        case _:
-            raise TypeError(f"not a leaf of this backend: {type(leaf).__name__}")
+def _denied(test: Sql) -> Sql:
+    return Sql(f"NOT {test.text}", 1)
 
 
-def _holds(text: str) -> str:
-    return f"contains(facts, {literal(text)})"
+def _holds(text: str) -> Condition:
+    return Condition("OR", (Sql(f"contains(facts, {literal(text)})"),))
 
 
-def _finds(pattern: str) -> str:
+def _finds(pattern: str) -> Condition:
     # In a group of its own: the engine takes a pattern that is all literal for a LIKE, and misreads its escapes.
-    return f"regexp_like(facts, {literal(f'({pattern})')})"
+    return Condition("OR", (Sql(f"regexp_like(facts, {literal(f'({pattern})')})"),))
 
 
 def _escaped(text: str) -> str:
