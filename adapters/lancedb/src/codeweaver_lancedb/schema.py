@@ -208,9 +208,9 @@ def _read(
     found: pa.Table, projection: Projection
 ) -> tuple[list[PointId], Iterable[list[float] | None], Iterable[Payload | None]]:
     ids = list(map(decode_id, found["id"].to_pylist()))
-    nothing = repeat(None, len(ids))
-    payloads = nothing if projection.payload is False else map(projection.payload_of, found["payload_json"].to_pylist())
-    return ids, _vectors_of(found) if projection.vectors else nothing, payloads
+    vectors: Iterable[list[float] | None] = _vectors_of(found) if projection.vectors else repeat(None, len(ids))
+    payload_json = repeat(None, len(ids)) if projection.payload is False else found["payload_json"].to_pylist()
+    return ids, vectors, map(projection.payload_of, payload_json)
 
 
 def _vectors_of(found: pa.Table) -> list[list[float]]:
