@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError, UnsupportedError
 from codeweaver_backends.metrics import scores

@@ -22,8 +22,8 @@ from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from codeweaver_backends.sdk.index.codes import StringCode
 from codeweaver_backends.sdk.index.facts import Kind, Path, kind_of

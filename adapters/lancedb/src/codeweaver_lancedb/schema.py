@@ -18,7 +18,7 @@ from itertools import accumulate, chain, repeat
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 from codeweaver_backends.metrics import scorer
 from codeweaver_backends.sdk.index.codes import decode_id, encode_id
