@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from pydantic import BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError, field_validator
 
-from codeweaver_backends.config import BackendConfig, FolderPath
+from codeweaver_backends.config import BackendConfig, Configures, FolderPath
+
+if TYPE_CHECKING:
+    pass
 
 __all__ = ["LanceDBConfig"]
 
@@ -38,7 +41,7 @@ def _place(path: Any) -> Any:
     raise ValueError("must be a folder, file:///…, s3://…, gs://…, az://… or memory://: no other scheme is supported")
 
 
-class LanceDBConfig(BackendConfig):
+class LanceDBConfig(BackendConfig, Configures["LanceDBBackend"]):
     """Where the data is: a folder of this machine, or a bucket."""
 
     backend: ClassVar[str] = "lancedb"

@@ -10,26 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codeweaver_backends.errors import UnsupportedError
 from codeweaver_backends.sdk.index.facts import leaves
 from codeweaver_backends.sdk.payloads import encode_payload
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings
-from codeweaver_backends.sdk.validate import validate_batch
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Projection
+from codeweaver_backends.sdk.validate import validate_points
 from codeweaver_backends.types import DistanceMetric, VectorPoint
 from codeweaver_conformance.oracle import json_equal
-from codeweaver_conformance.strategies import ids, payloads
-from codeweaver_lancedb.convert import (
-    DISTANCE_TYPES,
-    comparable,
-    decode_id,
-    encode_id,
-    pieces,
-    points_of,
-    reader_of,
-    schema_of,
-    settings_of,
-)
+from codeweaver_conformance.strategies import payloads
 from codeweaver_lancedb.facts import TOK, facts, facts_of_many
 from codeweaver_lancedb.plugin import CAPABILITIES
+from codeweaver_lancedb.schema import DISTANCE_TYPES, LAYOUT, columns_of, points_of, reader_of, schema_of, settings_of
 
 unhurried = settings(deadline=None)
 
@@ -41,15 +32,15 @@ def created(metric: DistanceMetric = DistanceMetric.COSINE, dimension: int = 3) 
 
 
 def batch_of(points: list[VectorPoint], judged_by: CollectionSettings) -> Batch:
-    return validate_batch(points, judged_by, CAPABILITIES)
+    return validate_points(points, CAPABILITIES).on(judged_by)
 
 
 @unhurried
 @given(st.lists(payloads(), min_size=1, max_size=6), st.integers(1, 40))
 def test_columns_and_rows_give_the_same_facts(some: list[dict[str, Any]], times: int) -> None:
     many = [payload for payload in some for _ in range(times)]
-    documents = [encode_payload(payload, CAPABILITIES.limits) for payload in many]
-    assert facts_of_many(many, documents).to_pylist() == [facts(payload) for payload in many]
+    payload_json = [encode_payload(payload, CAPABILITIES.limits) for payload in many]
+    assert facts_of_many(many, payload_json).to_pylist() == [facts(payload) for payload in many]
 
 
 @pytest.mark.parametrize(
@@ -77,8 +68,8 @@ def test_columns_and_rows_give_the_same_facts(some: list[dict[str, Any]], times:
 )
 def test_columns_of_one_kind_give_the_facts_of_rows(values: list[Any]) -> None:
     many = [{"field": values[row % len(values)], "row": row} for row in range(130)]
-    documents = [encode_payload(payload, CAPABILITIES.limits) for payload in many]
-    assert facts_of_many(many, documents).to_pylist() == [facts(payload) for payload in many]
+    payload_json = [encode_payload(payload, CAPABILITIES.limits) for payload in many]
+    assert facts_of_many(many, payload_json).to_pylist() == [facts(payload) for payload in many]
 
 
 @unhurried
@@ -95,18 +86,17 @@ def test_long_paths_do_not_multiply() -> None:
     assert facts(payload) != facts({"k" * 10_000: {"l" * 9_999: list(range(100))}})
 
 
-@unhurried
-@given(ids())
-def test_ids_come_back_with_their_type(point_id: str | int) -> None:
-    back = decode_id(encode_id(point_id))
-    assert (type(back), back) == (type(point_id), point_id)
-
-
 @pytest.mark.parametrize("metric", DISTANCE_TYPES)
 def test_settings_are_read_back_from_the_schema(metric: DistanceMetric) -> None:
     made = created(metric)
     assert settings_of("c", schema_of(made)) == made
     assert settings_of("c", pa.schema([pa.field("id", pa.utf8())])) is None
+
+
+def test_another_layout_is_refused_by_name() -> None:
+    other = pa.schema([pa.field("id", pa.utf8())], metadata={b"codeweaver": created().to_json(LAYOUT + 1)})
+    with pytest.raises(UnsupportedError, match=f"'c' has layout {LAYOUT + 1}"):
+        settings_of("c", other)
 
 
 @unhurried
@@ -116,32 +106,20 @@ def test_points_come_back(some: list[dict[str, Any]], metric: DistanceMetric) ->
     made = created(metric)
     batch = batch_of(points, made)
     rows = reader_of(batch, made, schema_of(made)).read_all()
-    for point, back in zip(points, points_of(rows, with_payload=True, with_vectors=True), strict=True):
+    for point, back in zip(points, points_of(rows, Projection(vectors=True)), strict=True):
         assert back.id == point.id
         assert json_equal(back.payload, point.payload)
         assert back.vector == np.array(point.vector, np.float32).tolist()
 
 
 @unhurried
-@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=3, max_size=3).filter(any))
-def test_a_comparable_vector_points_the_same_way(numbers: list[float]) -> None:
-    vector = np.array(numbers, np.float32)
-    scaled = comparable(vector).astype(np.float64)
-    assert 0.5 <= np.abs(scaled).max() < 1.0
-    exponents = np.log2(np.abs(vector.astype(np.float64)).max() / np.abs(scaled).max())
-    assert exponents == round(exponents)
-    np.testing.assert_allclose(scaled, vector.astype(np.float64) / 2.0 ** round(exponents), rtol=0, atol=1e-44)
-
-
-@unhurried
-@given(st.lists(st.integers(2, 400), min_size=1, max_size=50), st.integers(1, 20), st.integers(50, 2_000))
-def test_pieces_are_the_batch_in_order(lengths: list[int], rows: int, size: int) -> None:
-    points = [VectorPoint(row, [1, row], {"x": "x" * length}) for row, length in enumerate(lengths)]
-    batch = batch_of(points, created(dimension=2))
-    cut = list(pieces(batch, rows, size))
-    assert [point_id for piece in cut for point_id in piece.ids] == batch.ids
-    assert [document for piece in cut for document in piece.documents] == batch.documents
-    for piece in cut:
-        weight = sum(map(len, piece.documents)) + piece.vectors.nbytes
-        assert len(piece) == 1 or (len(piece) <= rows and weight <= size)
-    assert list(pieces(batch_of([], created()))) == []
+@given(st.lists(payloads(), min_size=1, max_size=8))
+def test_what_is_not_asked_for_is_none_in_every_row(some: list[dict[str, Any]]) -> None:
+    made = created()
+    batch = batch_of([VectorPoint(row, [1, 2, 3], payload) for row, payload in enumerate(some)], made)
+    rows = reader_of(batch, made, schema_of(made)).read_all()
+    for projection in (Projection(payload=False), Projection(payload=False, vectors=True), Projection()):
+        points = points_of(rows.select(columns_of(made, projection)), projection)
+        assert [point.id for point in points] == batch.ids
+        assert all((point.payload is None) == (projection.payload is False) for point in points)
+        assert all((point.vector is None) != projection.vectors for point in points)

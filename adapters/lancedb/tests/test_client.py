@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -11,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from codeweaver_backends import (
     BackendTimeoutError,
@@ -22,10 +23,10 @@ from codeweaver_backends import (
     FilterCondition,
     InvalidDimensionError,
     SearchFilter,
+    UnsupportedError,
     VectorPoint,
 )
-from codeweaver_lancedb import LanceDBConfig, collection
-from codeweaver_lancedb.errors import scrub
+from codeweaver_lancedb import client, schema
 
 Backends = Callable[..., Any]
 
@@ -154,10 +155,10 @@ def test_instances_that_write_by_turns_leave_each_id_once(tmp_path: Path) -> Non
 
 
 def test_small_writes_are_compacted_and_indexes_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collection, "_FRAGMENTS", 4)
-    monkeypatch.setattr(collection, "_INDEX_FROM", 10)
-    monkeypatch.setattr(collection, "_NARROW", 1.0)
-    monkeypatch.setattr(collection, "_SHARE_TTL", 0.0)
+    monkeypatch.setattr(client, "_FRAGMENTS", 4)
+    monkeypatch.setattr(client, "_INDEX_FROM", 10)
+    monkeypatch.setattr(client, "_NARROW", 1.0)
+    monkeypatch.setattr(client, "_SHARE_TTL", 0.0)
 
     async def story(backend: Backends) -> None:
         one = backend()
@@ -165,7 +166,9 @@ def test_small_writes_are_compacted_and_indexes_used(tmp_path: Path, monkeypatch
         for turn in range(25):
             await one.upsert_vectors("c", points(2 * turn, 2 * turn + 1, word=f"w{turn % 5}", number=turn))
             assert await one.count_vectors("c", FilterCondition("number", "ge", turn)) == 2
-        opened = one._opened["c"]
+        opened = one._handles["c"]
+        if opened.upkeep is not None:
+            await asyncio.wait([opened.upkeep])
         assert (await opened.table.stats())["fragment_stats"]["num_fragments"] <= 5
         assert {index.name for index in await opened.table.list_indices()} == {
             "words_0_idx",
@@ -185,7 +188,7 @@ def test_a_writer_waits_no_longer_than_the_timeout(tmp_path: Path) -> None:
         one, other = backend(), backend()
         await one.create_collection("c", 2)
         await other.get_collection_info("c")
-        async with one._tables.turn("c"):
+        async with one._database.turn("c"):
             with pytest.raises(BackendTimeoutError) as refused:
                 await other.upsert_vectors("c", points(1, 2))
         assert refused.value.ids == (1, 2)
@@ -208,6 +211,73 @@ def test_writes_that_are_cut_off_and_repeated_leave_each_id_once(tmp_path: Path)
             await one.upsert_vectors("c", batch)
         found = (await one.scroll_vectors("c", limit=5_000)).points
         assert len(found) == len({point.id for point in found}) == await one.count_vectors("c") == 1_250
+
+    run(tmp_path, story)
+
+
+def test_a_first_write_that_is_cut_off_meets_no_other_writer(tmp_path: Path) -> None:
+    """The engine commits what was cut off: whoever writes the same points next must find them, and replace them."""
+
+    async def story(backend: Backends) -> None:
+        one, other = backend(), backend()
+        ids, vectors = list(range(3_000)), np.ones((3_000, 32), np.float32)
+        for turn in range(10):
+            name = f"c{turn}"
+            await one.create_collection(name, 32)
+            await other.get_collection_info(name)
+            write = asyncio.create_task(one.upsert_batch(name, ids, vectors))
+            await asyncio.sleep(0.005 * turn)
+            write.cancel()
+            await asyncio.gather(write, return_exceptions=True)
+            await other.upsert_batch(name, ids, vectors)
+            assert await other.count_vectors(name) == 3_000
+
+    run(tmp_path, story)
+
+
+def test_who_is_out_of_time_leaves_and_the_turn_ends_with_its_work(tmp_path: Path) -> None:
+    async def story(backend: Backends) -> None:
+        one = backend()
+        await one.create_collection("c", 2)
+        finish, done = asyncio.Event(), []
+
+        async def work() -> None:
+            await finish.wait()
+            done.append("first")
+
+        async def next_work() -> None:
+            done.append("second")
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await one._database.in_turn("c", work)
+        following = asyncio.create_task(one._database.in_turn("c", next_work))
+        waiting = asyncio.create_task(one._database.in_turn("c", next_work))
+        await asyncio.sleep(0.05)
+        waiting.cancel()  # it has not begun, and never will
+        assert done == []
+        finish.set()
+        await following
+        await asyncio.gather(waiting, return_exceptions=True)
+        await asyncio.sleep(0.05)
+        assert done == ["first", "second"]
+
+    run(tmp_path, story)
+
+
+def test_closing_waits_for_a_write_whose_caller_left(tmp_path: Path) -> None:
+    async def story(backend: Backends) -> None:
+        one, other = backend(), backend()
+        await one.create_collection("c", 2)
+        write = asyncio.create_task(one.upsert_vectors("c", points(*range(500))))
+        await asyncio.sleep(0.01)
+        write.cancel()
+        await asyncio.gather(write, return_exceptions=True)
+        await one.aclose()
+        assert not one._database._turns
+        before = await other.count_vectors("c")
+        await asyncio.sleep(0.1)
+        assert await other.count_vectors("c") == before
 
     run(tmp_path, story)
 
@@ -244,26 +314,6 @@ def test_tables_that_others_made_are_left_alone(tmp_path: Path) -> None:
     run(tmp_path, story)
 
 
-@pytest.mark.parametrize("path", ["db://cloud", "http://host", ""])
-def test_other_places_are_refused(path: str) -> None:
-    with pytest.raises(ValidationError) as refused:
-        LanceDBConfig(path=path)
-    assert "path" in str(refused.value)
-
-
-@pytest.mark.parametrize("path", ["s3://bucket/prefix", "gs://bucket", "az://container", "memory://"])
-def test_object_stores_have_no_folder(path: str) -> None:
-    config = LanceDBConfig(path=path, storage_options={"aws_secret_access_key": "very-secret"})
-    assert config.folder is None
-    assert "very-secret" not in repr(config)
-
-
-def test_secrets_are_taken_out_of_what_the_engine_says() -> None:
-    error = RuntimeError("SignatureDoesNotMatch for very-secret", 3)
-    scrub(error, ["very-secret", ""])
-    assert error.args == ("SignatureDoesNotMatch for ***", 3)
-
-
 def test_in_memory_nothing_is_shared(tmp_path: Path) -> None:
     async def main() -> None:
         async with CodeWeaverFactory().create_backend("lancedb", path="memory://") as one:
@@ -275,3 +325,60 @@ def test_in_memory_nothing_is_shared(tmp_path: Path) -> None:
                 assert await other.list_collections() == []
 
     asyncio.run(main())
+
+
+def test_a_collection_of_another_layout_is_listed_refused_and_can_be_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(backend: Backends) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(schema, "LAYOUT", schema.LAYOUT - 1)
+            await backend().create_collection("c", 2)
+        one = backend()
+        assert await one.list_collections() == ["c"]
+        for call in (one.count_vectors("c"), one.create_collection("c", 2)):
+            with pytest.raises(UnsupportedError, match="layout"):
+                await call
+        await one.delete_collection("c")
+        assert await one.list_collections() == []
+
+    run(tmp_path, story)
+
+
+def test_a_folder_that_is_gone_is_not_healthy(tmp_path: Path) -> None:
+    async def story(backend: Backends) -> None:
+        one = backend()
+        await one.create_collection("c", 2)
+        shutil.rmtree(tmp_path / "data")
+        assert not await one.health_check()
+        with pytest.raises(CollectionNotFoundError):
+            await one.upsert_vectors("c", points(1))
+
+    run(tmp_path / "data", story)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:.*fork:RuntimeWarning")
+def test_a_forked_child_is_refused(tmp_path: Path) -> None:
+    script = """
+import asyncio, os, sys, warnings
+warnings.simplefilter("ignore")
+from codeweaver_backends import BackendClosedError, CodeWeaverFactory, UnsupportedError
+
+def backend():
+    return CodeWeaverFactory().create_backend("lancedb", path=sys.argv[1])
+
+async def refused(one):
+    try:
+        await one.list_collections()
+    except (BackendClosedError, UnsupportedError) as error:
+        return "fork" in str(error)
+
+one = backend()
+asyncio.run(one.create_collection("c", 2))
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+os._exit(0 if asyncio.run(refused(one)) and asyncio.run(refused(backend())) else 1)
+"""
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], timeout=60, check=False)
+    assert ended.returncode == 0
