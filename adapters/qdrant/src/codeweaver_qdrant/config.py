@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from codeweaver_backends.config import EmbeddedConfig, ServerConfig
 
@@ -17,6 +17,7 @@ class QdrantConfig(ServerConfig):
     """A Qdrant server. Without ``port`` it is looked for at 6333 (REST) and 6334 (gRPC)."""
 
     backend: ClassVar[str] = "qdrant"
+    default_port: ClassVar[int | None] = 6333
 
     transport: Transport = Field(
         default="auto", description="auto: gRPC where its port is known and answers, else REST; or one of the two"
@@ -24,18 +25,6 @@ class QdrantConfig(ServerConfig):
     grpc_port: int | None = Field(
         default=None, ge=1, le=65_535, description="If absent, 6334 where the REST port is 6333 too, else unknown"
     )
-    location: Literal[":memory:"] | None = Field(
-        default=None, description="The client's own in-process imitation instead of a server, for tests"
-    )
-    client: Any = Field(
-        default=None, repr=False, description="An open AsyncQdrantClient to use as it is; its owner closes it"
-    )
-
-    @model_validator(mode="after")
-    def _one_engine(self) -> QdrantConfig:
-        if sum(one is not None for one in (self.url, self.location, self.client)) > 1:
-            raise ValueError("only one of url, location and client can be set")
-        return self
 
 
 class QdrantEdgeConfig(EmbeddedConfig):

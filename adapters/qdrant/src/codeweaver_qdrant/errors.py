@@ -1,4 +1,4 @@
-"""The engine's failures as the contract's errors: one table for REST, gRPC and the client's in-process imitation."""
+"""The engine's failures as the contract's errors: one table for REST and gRPC, by status."""
 
 from __future__ import annotations
 
@@ -12,19 +12,14 @@ from codeweaver_backends.errors import (
     BackendTimeoutError,
     CollectionExistsError,
     CollectionNotFoundError,
-    ConflictError,
     RateLimitError,
     UnsupportedError,
 )
+from codeweaver_backends.sdk import RecreatedError
 
-__all__ = ["RecreatedError", "translate_error"]
+__all__ = ["translate_error"]
 
-
-class RecreatedError(ConflictError):
-    """The collection was deleted and created again, with other settings, while it was in use."""
-
-
-_RECREATED: Final = ("Not existing vector name", "ector dimension error", "is not found in the collection")
+_RECREATED: Final = ("Not existing vector name", "ector dimension error")
 """What the engine says to a request that was made for another vector than the collection's."""
 
 
@@ -47,16 +42,20 @@ def _refused(text: str) -> BackendError:
     return BackendConnectionError(f"the server refused the request: {text}")
 
 
-def _failed(text: str) -> BackendError:
-    return BackendConnectionError(f"the server failed: {text}")
-
-
 _Maker = Callable[[str], BackendError]
-_DENIED: Final[_Maker] = lambda text: BackendAuthenticationError("the server refused the credentials")  # noqa: E731
-_EXISTS: Final[_Maker] = lambda text: CollectionExistsError("the collection exists already")  # noqa: E731
-_LATE: Final[_Maker] = lambda text: BackendTimeoutError("the server did not finish in time")  # noqa: E731
-_BUSY: Final[_Maker] = lambda text: RateLimitError("the server asks to slow down")  # noqa: E731
-_UNREACHABLE: Final[_Maker] = lambda text: BackendConnectionError(f"the server cannot be reached: {text}")  # noqa: E731
+
+
+def _says(kind: type[BackendError], message: str) -> _Maker:
+    return lambda text: kind(message.format(text))
+
+
+_DENIED: Final = _says(BackendAuthenticationError, "the server refused the credentials")
+_EXISTS: Final = _says(CollectionExistsError, "the collection exists already")
+_LATE: Final = _says(BackendTimeoutError, "the server did not finish in time")
+_BUSY: Final = _says(RateLimitError, "the server asks to slow down")
+_FULL: Final = _says(BackendConnectionError, "the server has no room left: {}")
+_UNREACHABLE: Final = _says(BackendConnectionError, "the server cannot be reached: {}")
+_FAILED: Final = _says(BackendConnectionError, "the server failed: {}")
 
 _BY_STATUS: Final[dict[int | str, _Maker]] = {
     400: _refused,
@@ -68,6 +67,7 @@ _BY_STATUS: Final[dict[int | str, _Maker]] = {
     422: _refused,
     429: _BUSY,
     504: _LATE,
+    507: _FULL,
     "INVALID_ARGUMENT": _refused,
     "UNAUTHENTICATED": _DENIED,
     "PERMISSION_DENIED": _DENIED,
@@ -94,21 +94,11 @@ def translate_error(error: Exception) -> BackendError | None:
         source = getattr(error, "source", error)
         late = "Timeout" in type(source).__name__
         return _LATE("") if late else _UNREACHABLE(f"{type(source).__name__}: {source}")
-    if isinstance(error, ValueError):
-        return _of_local(str(error))
     return None
 
 
 def _of_status(status: Any, text: str) -> BackendError:
-    return _BY_STATUS.get(status, _failed)(text[:500])
-
-
-def _of_local(text: str) -> BackendError | None:
-    """The imitation raises a ``ValueError`` for everything."""
-    if text.startswith("Collection ") and text.endswith(" not found"):
-        return _missing(text)
-    translated = _refused(text)
-    return None if type(translated) is BackendConnectionError else translated
+    return _BY_STATUS.get(status, _FAILED)(text[:500])
 
 
 def _content(error: Exception) -> str:

@@ -45,10 +45,7 @@ class QdrantPlugin(DeclaredPlugin):
 
     @classmethod
     def advice(cls, config: Any) -> Iterable[str]:
-        if config.api_key and not (config.tls or (config.url or "").startswith("https:")):
-            yield "api_key: it is sent unencrypted without tls or an https url"
-        if config.location:
-            yield "location: ':memory:' is meant for tests; use the backend 'qdrant-edge' to embed Qdrant"
+        return config.key_advice()  # type: ignore[no-any-return]
 
 
 class QdrantEdgePlugin(DeclaredPlugin):
@@ -64,4 +61,4 @@ class QdrantEdgePlugin(DeclaredPlugin):
     capabilities = EDGE_CAPABILITIES
     backend = "codeweaver_qdrant.edge:QdrantEdgeBackend"
     config = "codeweaver_qdrant.config:QdrantEdgeConfig"
-    dependencies = ("qdrant-edge-py", "portalocker")
+    dependencies = ("qdrant-edge-py",)

@@ -1,0 +1,409 @@
+"""Qdrant Edge: the engine in this process, a folder per collection.
+
+Its calls hold Python's interpreter lock, so threads would not free the event loop: they are made where they are asked
+for, in portions that are short. One process at a time may have the folder open; within it all backends share what is
+open, so nothing remembered can be out of date.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import qdrant_edge as edge
+
+from codeweaver_backends.errors import (
+    BackendClosedError,
+    BackendConnectionError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+)
+from codeweaver_backends.sdk import (
+    Batch,
+    CollectionSettings,
+    FloatMatrix,
+    Node,
+    Order,
+    Page,
+    Projection,
+    Query,
+    RecreatedError,
+    SharedFolder,
+    SharedFolders,
+    decode_name,
+    encode_name,
+)
+from codeweaver_backends.types import DistanceMetric
+from codeweaver_qdrant.dialect import QdrantDialect
+from codeweaver_qdrant.schema import (
+    LAYOUT,
+    TERMS,
+    Collection,
+    EngineId,
+    engine_id,
+    indexed_fields,
+    stored_payloads,
+    stored_vectors,
+    wanted_fields,
+)
+
+__all__ = ["FOLDERS", "EdgeClient", "EdgeCollection", "EdgeDialect", "Folder", "create_shard"]
+
+FieldKind = Literal["text", "order"]
+
+_SETTINGS: Final = "codeweaver.json"
+"""Written last and removed first: a folder without it is no collection."""
+_POINTS_BETWEEN_FLUSHES: Final = 5_000
+_PORTION_BYTES: Final = 4_000_000
+_SCANNED: Final = 2_000
+"""Points up to which a condition on a field without an index is tested point by point."""
+_RESERVE: Final = 256 << 20
+"""Bytes that must be free on the disk for a write. The engine writes by memory maps of sparse files: where the disk has
+no block left for a page of theirs, the operating system ends the process."""
+_BOUNDS: Final = {"gt": "gt", "ge": "gte", "lt": "lt", "le": "lte"}
+_DISTANCES: Final = {
+    DistanceMetric.COSINE: edge.Distance.Dot,
+    DistanceMetric.DOT_PRODUCT: edge.Distance.Dot,
+    DistanceMetric.EUCLIDEAN: edge.Distance.Euclid,
+    DistanceMetric.MANHATTAN: edge.Distance.Manhattan,
+}
+_INDEXES: Final = {"text": edge.PayloadSchemaType.Keyword, "order": edge.PayloadSchemaType.Float}
+
+
+# --- conditions ------------------------------------------------------------------------------------------------------
+
+
+class EdgeCondition(NamedTuple):
+    """A filter, and the fields whose values it compares."""
+
+    filter: edge.Filter
+    fields: dict[str, FieldKind]
+
+
+class EdgeDialect(QdrantDialect):
+    """Conditions of ``qdrant_edge``, for one filter."""
+
+    def __init__(self) -> None:
+        self._fields: dict[str, FieldKind] = {}
+
+    def filter(self, node: Node) -> EdgeCondition | None:
+        found = super().filter(node)
+        return None if found is None else EdgeCondition(found, self._fields)
+
+    def has_any(self, terms: Sequence[str]) -> edge.FieldCondition:
+        return edge.FieldCondition(TERMS, match=edge.MatchTextAny(" ".join(terms)))
+
+    def in_order(self, key: str, order: Order, bound: int) -> edge.FieldCondition:
+        if key[0] in "nt":  # what they cannot hold is in fields of few points
+            self._fields[key] = "order"
+        return edge.FieldCondition(key, range=edge.RangeFloat(**{_BOUNDS[order]: float(bound)}))
+
+    def holds_text(self, key: str, text: str) -> edge.FieldCondition:
+        self._fields[key] = "text"
+        return edge.FieldCondition(key, match=edge.MatchSubstring(text))
+
+    def group(
+        self, *, must: Sequence[Any] = (), should: Sequence[Any] = (), must_not: Sequence[Any] = ()
+    ) -> edge.Filter:
+        return edge.Filter(must=list(must) or None, should=list(should) or None, must_not=list(must_not) or None)
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class EdgeCollection(Collection):
+    """A collection of the folder, whose shard is loaded when it is first asked for."""
+
+    path: Path
+    shard: edge.EdgeShard | None = None
+    unflushed: int = 0
+
+    def close(self) -> None:
+        """Write what is left to be written, and give the shard back."""
+        if self.shard is not None:
+            self.shard.flush()
+            self.shard.close()
+            self.shard = None
+
+
+@dataclass(slots=True, eq=False)
+class Folder:
+    """What this process has open below one path, for all of its backends and threads."""
+
+    path: Path
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    collections: dict[str, EdgeCollection | None] = field(default_factory=dict)
+    """By name; ``None`` where nobody has asked for it yet."""
+    is_closed: bool = False
+
+    @classmethod
+    def open(cls, path: Path) -> Folder:
+        """Find the collections of a folder."""
+        found = ((decode_name(child.name), child) for child in path.iterdir())
+        return cls(path, collections={name: None for name, child in found if name and (child / _SETTINGS).is_file()})
+
+    def close(self) -> None:
+        """Close every collection."""
+        with self.lock:
+            self.is_closed = True
+            for collection in self.collections.values():
+                if collection is not None:
+                    collection.close()
+
+    def create(self, settings: CollectionSettings) -> EdgeCollection:
+        """Create a collection."""
+        self._check_open()
+        if settings.name in self.collections:
+            raise CollectionExistsError("the collection exists already")
+        self.check_room()
+        engine_name = encode_name(settings.name)
+        home = self.path / engine_name
+        shutil.rmtree(home, ignore_errors=True)  # what a process left behind that died while creating or deleting
+        (home / "shard").mkdir(parents=True)
+        shard = create_shard(home / "shard", settings)
+        incarnation = uuid.uuid4().hex
+        draft = home / f"{_SETTINGS}.new"
+        draft.write_text(settings.to_json(LAYOUT, incarnation=incarnation), encoding="utf-8")
+        draft.replace(home / _SETTINGS)
+        collection = EdgeCollection(settings, incarnation, engine_name, home, shard)
+        self.collections[settings.name] = collection
+        return collection
+
+    def drop(self, name: str) -> None:
+        """Delete a collection."""
+        collection = self.find(name)
+        del self.collections[name]
+        (collection.path / _SETTINGS).unlink()
+        collection.close()
+        shutil.rmtree(collection.path)
+
+    def find(self, name: str) -> EdgeCollection:
+        """Look a collection up."""
+        self._check_open()
+        if name not in self.collections:
+            raise CollectionNotFoundError("the collection does not exist")
+        collection = self.collections[name]
+        if collection is None:
+            home = self.path / encode_name(name)
+            found = CollectionSettings.from_json(name, (home / _SETTINGS).read_bytes(), LAYOUT)
+            if found is None:
+                raise CollectionNotFoundError("the collection was not created by this backend")
+            settings, own = found
+            collection = EdgeCollection(settings, own["incarnation"], home.name, home)
+            self.collections[name] = collection
+        return collection
+
+    def shard_of(self, collection: EdgeCollection) -> edge.EdgeShard:
+        """The shard of a collection, if it is still the one of its name."""
+        if self.find(collection.settings.name) is not collection:
+            raise RecreatedError("the collection was created again; try again")
+        if collection.shard is None:
+            collection.shard = edge.EdgeShard.load(str(collection.path / "shard"))
+        return collection.shard
+
+    def check_room(self) -> None:
+        """Refuse a write where the disk has too little room for it, or the folder is gone."""
+        if not self.has_room():
+            raise BackendConnectionError(f"less than {_RESERVE >> 20} MB are free on the disk: nothing more is written")
+
+    def has_room(self) -> bool:
+        """Whether the disk has room for a write."""
+        return shutil.disk_usage(self.path).free >= _RESERVE
+
+    def _check_open(self) -> None:
+        """A call that was under way when the folder was closed must not open a shard of it again."""
+        if self.is_closed:
+            raise BackendClosedError("the backend was closed")
+
+
+FOLDERS: Final = SharedFolders[Folder](Folder.open, Folder.close)
+
+
+def create_shard(path: Path, settings: CollectionSettings) -> edge.EdgeShard:
+    """An empty shard, with the indexes of a new collection."""
+    vector = edge.EdgeVectorParams(size=settings.dimension, distance=_DISTANCES[settings.metric])
+    # One segment, which is searched by one thread: more would only wait for each other.
+    config = edge.EdgeConfig(vectors={settings.metric.value: vector}, max_search_threads=1)
+    shard = edge.EdgeShard.create(str(path), config)
+    terms = edge.TextIndexParams(tokenizer=edge.TokenizerType.Whitespace, lowercase=False)
+    shard.update(edge.UpdateOperation.create_field_index(TERMS, terms))
+    for key, kind in indexed_fields(settings):
+        shard.update(edge.UpdateOperation.create_field_index(key, _INDEXES[kind]))
+    return shard
+
+
+# --- points ----------------------------------------------------------------------------------------------------------
+
+
+class EdgeClient:
+    """A folder, asked from an event loop. Every request is one call of the engine, made under the folder's lock."""
+
+    def __init__(self, shared: SharedFolder[Folder]) -> None:
+        self._shared = shared
+        self._folder = shared.resource
+
+    @property
+    def dialect(self) -> EdgeDialect:
+        """A new one for each filter."""
+        return EdgeDialect()
+
+    async def ping(self) -> None:
+        """Fail if the folder is gone."""
+        if not self._folder.path.is_dir():
+            raise BackendConnectionError("the folder is gone")
+
+    async def close(self) -> None:
+        """Give the folder back."""
+        await FOLDERS.close(self._shared)
+
+    def abandon(self) -> None:
+        """Give the folder back, without an event loop."""
+        FOLDERS.release(self._shared)
+
+    # --- collections ---
+
+    async def names(self) -> list[str]:
+        """The names of the collections."""
+        return list(self._folder.collections)
+
+    async def describe(self, name: str) -> EdgeCollection:
+        """Look a collection up."""
+        with self._folder.lock:
+            return self._folder.find(name)
+
+    async def create(self, settings: CollectionSettings) -> EdgeCollection:
+        """Create a collection."""
+        with self._folder.lock:
+            return self._folder.create(settings)
+
+    async def drop(self, name: str) -> None:
+        """Delete a collection."""
+        with self._folder.lock:
+            self._folder.drop(name)
+
+    # --- writing ---
+
+    async def upsert(self, collection: EdgeCollection, part: Batch) -> None:
+        """Write or replace points."""
+        metric = collection.settings.metric
+        vectors, kept = stored_vectors(part, metric)
+        points = [
+            edge.Point(engine_id(point_id), {metric.value: _floats(vector)}, stored)
+            for point_id, vector, stored in zip(part.ids, vectors, stored_payloads(part, kept), strict=True)
+        ]
+        with self._folder.lock:
+            shard = self._folder.shard_of(collection)
+            self._folder.check_room()
+            shard.update(edge.UpdateOperation.upsert_points(points))
+            collection.unflushed += len(points)
+            if collection.unflushed >= _POINTS_BETWEEN_FLUSHES:
+                shard.flush()
+                collection.unflushed = 0
+        await asyncio.sleep(0)
+
+    async def delete(self, collection: EdgeCollection, ids: list[EngineId]) -> None:
+        """Delete points."""
+        with self._folder.lock:
+            shard = self._folder.shard_of(collection)
+            self._folder.check_room()
+            shard.update(edge.UpdateOperation.delete_points(list(ids)))
+        await asyncio.sleep(0)
+
+    async def delete_matching(self, collection: EdgeCollection, condition: EdgeCondition | None) -> int:
+        """Delete the points that match, and tell how many."""
+        with self._folder.lock:
+            shard, matching = self._prepared(collection, condition)
+            self._folder.check_room()
+            count = shard.count(edge.CountRequest(exact=True, filter=matching))
+            shard.update(edge.UpdateOperation.delete_points_by_filter(matching or edge.Filter()))
+        return count
+
+    # --- reading ---
+
+    async def count(self, collection: EdgeCollection, condition: EdgeCondition | None) -> int:
+        """How many points match."""
+        with self._folder.lock:
+            shard, matching = self._prepared(collection, condition)
+            return shard.count(edge.CountRequest(exact=True, filter=matching))
+
+    async def search(
+        self, collection: EdgeCollection, query: Query, vector: FloatMatrix, condition: EdgeCondition | None
+    ) -> Sequence[edge.ScoredPoint]:
+        """The nearest points that match."""
+        with self._folder.lock:
+            shard, matching = self._prepared(collection, condition)
+            request = edge.QueryRequest(
+                limit=query.limit,
+                query=edge.Query.Nearest(_floats(vector), using=collection.settings.metric.value),
+                filter=matching,
+                with_payload=wanted_fields(query.projection),
+                with_vector=query.projection.vectors,
+            )
+            return shard.query(request)
+
+    async def retrieve(
+        self, collection: EdgeCollection, ids: list[EngineId], projection: Projection
+    ) -> Sequence[edge.Record]:
+        """The points of these ids."""
+        records: list[edge.Record] = []
+        step, fields = _portion(collection, projection), wanted_fields(projection)
+        for start in range(0, len(ids), step):
+            with self._folder.lock:
+                shard = self._folder.shard_of(collection)
+                records += shard.retrieve(list(ids[start : start + step]), fields, projection.vectors)
+            await asyncio.sleep(0)
+        return records
+
+    async def scroll(
+        self, collection: EdgeCollection, start: Any, page: Page, condition: EdgeCondition | None
+    ) -> tuple[Sequence[edge.Record], Any]:
+        """A page in the order of the engine's ids, and the id that the next one starts with."""
+        records: list[edge.Record] = []
+        step, fields = _portion(collection, page.projection), wanted_fields(page.projection)
+        while True:
+            with self._folder.lock:
+                shard, matching = self._prepared(collection, condition)
+                size = min(step, page.limit - len(records))
+                found, start = shard.scroll(edge.ScrollRequest(start, size, matching, fields, page.projection.vectors))
+            records += found
+            if start is None or len(records) >= page.limit:
+                return records, start
+            await asyncio.sleep(0)
+
+    def _prepared(
+        self, collection: EdgeCollection, condition: EdgeCondition | None
+    ) -> tuple[edge.EdgeShard, edge.Filter | None]:
+        """The shard and the filter for it, with an index on every field that the filter compares values of.
+
+        Without one the engine reads and parses the payload of each point for each condition: 64 ranges held the event
+        loop for half a second per 10,000 points, and no timeout can end that. An index is built at the cost of three
+        such conditions, once.
+        """
+        shard = self._folder.shard_of(collection)
+        if condition is None:
+            return shard, None
+        if condition.fields:
+            info = shard.info()
+            if info.points_count > _SCANNED and self._folder.has_room():
+                for key in condition.fields.keys() - info.payload_schema.keys():
+                    kind = _INDEXES[condition.fields[key]]
+                    shard.update(edge.UpdateOperation.create_field_index(key, kind))
+        return shard, condition.filter
+
+
+def _portion(collection: EdgeCollection, projection: Projection) -> int:
+    """As many points as can be read without holding the event loop for long."""
+    dimension = collection.settings.dimension if projection.vectors else 0
+    return max(1, _PORTION_BYTES // (4 * dimension + 4_000))
+
+
+def _floats(vector: FloatMatrix) -> list[float]:
+    # A view does for a list, and is read three times faster than one that has to be made.
+    return memoryview(vector)  # type: ignore[arg-type,return-value]

@@ -1,0 +1,204 @@
+"""Points by gRPC, in the messages themselves: the client's models cost more than the server's work on them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from qdrant_client import grpc
+
+from codeweaver_backends.sdk import Batch, FloatMatrix, Order, Page, Projection, Query
+from codeweaver_qdrant.client import ServerClient
+from codeweaver_qdrant.dialect import QdrantDialect
+from codeweaver_qdrant.schema import (
+    TERMS,
+    Collection,
+    EngineId,
+    engine_id,
+    stored_payloads,
+    stored_vectors,
+    wanted_fields,
+)
+
+__all__ = ["GrpcClient", "GrpcDialect"]
+
+_BOUNDS: Final = {"gt": "gt", "ge": "gte", "lt": "lt", "le": "lte"}
+
+
+class GrpcDialect(QdrantDialect):
+    """Conditions of the protocol buffers."""
+
+    def __init__(self, *, substring: bool) -> None:
+        self._substring = substring
+
+    def has_any(self, terms: Sequence[str]) -> Any:
+        return _field(TERMS, match=grpc.Match(text_any=" ".join(terms)))
+
+    def in_order(self, key: str, order: Order, bound: int) -> Any:
+        return _field(key, range=grpc.Range(**{_BOUNDS[order]: float(bound)}))
+
+    def holds_text(self, key: str, text: str) -> Any:
+        return _field(key, match=grpc.Match(substring=text) if self._substring else grpc.Match(text=text))
+
+    def group(self, *, must: Sequence[Any] = (), should: Sequence[Any] = (), must_not: Sequence[Any] = ()) -> Any:
+        return grpc.Filter(must=_conditions(must), should=_conditions(should), must_not=_conditions(must_not))
+
+
+def _field(key: str, **test: Any) -> Any:
+    return grpc.Condition(field=grpc.FieldCondition(key=key, **test))
+
+
+def _conditions(parts: Iterable[Any]) -> list[Any]:
+    return [grpc.Condition(filter=part) if isinstance(part, grpc.Filter) else part for part in parts]
+
+
+class _Found(NamedTuple):
+    id: EngineId
+    payload: dict[str, Any]
+    vector: dict[str, Sequence[float]]
+    score: float = 0.0
+
+
+class GrpcClient(ServerClient):
+    """Requests and answers in the protocol's messages."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.dialect = GrpcDialect(substring=self.matches_substrings)
+        logging.getLogger("asyncio").addFilter(_is_worth_telling)
+
+    async def upsert(self, collection: Collection, part: Batch) -> None:
+        """Write or replace points."""
+        metric = collection.settings.metric
+        vectors, kept = stored_vectors(part, metric)
+        request = grpc.UpsertPoints(collection_name=collection.engine_name, wait=True)
+        for point_id, vector, stored in zip(part.ids, _packed(vectors), stored_payloads(part, kept), strict=True):
+            point = request.points.add()
+            _set_id(point.id, engine_id(point_id))
+            point.vectors.vectors.vectors[metric.value].dense.MergeFromString(vector)
+            for key, value in stored.items():
+                _set_value(point.payload[key], value)
+        await self.ask(self._client.grpc_points.Upsert(request))
+
+    async def delete(self, collection: Collection, ids: list[EngineId]) -> None:
+        """Delete points."""
+        await self._delete(collection, grpc.PointsSelector(points=grpc.PointsIdsList(ids=_point_ids(ids))))
+
+    async def delete_matching(self, collection: Collection, condition: Any) -> int:
+        """Delete the points that match, and tell how many."""
+        count = await self.count(collection, condition)
+        await self._delete(collection, grpc.PointsSelector(filter=condition or grpc.Filter()))
+        return count
+
+    async def _delete(self, collection: Collection, selector: Any) -> None:
+        request = grpc.DeletePoints(collection_name=collection.engine_name, wait=True, points=selector)
+        await self.ask(self._client.grpc_points.Delete(request))
+
+    async def count(self, collection: Collection, condition: Any) -> int:
+        """How many points match."""
+        request = grpc.CountPoints(collection_name=collection.engine_name, filter=condition, exact=True)
+        response = await self.ask(self._client.grpc_points.Count(request))
+        count: int = response.result.count
+        return count
+
+    async def search(
+        self, collection: Collection, query: Query, vector: FloatMatrix, condition: Any
+    ) -> Sequence[_Found]:
+        """The nearest points that match."""
+        [packed] = _packed(vector[np.newaxis])
+        request = grpc.QueryPoints(
+            collection_name=collection.engine_name,
+            query=grpc.Query(nearest=grpc.VectorInput(dense=grpc.DenseVector.FromString(packed))),
+            using=collection.settings.metric.value,
+            filter=condition,
+            limit=query.limit,
+            **_selectors(query.projection),
+        )
+        response = await self.ask(self._client.grpc_points.Query(request))
+        return [_found(point, point.score) for point in response.result]
+
+    async def retrieve(self, collection: Collection, ids: list[EngineId], projection: Projection) -> Sequence[_Found]:
+        """The points of these ids."""
+        request = grpc.GetPoints(collection_name=collection.engine_name, ids=_point_ids(ids), **_selectors(projection))
+        response = await self.ask(self._client.grpc_points.Get(request))
+        return [_found(point) for point in response.result]
+
+    async def scroll(
+        self, collection: Collection, start: EngineId | None, page: Page, condition: Any
+    ) -> tuple[Sequence[_Found], EngineId | None]:
+        """A page in the order of the engine's ids, and the id that the next one starts with."""
+        request = grpc.ScrollPoints(
+            collection_name=collection.engine_name,
+            filter=condition,
+            offset=None if start is None else _point_ids([start])[0],
+            limit=page.limit,
+            **_selectors(page.projection),
+        )
+        response = await self.ask(self._client.grpc_points.Scroll(request))
+        following = _id(response.next_page_offset) if response.HasField("next_page_offset") else None
+        return [_found(point) for point in response.result], following
+
+
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    """Not so gRPC's own race: of the loops of several threads, all of which it wakes, all but one find nothing."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, BlockingIOError) and "PollerCompletionQueue" in record.getMessage())
+
+
+# --- messages --------------------------------------------------------------------------------------------------------
+
+
+def _packed(matrix: FloatMatrix) -> Iterable[bytes]:
+    """Each vector as the bytes of a ``DenseVector`` message: its one field is the little-endian floats themselves."""
+    row_bytes = 4 * matrix.shape[1]
+    head, size = b"\x0a", row_bytes
+    while size > 127:
+        head, size = head + bytes((size & 127 | 128,)), size >> 7
+    head += bytes((size,))
+    data = matrix.astype("<f4", copy=False).tobytes()
+    return (head + data[start : start + row_bytes] for start in range(0, len(data), row_bytes))
+
+
+def _set_id(target: Any, value: EngineId) -> None:
+    if isinstance(value, int):
+        target.num = value
+    else:
+        target.uuid = value
+
+
+def _point_ids(ids: Iterable[EngineId]) -> list[Any]:
+    return [grpc.PointId(num=one) if isinstance(one, int) else grpc.PointId(uuid=one) for one in ids]
+
+
+def _set_value(target: Any, value: str | int | list[int]) -> None:
+    if type(value) is str:
+        target.string_value = value
+    elif type(value) is int:
+        target.integer_value = value
+    else:
+        for element in value:  # type: ignore[union-attr]
+            target.list_value.values.add().integer_value = element
+
+
+def _selectors(projection: Projection) -> dict[str, Any]:
+    fields = grpc.PayloadIncludeSelector(fields=wanted_fields(projection))
+    return {
+        "with_payload": grpc.WithPayloadSelector(include=fields),
+        "with_vectors": grpc.WithVectorsSelector(enable=projection.vectors),
+    }
+
+
+def _id(message: Any) -> EngineId:
+    value: EngineId = message.num if message.HasField("num") else message.uuid
+    return value
+
+
+def _found(point: Any, score: float = 0.0) -> _Found:
+    payload = {key: value.string_value for key, value in point.payload.items()}
+    return _Found(_id(point.id), payload, _vectors(point.vectors.vectors.vectors), score)
+
+
+def _vectors(named: Mapping[str, Any]) -> dict[str, Sequence[float]]:
+    return {name: vector.dense.data or vector.data for name, vector in named.items()}
