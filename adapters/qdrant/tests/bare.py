@@ -88,7 +88,7 @@ class _BareServer:
     def __init__(self, settings: dict[str, Any]) -> None:
         from qdrant_client import AsyncQdrantClient
 
-        self._client = settings.get("client") or AsyncQdrantClient(
+        self._client = AsyncQdrantClient(
             url=settings.get("url"),
             host=None if settings.get("url") else "127.0.0.1",
             port=settings.get("port", 6333),

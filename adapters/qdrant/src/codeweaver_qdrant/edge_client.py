@@ -63,7 +63,7 @@ _POINTS_BETWEEN_FLUSHES: Final = 5_000
 _PORTION_BYTES: Final = 4_000_000
 _SCANNED: Final = 2_000
 """Points up to which a condition on a field without an index is tested point by point."""
-_RESERVE: Final = 256 << 20
+_RESERVE: Final = 64 << 20
 """Bytes that must be free on the disk for a write. The engine writes by memory maps of sparse files: where the disk has
 no block left for a page of theirs, the operating system ends the process."""
 _BOUNDS: Final = {"gt": "gt", "ge": "gte", "lt": "lt", "le": "lte"}
