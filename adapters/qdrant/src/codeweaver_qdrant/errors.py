@@ -12,6 +12,7 @@ from codeweaver_backends.errors import (
     BackendTimeoutError,
     CollectionExistsError,
     CollectionNotFoundError,
+    EngineError,
     RateLimitError,
     UnsupportedError,
 )
@@ -39,7 +40,7 @@ def _refused(text: str) -> BackendError:
             "the server's strict mode refuses filters on fields without an index; declare it in payload_indexes",
             capability="supports_filtering",
         )
-    return BackendConnectionError(f"the server refused the request: {text}")
+    return EngineError(f"the server refused the request: {text}")
 
 
 _Maker = Callable[[str], BackendError]
