@@ -53,7 +53,7 @@ ENGINES = {
         Engine("lancedb", ("lancedb",), ("-e", "adapters/lancedb")),
         Engine(
             "qdrant",
-            ("qdrant-edge", "qdrant-local", "qdrant-grpc", "qdrant-rest"),
+            ("qdrant-edge", "qdrant-grpc", "qdrant-rest"),
             ("-e", "adapters/qdrant[edge]"),
             frozenset({"qdrant-grpc", "qdrant-rest"}),
         ),
