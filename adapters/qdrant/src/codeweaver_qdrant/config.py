@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codeweaver_backends.config import EmbeddedConfig, ServerConfig
+from codeweaver_backends.config import Configures, EmbeddedConfig, ServerConfig
+
+if TYPE_CHECKING:
+    from codeweaver_qdrant.edge import QdrantEdgeBackend  # noqa: F401 - named in quotes, which the linter does not read
+    from codeweaver_qdrant.server import QdrantBackend  # noqa: F401
 
 __all__ = ["QdrantConfig", "QdrantEdgeConfig", "Transport"]
 
 Transport = Literal["auto", "grpc", "rest"]
 
 
-class QdrantConfig(ServerConfig):
+class QdrantConfig(ServerConfig, Configures["QdrantBackend"]):
     """A Qdrant server. Without ``port`` it is looked for at 6333 (REST) and 6334 (gRPC)."""
 
     backend: ClassVar[str] = "qdrant"
@@ -27,7 +31,7 @@ class QdrantConfig(ServerConfig):
     )
 
 
-class QdrantEdgeConfig(EmbeddedConfig):
+class QdrantEdgeConfig(EmbeddedConfig, Configures["QdrantEdgeBackend"]):
     """Qdrant Edge: collections are folders below ``path``, which one process at a time may have open."""
 
     backend: ClassVar[str] = "qdrant-edge"
