@@ -89,6 +89,8 @@ class Recorder(BackendTemplate[Shelf]):
         self.asked.append(("upsert", part.ids, part.vectors.tolist()))
         if 13 in part.ids:
             raise OSError("the way is cut")
+        if 17 in part.ids:
+            raise BackendConnectionError("the way is cut, says the adapter itself")
 
     async def _delete_part(self, collection: Shelf, ids: list[PointId]) -> None:
         self.asked.append(("delete", ids))
@@ -201,6 +203,12 @@ def test_a_write_that_failed_tells_what_is_not_written() -> None:
         ask(lambda one: one.upsert_vectors("c", points))
     assert (caught.value.ids, caught.value.state_unknown) == ((13, 14), True)
     assert (caught.value.operation, caught.value.collection) == ("upsert_vectors", "c")
+
+
+def test_a_write_that_failed_by_an_error_of_the_tree_tells_it_too() -> None:
+    with pytest.raises(BackendConnectionError, match="adapter itself") as caught:
+        ask(lambda one: one.upsert_vectors("c", [VectorPoint(17, [1, 2])]))
+    assert (caught.value.ids, caught.value.state_unknown) == ((17,), True)
 
 
 def test_a_collection_is_told_by_its_settings() -> None:

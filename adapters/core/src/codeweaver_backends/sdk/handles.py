@@ -179,9 +179,13 @@ class CollectionUse(Generic[H]):
 
     def _is_suspect(self, error: BaseException | None) -> bool:
         """Whether an outdated handle may be to blame for the error, or for the one it was made of."""
-        if not isinstance(error, Exception):
-            return False
-        return isinstance(error, STALE) or self._source._is_stale(error) or self._is_suspect(error.__cause__)
+        seen: set[int] = set()  # an error can be its own cause: clients and adapters say ``raise error from error``
+        while isinstance(error, Exception) and id(error) not in seen:
+            if isinstance(error, STALE) or self._source._is_stale(error):
+                return True
+            seen.add(id(error))
+            error = error.__cause__
+        return False
 
     async def _survives(self, error: Exception) -> bool:
         """Whether the call may be made again after this error; waits for the moment to do so."""
