@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError
+from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError, UnsupportedError
 from codeweaver_backends.sdk.requests import CollectionSettings
 from codeweaver_backends.types import DistanceMetric, FilterCondition, VectorPoint
 from codeweaver_milvus import MilvusConfig
 from codeweaver_milvus.backend import MilvusBackend
-from codeweaver_milvus.layout import Layout
+from codeweaver_milvus.schema import Schema
 
 
 @pytest.fixture
@@ -20,14 +20,14 @@ def backend(tmp_path: Path) -> MilvusBackend:
     return MilvusBackend(MilvusConfig(path=tmp_path / "lite.db"))
 
 
-def _layout(backend: MilvusBackend, name: str) -> Layout:
-    return Layout.of(CollectionSettings(name, 2, DistanceMetric.EUCLIDEAN), backend._engine.traits)
+def _schema(backend: MilvusBackend, name: str) -> Schema:
+    return Schema.of(CollectionSettings(name, 2, DistanceMetric.EUCLIDEAN), backend._client.traits)
 
 
-async def _made(backend: MilvusBackend, name: str) -> None:
-    """A collection that does not say it is ours."""
-    schema = _layout(backend, "any").schema(backend._engine.traits)
-    await backend._engine._call("create_collection", f"cw_{name}", schema=schema)
+async def _made(backend: MilvusBackend, name: str, properties: dict[str, str] | None = None) -> None:
+    """A collection that was created and nothing else; it says whose it is, or it does not."""
+    fields = _schema(backend, "any").fields()
+    await backend._client._call("create_collection", f"cw_{name}", schema=fields, properties=properties)
 
 
 def test_a_collection_that_was_released_is_loaded_again(backend: MilvusBackend) -> None:
@@ -41,7 +41,7 @@ def test_a_collection_that_was_released_is_loaded_again(backend: MilvusBackend) 
                 lambda: backend.count_vectors("here", FilterCondition("n", "eq", 1)),
                 lambda: backend.get_collection_info("here"),
             ):
-                await backend._engine._client.release_collection("cw_here")
+                await backend._client._client.release_collection("cw_here")
                 assert await call()
 
     asyncio.run(scenario())
@@ -51,9 +51,10 @@ def test_a_collection_that_was_half_made_is_finished(backend: MilvusBackend) -> 
     async def scenario() -> None:
         async with backend:
             await backend.list_collections()
-            layout = _layout(backend, "half")
-            schema = layout.schema(backend._engine.traits)
-            await backend._engine._call("create_collection", "cw_half", schema=schema, properties=layout.properties())
+            schema = _schema(backend, "half")
+            await backend._client._call(
+                "create_collection", "cw_half", schema=schema.fields(), properties=schema.properties()
+            )
             await backend.upsert_vectors("half", [VectorPoint("a", [1, 2])])
             [hit] = await backend.search_vectors("half", [1, 4])
             assert (hit.id, hit.score) == ("a", pytest.approx(1 / 3))
@@ -73,5 +74,21 @@ def test_a_collection_that_others_made_is_left_alone(backend: MilvusBackend) -> 
                 await backend.delete_collection("foreign")
             with pytest.raises(CollectionExistsError):
                 await backend.create_collection("foreign", 2)
+
+    asyncio.run(scenario())
+
+
+def test_a_collection_of_another_layout_is_listed_and_refused(backend: MilvusBackend) -> None:
+    async def scenario() -> None:
+        async with backend:
+            await backend.list_collections()
+            await _made(backend, "newer", {"codeweaver": '{"layout": 99}'})
+            assert await backend.list_collections() == ["newer"]
+            with pytest.raises(UnsupportedError, match="'newer' has layout 99"):
+                await backend.search_vectors("newer", [1, 2])
+            with pytest.raises(CollectionExistsError):
+                await backend.create_collection("newer", 2)
+            await backend.delete_collection("newer")
+            assert await backend.list_collections() == []
 
     asyncio.run(scenario())

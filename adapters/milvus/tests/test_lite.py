@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from codeweaver_milvus.lite import Gate
+from codeweaver_milvus.lite import Gate, Unfinished
 
 
 def test_writers_take_turns_in_the_order_they_came() -> None:
@@ -28,11 +28,16 @@ def test_writers_take_turns_in_the_order_they_came() -> None:
     assert asyncio.run(scenario()) == [0, 1, 3, 4]
 
 
-def test_a_writer_that_never_rests_lets_a_flush_in() -> None:
+def test_a_writer_that_never_rests_lets_another_in() -> None:
     async def scenario() -> int:
-        gate, writes = Gate(unflushed_rows=1), 0
-        flush = asyncio.create_task(gate.flush(lambda: asyncio.sleep(0)))
-        while not flush.done():
+        gate, writes = Gate(), 0
+
+        async def other() -> None:
+            async with gate.writing():
+                await asyncio.sleep(0)
+
+        waiting = asyncio.create_task(other())
+        while not waiting.done():
             async with gate.writing():
                 await asyncio.sleep(0)
             writes += 1
@@ -63,13 +68,14 @@ def test_writers_on_several_event_loops_exclude_each_other() -> None:
 
 def test_a_read_that_a_flush_overtook_is_made_again() -> None:
     async def scenario() -> tuple[str, int]:
-        gate, reads = Gate(unflushed_rows=1), 0
+        gate, reads = Gate(), 0
 
         async def read() -> str:
             nonlocal reads
             reads += 1
             if reads == 1:
-                await gate.flush(lambda: asyncio.sleep(0))
+                with gate.moving():
+                    await asyncio.sleep(0)
                 return "without the rows on their way"
             return "whole"
 
@@ -78,24 +84,26 @@ def test_a_read_that_a_flush_overtook_is_made_again() -> None:
     assert asyncio.run(scenario()) == ("whole", 2)
 
 
-def test_a_cancelled_caller_does_not_cut_a_flush_short() -> None:
-    async def scenario() -> int:
-        gate, ended = Gate(unflushed_rows=7), asyncio.Event()
-        caller = asyncio.create_task(gate.flush(ended.wait))
+def test_a_cancelled_caller_does_not_cut_work_short() -> None:
+    async def scenario() -> None:
+        gate, unfinished, ended = Gate(), Unfinished(), asyncio.Event()
+
+        async def work() -> None:
+            async with gate.writing():
+                with gate.moving():
+                    await ended.wait()
+
+        caller = asyncio.create_task(unfinished.run(work()))
         await asyncio.sleep(0.01)
         caller.cancel()
         await asyncio.gather(caller, return_exceptions=True)
         reader = asyncio.create_task(gate.reading(lambda: asyncio.sleep(0, "read")))
+        writer = asyncio.create_task(unfinished.run(work()))
         await asyncio.sleep(0.01)
         assert not reader.done()
+        await unfinished.wait(0.01)
         ended.set()
+        await asyncio.gather(reader, writer)
         assert await reader == "read"
-        return gate.unflushed_rows
 
-    assert asyncio.run(scenario()) == 0
-
-
-def test_everybody_who_has_a_collection_open_shares_its_gate() -> None:
-    one = Gate.of(("address", "", "collection"), unflushed_rows=500)
-    assert Gate.of(("address", "", "collection")) is one
-    assert Gate.of(("address", "", "other")) is not one
+    asyncio.run(scenario())

@@ -2,272 +2,199 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeVar
-
-import numpy as np
+from typing import Any, ClassVar
 
 from codeweaver_backends.capabilities import BackendCapabilities
-from codeweaver_backends.errors import BackendClosedError, BackendError, CollectionNotFoundError
-from codeweaver_backends.metrics import clamp_cosine, score_of_distance
+from codeweaver_backends.errors import BackendClosedError, BackendError
+from codeweaver_backends.metrics import scorer
+from codeweaver_backends.sdk.calls import off_loop
 from codeweaver_backends.sdk.cursors import cursor_after, position_of
-from codeweaver_backends.sdk.filters.evaluate import matches
-from codeweaver_backends.sdk.filters.tree import All, Leaf, Node
-from codeweaver_backends.sdk.payloads import decode_payload, project
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
-from codeweaver_backends.sdk.template import Access, BackendTemplate
-from codeweaver_backends.types import (
-    DistanceMetric,
-    FloatMatrix,
-    Payload,
-    PointId,
-    ScrollPage,
-    SearchResult,
-    VectorPoint,
-)
+from codeweaver_backends.sdk.filters.compile import compile_filter, resolve, untestable_leaves
+from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.index.codes import decode_id
+from codeweaver_backends.sdk.payloads import decode_payload
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query
+from codeweaver_backends.sdk.template import BackendTemplate
+from codeweaver_backends.sdk.vectors import restored, unit_vector
+from codeweaver_backends.types import PointId, ScrollPage, SearchResult, VectorPoint
+from codeweaver_milvus.client import Client, Collection
 from codeweaver_milvus.config import MilvusConfig
-from codeweaver_milvus.convert import (
-    decode_document,
-    decode_id,
-    encode_document,
-    encode_id,
-    normalised,
-    restored,
-)
-from codeweaver_milvus.engine import Collection, Engine
-from codeweaver_milvus.errors import is_engines, translate_error
-from codeweaver_milvus.filters import candidates, joined, translate, untestable
-from codeweaver_milvus.layout import Layout
+from codeweaver_milvus.dialect import CODE
+from codeweaver_milvus.errors import is_answer, translate_error
 from codeweaver_milvus.plugin import CAPABILITIES
+from codeweaver_milvus.schema import Schema, key_of
 
 __all__ = ["MilvusBackend"]
-
-Result = TypeVar("Result")
-
-_BATCH_ROWS: Final = 1_000
-_BATCH_BYTES: Final = 8 << 20
-_DELETED_AT_ONCE: Final = 4_096
-_ROWS_WITHOUT_PAUSE: Final = 500
 
 
 class MilvusBackend(BackendTemplate[Collection]):
     """Exact search: vectors are indexed flat, and every filter is applied before the cut."""
 
     name: ClassVar[str] = "milvus"
+    json_weight: ClassVar[float] = 6.0
+    ids_at_once: ClassVar[int] = 4_096
     config: MilvusConfig
 
     def __init__(self, config: MilvusConfig) -> None:
         super().__init__(config)
-        self._connected: Engine | None = None
+        self._connected: Client | None = None
 
     @property
     def capabilities(self) -> BackendCapabilities:
         return self._connected.traits.capabilities if self._connected else CAPABILITIES
 
     @property
-    def _engine(self) -> Engine:
+    def server_version(self) -> str | None:
+        return self._connected.version if self._connected else None
+
+    @property
+    def _client(self) -> Client:
         if self._connected is None:
             raise BackendClosedError("the backend is not connected")
         return self._connected
 
     async def _connect(self) -> None:
-        self._connected = await Engine.connect(self.config)
+        self._connected = await Client.connect(self.config)
 
     async def _disconnect(self) -> None:
-        await self._engine.close()
+        await self._client.close()
+
+    def _abandon(self) -> None:
+        self._client.abandon()
 
     async def _ping(self) -> None:
-        await self._engine.ping()
+        await self._client.ping()
 
     def _translate_error(self, error: Exception) -> BackendError | None:
         return translate_error(error)
 
-    async def _on(self, name: str, work: Callable[[Collection], Awaitable[Result]], access: Access) -> Result:
-        collection = await self._engine.collection(name, scanned=access is Access.READ)
-        try:
-            return await work(collection)
-        except Exception as error:
-            if not is_engines(error) and not isinstance(error, CollectionNotFoundError):
-                raise
-            current = await self._engine.current(collection, error)
-            if current is None:
-                raise
-        return await work(current)
+    def _is_stale(self, error: Exception) -> bool:
+        return is_answer(error)
 
     # --- collections ---
 
-    async def _create(self, settings: CollectionSettings) -> None:
-        await self._engine.create(Layout.of(settings, self._engine.traits))
+    async def _create(self, settings: CollectionSettings) -> Collection:
+        return await self._client.create(Schema.of(settings, self._client.traits))
 
     async def _names(self) -> list[str]:
-        return await self._engine.names()
+        return await self._client.names()
 
     async def _drop(self, name: str) -> None:
-        await self._engine.drop(name)
+        await self._client.drop(name)
 
-    async def _confirm(self, collection: Collection) -> None:
-        if (await self._engine.verified(collection.settings.name)).layout.mark != collection.layout.mark:
-            raise CollectionNotFoundError("the collection was created again")
+    async def _describe(self, name: str) -> Collection:
+        return await self._client.describe(name)
+
+    async def _confirm_columns(self, collection: Collection) -> None:
+        """Where an unknown column is no error, a call that names no vector would take another incarnation for this."""
+        if self._client.traits.dynamic:
+            await self._confirm(collection)
 
     async def _size(self, collection: Collection) -> int:
-        return await self._engine.count(collection, strongly=True)
+        return await self._client.count(collection, "")
 
     # --- writing ---
 
     async def _upsert(self, collection: Collection, batch: Batch) -> None:
-        vectors, rows, sizes = await self._rows(collection.layout, batch)
-        for part in _parts(sizes):
-            written = [
-                {**row, collection.layout.vector: vector}
-                for row, vector in zip(rows[part], vectors[part].tolist(), strict=True)
-            ]
-            try:
-                await self._engine.upsert(collection, written, sum(sizes[part]))
-            except Exception as error:
-                raise self._unwritten(error, batch.ids[part.start :]) from error
+        await off_loop(len(batch), collection.schema.check, batch)
+        await super()._upsert(collection, batch)
 
-    async def _rows(self, layout: Layout, batch: Batch) -> tuple[FloatMatrix, list[dict[str, Any]], list[int]]:
-        """The vectors to store, the rows without them, and about how many bytes each takes: all refusals are here."""
-        vectors: list[FloatMatrix] = []
-        rows: list[dict[str, Any]] = []
-        sizes: list[int] = []
-        for chunk in batch.chunks(_ROWS_WITHOUT_PAUSE):
-            matrix, scales = chunk.vectors, [""] * len(chunk)
-            if layout.settings.metric is DistanceMetric.COSINE:
-                matrix, scales = normalised(matrix)
-            vectors.append(matrix)
-            points = zip(chunk.ids, chunk.documents, scales, chunk.payloads, strict=True)
-            for point_id, document, scale, payload in points:
-                text = encode_document(document, scale)
-                row, size = layout.row(self._engine.traits, encode_id(point_id), text, payload)
-                rows.append(row)
-                sizes.append(size + 5 * layout.settings.dimension)
-            await asyncio.sleep(0)
-        return np.concatenate(vectors or [batch.vectors]), rows, sizes
+    async def _upsert_part(self, collection: Collection, part: Batch) -> None:
+        rows = await off_loop(len(part), collection.schema.rows, part)
+        await self._client.upsert(collection, part, rows)
 
-    async def _delete(self, collection: Collection, ids: list[PointId]) -> None:
-        await self._delete_keys(collection, [encode_id(point_id) for point_id in ids])
+    async def _delete_part(self, collection: Collection, ids: list[PointId]) -> None:
+        await self._client.delete(collection, list(map(key_of, ids)))
 
     async def _delete_matching(self, collection: Collection, node: Node) -> int:
-        current = await self._engine.collection(collection.settings.name, scanned=True)
-        keys = await self._engine.keys(current, await self._expression(current, node))
-        await self._delete_keys(current, keys)
-        return len(keys)
-
-    async def _delete_keys(self, collection: Collection, keys: Sequence[str]) -> None:
-        for start in range(0, len(keys), _DELETED_AT_ONCE):
-            try:
-                await self._engine.delete(collection, keys[start : start + _DELETED_AT_ONCE])
-            except Exception as error:
-                raise self._unwritten(error, [decode_id(key) for key in keys[start:]]) from error
+        async with self._bounded():
+            await self._confirm_columns(collection)
+            pages = self._client.pages(collection, await self._expression(collection, node), ["id"])
+            ids = [decode_id(row["id"], CODE) async for rows in pages for row in rows]
+        await self._delete(collection, ids)
+        return len(ids)
 
     # --- reading ---
 
     async def _search(self, collection: Collection, query: Query) -> list[SearchResult]:
-        layout, vector = collection.layout, query.vector
-        if layout.settings.metric is DistanceMetric.COSINE:
-            vector = normalised(vector[None])[0][0]
-        expression = await self._expression(collection, query.node)
-        shown = _Shown(layout, query.with_payload, query.with_vectors)
-        score_of = _SCORES[layout.settings.metric]
-        results = []
-        for hit in await self._engine.search(collection, vector, query.limit, expression, shown.fields):
-            score = score_of(hit["distance"])
-            if query.threshold is None or score >= query.threshold:
-                results.append(SearchResult(decode_id(hit["id"]), score, *shown.parts(hit["entity"])))
-        return results
+        vector = unit_vector(query.vector) if collection.schema.restores else query.vector
+        expression = await self._expression(collection, query.filter)
+        reader = _Reader(collection.schema, query.projection)
+        score_of = scorer(collection.settings.metric, cosine="cosine", squared=True)
+        found = await self._client.search(collection, vector, query.limit, expression, reader.fields)
+        scored = ((hit, score_of(hit["distance"])) for hit in found)
+        return [
+            SearchResult(decode_id(hit["id"], CODE), score, *reader.parts(hit["entity"]))
+            for hit, score in scored
+            if query.passes(score)
+        ]
 
-    async def _get(
-        self, collection: Collection, ids: list[PointId], with_payload: WithPayload, with_vectors: bool
-    ) -> list[VectorPoint]:
-        shown = _Shown(collection.layout, with_payload, with_vectors)
-        keys = [encode_id(point_id) for point_id in ids]
-        return shown.points(await self._engine.by_keys(collection, keys, shown.fields))
+    async def _get(self, collection: Collection, ids: list[PointId], projection: Projection) -> list[VectorPoint]:
+        await self._confirm_columns(collection)
+        reader = _Reader(collection.schema, projection)
+        return list(map(reader.point, await self._client.by_keys(collection, list(map(key_of, ids)), reader.fields)))
 
     async def _scroll(self, collection: Collection, page: Page) -> ScrollPage:
         last = position_of(page.cursor)
-        after = "" if last is None else encode_id(last)
-        shown = _Shown(collection.layout, page.with_payload, page.with_vectors)
-        expression = await self._expression(collection, page.node)
+        await self._confirm_columns(collection)
+        reader = _Reader(collection.schema, page.projection)
         # One row more than asked for tells whether there is a next page.
-        pages = self._engine.pages(collection, expression, shown.fields, after=after, limit=page.limit + 1)
-        points = shown.points([row async for rows in pages for row in rows])
+        pages = self._client.pages(
+            collection,
+            await self._expression(collection, page.filter),
+            reader.fields,
+            after="" if last is None else key_of(last),
+            limit=page.limit + 1,
+        )
+        points = [reader.point(row) async for rows in pages for row in rows]
         more = len(points) > page.limit
         return ScrollPage(points[: page.limit], cursor_after(points[page.limit - 1].id) if more else None)
 
     async def _count(self, collection: Collection, node: Node) -> int:
-        return await self._engine.count(collection, await self._expression(collection, node))
+        await self._confirm_columns(collection)
+        return await self._client.count(collection, await self._expression(collection, node))
 
     # --- filters ---
 
     async def _expression(self, collection: Collection, node: Node) -> str:
-        """The filter as an expression, after testing here what the engine cannot test."""
-        layout, traits = collection.layout, self._engine.traits
-        parts = node.parts if isinstance(node, All) else (node,)
-        open_leaves = [dict.fromkeys(untestable(part, layout, traits)) for part in parts]
-        if not any(open_leaves):
-            return translate(node, layout, traits)
-        self.filters_scanned += 1
-        # What must hold as well, and can be tested, keeps the candidates few.
-        bounds = [
-            translate(part, layout, traits) for part, leaves in zip(parts, open_leaves, strict=True) if not leaves
-        ]
-        resolved: dict[Leaf, list[str]] = {}
-        for leaf in dict.fromkeys(leaf for leaves in open_leaves for leaf in leaves):
-            expression = joined("and", [*bounds, candidates(leaf, layout, traits)])
-            resolved[leaf] = [
-                row["id"]
-                async for rows in self._engine.pages(collection, expression, ["id", "doc"])
-                for row in rows
-                if matches(leaf, decode_payload(decode_document(row["doc"])[0]))
-            ]
-        return translate(node, layout, traits, resolved)
+        """The filter as an expression, after testing here what the engine cannot test. Empty: every point."""
+        dialect, resolved = collection.schema.dialect, dict[Any, list[str]]()
+        if untestable_leaves(node, dialect):
+            self.filters_scanned += 1
+            resolved = await resolve(node, dialect, lambda expression: self._payloads(collection, expression or ""))
+        return compile_filter(node, dialect, resolved) or ""
 
-
-_SCORES: Final[dict[DistanceMetric, Callable[[float], float]]] = {
-    DistanceMetric.COSINE: clamp_cosine,
-    DistanceMetric.DOT_PRODUCT: float,
-    DistanceMetric.EUCLIDEAN: lambda squared: score_of_distance(math.sqrt(max(0.0, squared))),
-}
-"""From what Milvus calls a distance."""
-
-
-def _parts(sizes: Sequence[int]) -> Iterator[slice]:
-    """Runs of rows that one call may write."""
-    start, total = 0, 0
-    for position, size in enumerate(sizes):
-        if position > start and (total + size > _BATCH_BYTES or position - start == _BATCH_ROWS):
-            yield slice(start, position)
-            start, total = position, 0
-        total += size
-    if start < len(sizes):
-        yield slice(start, len(sizes))
+    async def _payloads(self, collection: Collection, expression: str) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
+        async for rows in self._client.pages(collection, expression, ["id", "payload_json"]):
+            for row in rows:
+                yield row["id"], decode_payload(row["payload_json"])
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
-    """What of a row is asked for, and how it is read."""
+class _Reader:
+    """Reads the wanted parts of rows."""
 
-    layout: Layout
-    payload: WithPayload
-    vectors: bool
+    schema: Schema
+    projection: Projection
 
     @property
     def fields(self) -> list[str]:
-        """The columns to fetch: the document tells the scale of the vector."""
-        vector = [self.layout.vector] if self.vectors else []
-        return [*(["doc"] if self.payload or self.vectors else []), *vector] or ["id"]
+        """The columns to fetch."""
+        payload = ["payload_json"] if self.projection.payload is not False else []
+        kept = ["kept"] if self.schema.restores else []
+        vector = [self.schema.vector, *kept] if self.projection.vectors else []
+        return [*payload, *vector] or ["id"]
 
-    def parts(self, row: Mapping[str, Any]) -> tuple[Payload, list[float] | None]:
+    def parts(self, row: Mapping[str, Any]) -> tuple[Any, list[float] | None]:
         """Payload and vector."""
-        document, scale = decode_document(row["doc"]) if self.payload or self.vectors else ("{}", "")
-        payload = project(decode_payload(document), self.payload)
-        return payload, restored(row[self.layout.vector], scale) if self.vectors else None
+        payload = self.projection.payload_of(row.get("payload_json"))
+        if not self.projection.vectors:
+            return payload, None
+        return payload, restored(row[self.schema.vector], row.get("kept", ""))
 
-    def points(self, rows: Iterable[Mapping[str, Any]]) -> list[VectorPoint]:
-        """The points of rows."""
-        read = ((row["id"], *self.parts(row)) for row in rows)
-        return [VectorPoint(decode_id(key), vector or [], payload) for key, payload, vector in read]
+    def point(self, row: Mapping[str, Any]) -> VectorPoint:
+        """The point of a row."""
+        payload, vector = self.parts(row)
+        return VectorPoint(decode_id(row["id"], CODE), vector, payload)

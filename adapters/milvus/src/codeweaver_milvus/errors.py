@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Final
 
 import grpc
-from pymilvus.exceptions import MilvusException
 
 from codeweaver_backends.errors import (
     BackendAuthenticationError,
@@ -16,8 +15,9 @@ from codeweaver_backends.errors import (
     CollectionNotFoundError,
     RateLimitError,
 )
+from codeweaver_milvus.library import MilvusException
 
-__all__ = ["is_engines", "is_missing", "is_not_searchable", "is_unimplemented", "translate_error"]
+__all__ = ["is_answer", "is_missing", "is_not_searchable", "is_unimplemented", "translate_error"]
 
 _ANSWERS: Final[dict[int, type[BackendError]]] = {
     4: CollectionNotFoundError,
@@ -36,6 +36,9 @@ _FAILURES: Final[dict[grpc.StatusCode, type[BackendError]]] = {
 }
 """By the status of an ``RpcError``; what is not here is a failed connection."""
 
+_NO_ANSWER: Final = frozenset((2, 8, 9, 1400, 1401))
+"""Codes of a connection that failed, of limits on rates and memory, and of credentials."""
+
 _NOT_SEARCHABLE: Final = frozenset((101, 106, 700))
 """Codes about a collection that is not loaded, or has no index yet."""
 
@@ -44,14 +47,12 @@ def translate_error(error: BaseException) -> BackendError | None:
     """The contract's error, or ``None`` for what is not of Milvus."""
     # The client wraps the failure of a call in an answer of its own: the status tells more than that answer's code.
     for one in _chain(error):
-        status = _status(one)
-        if status in _FAILURES:
-            return _FAILURES[status](_told(one))
+        if isinstance(one, grpc.RpcError):
+            status = _status(one)
+            return (_FAILURES.get(status, BackendConnectionError) if status else BackendConnectionError)(_told(one))
     if isinstance(error, MilvusException):
         kind = _ANSWERS.get(error.code, BackendConnectionError) if isinstance(error.code, int) else None
         return (kind or BackendConnectionError)(_told(error))
-    if isinstance(error, grpc.RpcError):
-        return BackendConnectionError(_told(error))
     return None
 
 
@@ -65,9 +66,10 @@ def is_not_searchable(error: BaseException) -> bool:
     return any(isinstance(one, MilvusException) and one.code in _NOT_SEARCHABLE for one in _chain(error))
 
 
-def is_engines(error: BaseException) -> bool:
-    """Whether it is an error of Milvus, or was translated from one."""
-    return any(isinstance(one, MilvusException | grpc.RpcError) for one in (error, error.__cause__))
+def is_answer(error: BaseException) -> bool:
+    """Whether the engine understood the call and refused it, for a reason that may lie in an outdated handle."""
+    answers = [one for one in _chain(error) if isinstance(one, MilvusException)]
+    return bool(answers) and all(isinstance(one.code, int) and one.code not in _NO_ANSWER for one in answers)
 
 
 def is_unimplemented(error: grpc.RpcError) -> bool:

@@ -42,7 +42,7 @@ class MilvusPlugin(DeclaredPlugin):
 
     @classmethod
     def advice(cls, config: Any) -> Iterable[str]:
-        if config.api_key and config.path is None and not config.address.startswith("https:"):
-            yield "api_key: it is sent unencrypted without tls or an https url"
-        if config.api_key and config.path is not None:
+        if config.path is None:
+            yield from config.key_advice()
+        elif config.api_key:
             yield "api_key: Milvus Lite has no authentication; it is ignored"

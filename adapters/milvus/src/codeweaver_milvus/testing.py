@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import subprocess
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from codeweaver_backends.testing import NotProvisioned, Target
+from codeweaver_backends.testing import NotProvisioned, ServerProcess, Target, answers_http, free_ports
 
 __all__ = ["targets"]
 
-_PORTS: Final = (
-    "root_coord_port",
-    "proxy_port",
-    "proxy_internal_port",
-    "query_coord_port",
-    "query_node_port",
-    "index_coord_port",
-    "index_node_port",
-    "data_coord_port",
-    "data_node_port",
-)
+_SERVICES: Final = "root_coord proxy proxy_internal query_coord query_node index_coord index_node data_coord data_node"
 _ETCD: Final = """\
 listen-client-urls: http://127.0.0.1:{client}
 advertise-client-urls: http://127.0.0.1:{client}
@@ -60,60 +45,44 @@ def _server() -> Iterator[dict[str, Any]]:
         token = os.environ.get("CODEWEAVER_TEST_MILVUS_TOKEN")
         yield {"url": url, "timeout": _TIMEOUT, **({"api_key": token} if token else {})}
         return
-    try:
-        from milvus import MilvusServer, MilvusServerConfig
-    except ImportError:
-        raise NotProvisioned(
-            "neither is CODEWEAVER_TEST_MILVUS_URI set nor the extra codeweaver-milvus[test] installed"
-        ) from None
-    with _started(MilvusServer, MilvusServerConfig) as port:
+    with _packaged() as (server, port), server:
         yield {"host": "127.0.0.1", "port": port, "timeout": _TIMEOUT}
 
 
 @contextmanager
-def _started(server_class: Any, config_class: Any) -> Iterator[int]:
-    """The packaged server on free ports, with its data in a temporary folder."""
+def _packaged() -> Iterator[tuple[ServerProcess, int]]:
+    """The packaged server on free ports, with its data in a temporary folder; not yet started."""
+    try:
+        import milvus
+    except ImportError:
+        raise NotProvisioned(
+            "neither is CODEWEAVER_TEST_MILVUS_URI set nor the extra codeweaver-milvus[test] installed"
+        ) from None
     folder = Path(tempfile.mkdtemp(prefix="codeweaver-milvus-"))
-    *ports, web, client, peer = _free_ports(len(_PORTS) + 3)
-    settings = dict(zip(_PORTS, ports, strict=True)) | {"etcd_port": client}
-    server = server_class(config_class(data_dir=str(folder), **settings), wait_for_started=False)
-    server.webservice_port = web
+    names = [f"{service}_port" for service in _SERVICES.split()]
+    *ports, web, client, peer = free_ports(len(names) + 3)
+    settings = dict(zip(names, ports, strict=True))
+    config = milvus.MilvusServerConfig(data_dir=str(folder), etcd_port=client, **settings)
+    config.resolve()
+    milvus._initialize_data_files(str(folder))
     (folder / "etcd.yaml").write_text(_ETCD.format(client=client, peer=peer), encoding="utf-8")
-    os.environ["ETCD_CONFIG_PATH"] = str(folder / "etcd.yaml")
-    try:
-        server.start()
-        _await_health(f"http://127.0.0.1:{server.webservice_port}/healthz", server.server_proc)
-        yield settings["proxy_port"]
-    finally:
-        del os.environ["ETCD_CONFIG_PATH"]
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _await_health(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise NotProvisioned(f"the packaged Milvus server ended at its start, with code {process.returncode}")
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - of this machine
-                if answer.read().strip() == b"OK":
-                    return
-        except OSError:
-            pass
-        time.sleep(0.2)
-    raise NotProvisioned(f"the packaged Milvus server was not ready within {_PATIENCE:g} s")
-
-
-def _free_ports(number: int) -> list[int]:
-    probes = [socket.socket() for _ in range(number)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    environment = {
+        "DEPLOY_MODE": "STANDALONE",
+        "METRICS_PORT": str(web),
+        "MILVUS_RUN_DIR": str(folder / "run"),
+        "ETCD_CONFIG_PATH": str(folder / "etcd.yaml"),
+        "LD_LIBRARY_PATH": f"{folder / 'bin'}:{os.environ.get('LD_LIBRARY_PATH', '')}",
+    }
+    yield (
+        ServerProcess(
+            [str(folder / "bin" / "milvus"), "run", "standalone"],
+            lambda: answers_http(web, "/healthz"),
+            environment=environment,
+            folder=folder,
+            patience=_PATIENCE,
+        ),
+        settings["proxy_port"],
+    )
 
 
 def _elsewhere(port: int) -> dict[str, Any]:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeweaver_backends.errors import LimitExceededError, UnsupportedError
+from codeweaver_backends.sdk.filters.compile import compile_filter, resolve, untestable_leaves
 from codeweaver_backends.sdk.filters.evaluate import matches
 from codeweaver_backends.sdk.filters.parse import parse_filter
-from codeweaver_backends.sdk.filters.tree import Leaf, Never
+from codeweaver_backends.sdk.filters.tree import Never
 from codeweaver_backends.sdk.index.keys import INT64_MAX, INT64_MIN
-from codeweaver_backends.sdk.requests import CollectionSettings
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings
 from codeweaver_backends.types import DistanceMetric, FilterCondition, SearchFilter
-from codeweaver_milvus.convert import encode_id
-from codeweaver_milvus.filters import candidates, joined, translate, untestable
-from codeweaver_milvus.layout import Layout
+from codeweaver_milvus.dialect import joined
 from codeweaver_milvus.plugin import CAPABILITIES
-from codeweaver_milvus.traits import LITE, Traits, traits_of
+from codeweaver_milvus.schema import LITE, Schema, Traits, key_of, traits_of
 
 SERVER = traits_of("v2.3.5")
 INDEXES = {"a": "keyword", "b": "integer", "c": "datetime", "a.b": "float", "d": "bool"}
@@ -148,12 +148,12 @@ def _groups(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 _filters = st.recursive(_conditions(), _groups, max_leaves=6)
 
 
-def _layout(traits: Traits, indexes: Mapping[str, str]) -> Layout:
-    return Layout.of(CollectionSettings("c", 2, DistanceMetric.COSINE, indexes), traits, "0a1b2c3d")
+def _schema(traits: Traits, indexes: Mapping[str, str]) -> Schema:
+    return Schema.of(CollectionSettings("c", 2, DistanceMetric.COSINE, indexes), traits, "0a1b2c3d")
 
 
-def _read(expression: str, row: Mapping[str, Any], layout: Layout) -> bool:
-    return not expression or Reader(expression, row, layout.ranges).read()
+def _read(expression: str | None, row: Mapping[str, Any], schema: Schema) -> bool:
+    return not expression or Reader(expression, row, schema.dialect.columns.ranges).read()
 
 
 @pytest.mark.parametrize("indexes", [{}, INDEXES], ids=["undeclared", "declared"])
@@ -163,32 +163,36 @@ def _read(expression: str, row: Mapping[str, Any], layout: Layout) -> bool:
 def test_expressions_select_what_filters_mean(
     traits: Traits, indexes: dict[str, str], payload: dict[str, Any], search_filter: SearchFilter
 ) -> None:
-    layout, key = _layout(traits, indexes), encode_id("the id")
-    row, _ = layout.row(traits, key, "{}", payload)
+    schema = _schema(traits, indexes)
+    vectors = np.array([[3.0, 4.0]], dtype=np.float32)
+    [row] = schema.rows(Batch(["the id"], vectors, [payload], [b"{}"]))
     node = parse_filter(search_filter, CAPABILITIES)
-    resolved: dict[Leaf, list[str]] = {}
-    for leaf in untestable(node, layout, traits):
-        if matches(leaf, payload):
-            members = not _read(candidates(leaf, layout, traits), row, layout)
-            resolved[leaf] = [] if members else [key]
-        else:
-            resolved[leaf] = []
-    assert _read(translate(node, layout, traits, resolved), row, layout) == matches(node, payload)
+
+    async def read(expression: str | None) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
+        if _read(expression, row, schema):
+            yield key_of("the id"), payload
+
+    resolved = asyncio.run(resolve(node, schema.dialect, read))
+    if isinstance(node, Never):
+        assert not matches(node, payload)
+    else:
+        assert _read(compile_filter(node, schema.dialect, resolved), row, schema) == matches(node, payload)
 
 
 def test_a_substring_is_left_to_the_adapter_where_the_engine_cannot_find_it() -> None:
     condition = FilterCondition("a", "contains", "x")
     node = parse_filter(SearchFilter(must_not=[condition], should=[FilterCondition("b", "eq", 1)]), CAPABILITIES)
-    assert [type(leaf).__name__ for leaf in untestable(node, _layout(SERVER, {}), SERVER)] == ["Contains"]
-    assert not list(untestable(node, _layout(LITE, {}), LITE))
+    server = _schema(SERVER, {}).dialect
+    assert [type(leaf).__name__ for leaf in untestable_leaves(node, server)] == ["Contains"]
+    assert not untestable_leaves(node, _schema(LITE, {}).dialect)
     with pytest.raises(LookupError):
-        translate(node, _layout(SERVER, {}), SERVER)
+        compile_filter(node, server)
 
 
 def test_many_values_are_left_to_the_adapter_unless_declared() -> None:
     node = parse_filter(FilterCondition("a", "in", list(range(200))), CAPABILITIES)
-    assert list(untestable(node, _layout(LITE, {}), LITE)) == [node]
-    assert not list(untestable(node, _layout(LITE, {"a": "integer"}), LITE))
+    assert untestable_leaves(node, _schema(LITE, {}).dialect) == [node]
+    assert not untestable_leaves(node, _schema(LITE, {"a": "integer"}).dialect)
 
 
 def test_groups_become_balanced_trees() -> None:
@@ -205,35 +209,5 @@ def _depths(expression: str) -> Iterator[int]:
 
 
 def test_what_folds_never_needs_the_engine() -> None:
-    assert translate(parse_filter(None, CAPABILITIES), _layout(LITE, {}), LITE) == ""
+    assert compile_filter(parse_filter(None, CAPABILITIES), _schema(LITE, {}).dialect) is None
     assert isinstance(parse_filter(FilterCondition("a", "in", []), CAPABILITIES), Never)
-
-
-def test_the_table_knows_the_versions() -> None:
-    assert traits_of("milvus_lite-3.2.2") is LITE
-    assert traits_of("v2.3.5-lite") is SERVER
-    assert traits_of("2.6.4") is traits_of("v3.0.1-dev")
-    with pytest.raises(UnsupportedError, match=r"the oldest is 2\.3"):
-        traits_of("v2.2.16")
-
-
-def test_what_the_server_cannot_hold_is_refused() -> None:
-    newer = traits_of("2.6.4")
-    with pytest.raises(LimitExceededError, match="facts"):
-        _layout(newer, {}).row(newer, "i:1", "{}", {"a": list(range(3_000))})
-    with pytest.raises(LimitExceededError, match="numbers"):
-        _layout(SERVER, {}).row(SERVER, "i:1", "{}", {f"key{n}": 1e-300 / (n + 3) for n in range(2_000)})
-    with pytest.raises(LimitExceededError, match="columns"):
-        _layout(SERVER, {f"f{n}": "integer" for n in range(30)})
-
-
-@given(st.dictionaries(st.sampled_from(["a", "b.c"]), st.sampled_from(["keyword", "integer", "datetime"])))
-def test_a_layout_is_read_back_from_its_description(indexes: dict[str, str]) -> None:
-    layout = _layout(SERVER, indexes)
-    fields = [{"name": layout.vector, "params": {"dim": 2}}]
-    assert Layout.described("c", {"properties": layout.properties(), "fields": fields}, SERVER) == layout
-
-
-@pytest.mark.parametrize("properties", [{}, {"codeweaver": "no JSON"}, {"codeweaver": '{"mark": "another"}'}])
-def test_what_others_made_is_no_collection_of_ours(properties: dict[str, str]) -> None:
-    assert Layout.described("c", {"properties": properties, "fields": []}, SERVER) is None
