@@ -1,251 +1,409 @@
-"""The pgvector backend: one table per collection, searched exactly."""
+"""The pgvector backend: one table per collection, searched exactly; a write is one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeVar
+from types import TracebackType
+from typing import Any, ClassVar, Final
 
 import asyncpg
 
 from codeweaver_backends.capabilities import BackendCapabilities
-from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError, InvalidInputError
+from codeweaver_backends.errors import (
+    BackendError,
+    BackendTimeoutError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    TransactionError,
+)
+from codeweaver_backends.metrics import scorer
+from codeweaver_backends.sdk.calls import retried
 from codeweaver_backends.sdk.cursors import cursor_after, position_of
 from codeweaver_backends.sdk.filters.tree import Node
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
-from codeweaver_backends.sdk.template import Access, BackendTemplate
+from codeweaver_backends.sdk.handles import CollectionUse, Intent
+from codeweaver_backends.sdk.index.codes import decode_id, encode_id
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query
+from codeweaver_backends.sdk.template import BackendTemplate
+from codeweaver_backends.sdk.transactions import Transaction
+from codeweaver_backends.sdk.vectors import check_lengths
 from codeweaver_backends.types import DistanceMetric, PointId, ScrollPage, SearchResult, VectorPoint
+from codeweaver_pgvector.client import Client, Queries, UnitOfWork
 from codeweaver_pgvector.config import PgvectorConfig
-from codeweaver_pgvector.convert import (
-    COLUMNS,
-    check_lengths,
-    columns_to_merge,
-    decode_id,
-    encode_id,
-    engine_query,
-    payload_of,
-    rows_to_copy,
-    score_of,
-)
-from codeweaver_pgvector.filters import Condition
+from codeweaver_pgvector.dialect import CODE, Condition
+from codeweaver_pgvector.errors import CONFLICTS, is_intact, is_lost, translate
 from codeweaver_pgvector.plugin import CAPABILITIES
-from codeweaver_pgvector.server import Connection
-from codeweaver_pgvector.session import Session, Work
-from codeweaver_pgvector.tables import Collection
+from codeweaver_pgvector.schema import COLUMNS, Catalogue, Table, columns_to_merge, engine_query, point_of, rows_to_copy
 
 __all__ = ["PgvectorBackend"]
 
-_CHUNK_ROWS: Final = 10_000
-_CHUNK_BYTES: Final = 32 * 2**20
-"""What is written within one timeout, the vectors counted."""
 _MERGED: Final = 64
 """So few points are not worth a COPY."""
-_PIECE: Final = 1_000
+_MERGED_AT_ONCE: Final = 1_000
 """Points that are merged by one statement."""
-_DELETED: Final = 10_000
-"""Points that are deleted by one statement."""
-
-
-T = TypeVar("T")
+_LONGEST: Final = 1e18
+"""The length of a vector whose dot products pgvector, which adds up in float32, can still add up."""
+_DISPOSAL: Final = 2.0
+"""Seconds that a deletion spends on dropping tables; what is left is dropped by the next one."""
+_LOST: Final = "its connection was lost, and nothing was written"
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
-    """A collection, as a call has looked it up on its connection."""
+class BoundCollection:
+    """A collection, and where the queries of a call on it run."""
 
-    collection: Collection
-    work: Work
+    table: Table
+    queries: Queries
 
     @property
     def settings(self) -> CollectionSettings:
         """What the collection was created with."""
-        return self.collection.settings
+        return self.table.settings
 
-    async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
-        """Run a query; who reads bounds its time."""
-        rows: list[asyncpg.Record] = await self.work.connection.fetch(sql, *values)
-        return rows
+    @property
+    def incarnation(self) -> str:
+        """The number of its table."""
+        return str(self.table.number)
+
+    @property
+    def unit(self) -> UnitOfWork:
+        """The transaction of a call that writes."""
+        assert isinstance(self.queries, UnitOfWork)  # noqa: S101 - so it is looked up for writes
+        return self.queries
 
 
-class PgvectorBackend(BackendTemplate[Reached], Session):
-    """Collections in PostgreSQL. A call is one transaction; every search is a scan, and therefore exact."""
+class _UseInTransaction(CollectionUse[BoundCollection]):
+    """A call's use of a collection by one attempt, in a transaction in which the collection is looked up, too."""
+
+    def __init__(
+        self,
+        backend: PgvectorBackend,
+        name: str,
+        intent: Intent,
+        begin: Callable[[], AbstractAsyncContextManager[UnitOfWork]],
+    ) -> None:
+        super().__init__(backend, backend._handles, name, intent, timeout=backend.config.timeout, retries=0)
+        self._backend = backend
+        self._begin = begin
+
+    async def __aenter__(self) -> BoundCollection:
+        async with AsyncExitStack() as stack:
+            unit = await stack.enter_async_context(self._begin())
+            if self._intent is Intent.WRITE:
+                async with unit.bounded():
+                    found = await self._backend._found(unit, self._name, lock=True)
+            else:
+                await stack.enter_async_context(unit.bounded())
+                found = await self._backend._found(unit, self._name)
+            self._stack = stack.pop_all()
+        return found
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        return bool(await self._stack.__aexit__(kind, error, trace))
+
+
+class PgvectorBackend(BackendTemplate[BoundCollection]):
+    """Collections in PostgreSQL. Every search is a scan, and therefore exact."""
 
     name: ClassVar[str] = "pgvector"
+    part_points: ClassVar[int] = 10_000
+    part_bytes: ClassVar[int] = 32 << 20
+    ids_at_once: ClassVar[int] = 10_000
+    config: PgvectorConfig
 
     def __init__(self, config: PgvectorConfig) -> None:
         super().__init__(config)
-        self._known: dict[str, Collection] = {}
+        self._catalogue = Catalogue(config.db_schema)
+        self._client = Client(config)
 
     @property
     def capabilities(self) -> BackendCapabilities:
         return CAPABILITIES
 
-    async def _on(self, name: str, work: Callable[[Reached], Awaitable[T]], access: Access) -> T:
-        if access is Access.WRITE:
-            return await self._write_collection(name, work)
+    @property
+    def server_version(self) -> str | None:
+        """The versions of PostgreSQL and pgvector, once connected."""
+        return self._client.version
 
-        async def read(connection: Connection, collection: Collection) -> T:
-            return await work(Reached(collection, Work(connection, self.config.timeout)))
+    async def _connect(self) -> None:
+        await self._client.open()
 
-        if access is Access.READ:
-            return await self._read_collection(name, read)
-        # What is known of the collection saves looking it up; an answer that this can be to blame for is not trusted.
-        known, found = self._known.get(name), None
-        if known is not None:
-            with suppress(InvalidInputError, asyncpg.UndefinedTableError):
-                found = await self._read(lambda connection: read(connection, known))
-                if found:
-                    return found
-            self._known.pop(name, None)
+    async def _disconnect(self) -> None:
+        await self._client.aclose()
 
-        async def read_again(connection: Connection, collection: Collection) -> T:
-            self._known[name] = collection
-            return found if found is not None and collection == known else await read(connection, collection)
+    def _abandon(self) -> None:
+        self._client.abandon()
 
-        return await self._read_collection(name, read_again)
+    async def _ping(self) -> None:
+        await self._client.fetch("select 1")
 
-    async def _write_collection(self, name: str, body: Callable[[Reached], Awaitable[T]]) -> T:
-        async def write(work: Work) -> T:
-            return await body(Reached(await self._resolve(work, name, lock=True), work))
+    def _translate_error(self, error: Exception) -> BackendError | None:
+        return translate(error)
 
-        return await self._write(write)
+    def _is_stale(self, error: Exception) -> bool:
+        return isinstance(error, asyncpg.UndefinedTableError)
 
-    async def _confirm(self, collection: Reached) -> None:
-        """It was looked up for this very call."""
+    # --- where calls run ---
+
+    def _use(self, name: str, intent: Intent) -> CollectionUse[BoundCollection]:
+        """A write is a transaction, in which its collection is looked up and locked; so are calls of the user's one.
+
+        Other reads run on any connection, by the cached handle.
+        """
+        if intent is Intent.WRITE or self._joined() is not None:
+            return _UseInTransaction(self, name, intent, self._unit_of_work)
+        return super()._use(name, intent)
+
+    @asynccontextmanager
+    async def _unit_of_work(self) -> AsyncIterator[UnitOfWork]:
+        """The transaction that the call is in, or one of its own."""
+        transaction = self._joined()
+        if transaction is not None:
+            async with self._call_in(transaction) as unit:
+                yield unit
+            return
+        async with self._client.unit_of_work() as unit:
+            yield unit
+        if unit.has_removed:
+            await self._dispose(unit)
+
+    @asynccontextmanager
+    async def _call_in(self, transaction: Transaction[UnitOfWork]) -> AsyncIterator[UnitOfWork]:
+        """A call in a transaction. Where it fails it is undone; the transaction goes on if the engine lets it."""
+        async with transaction.lock:
+            self._check_open(transaction)
+            unit = transaction.handle
+            unit.begin_call()
+            try:
+                async with unit.savepoint():
+                    yield unit
+            except BaseException as error:
+                await self._end_if_over(transaction, error)
+                if transaction.ended == _LOST:
+                    raise TransactionError(f"the transaction has ended: {_LOST}") from error
+                raise
+
+    async def _end_if_over(self, transaction: Transaction[UnitOfWork], error: BaseException) -> None:
+        """End the transaction if this error is its end: then everything in it is undone, and its locks are free."""
+        unit = transaction.handle
+        if isinstance(error, CONFLICTS):
+            transaction.ended = "another transaction was first, and this one was rolled back"
+            await self._rollback(unit)
+        elif not is_intact(error) or unit.connection.is_closed():
+            cut = isinstance(error, TimeoutError) or not isinstance(error, Exception)
+            transaction.ended = "a call was cut short, and nothing was written" if cut else _LOST
+            self._client.transactions.release(unit.connection, intact=False)
+
+    # --- transactions ---
+
+    async def _begin(self) -> UnitOfWork:
+        try:
+            async with self._bounded():
+                # A connection learns of vectors when it is opened; there must be some by then.
+                await self._prepare()
+                return await self._client.begin()
+        except TimeoutError as error:
+            if not self._client.transactions.is_exhausted:
+                raise
+            raise BackendTimeoutError(
+                f"{self.config.max_transactions} transactions are open, as many as may"
+            ) from error
+
+    async def _commit(self, handle: UnitOfWork) -> None:
+        intact = False
+        try:
+            if handle.connection.is_closed():
+                raise TransactionError(f"the transaction has ended: {_LOST}")
+            handle.begin_call()
+            await handle.commit()
+            intact = True
+        except Exception as error:
+            intact = is_intact(error)
+            raise
+        finally:
+            self._client.transactions.release(handle.connection, intact=intact)
+        if handle.has_removed:
+            await self._dispose(handle)
+
+    async def _rollback(self, handle: UnitOfWork) -> None:
+        intact = False
+        try:
+            async with self._bounded():
+                await handle.execute("rollback")
+            intact = True
+        except Exception:  # noqa: BLE001, S110 - the server rolls back what loses its connection
+            pass
+        finally:
+            self._client.transactions.release(handle.connection, intact=intact)
 
     # --- collections ---
 
+    async def _prepare(self) -> None:
+        """Have a catalogue."""
+        names = self._catalogue.name, f'"{self._catalogue.schema}"'
+        [there] = await self._client.fetch(self._catalogue.state, *names)
+        if there["catalogue"]:
+            return
+        async with self._client.unit_of_work() as unit:
+            await unit.execute("select pg_advisory_xact_lock(hashtext('codeweaver-pgvector'))")
+            [there] = await unit.fetch(self._catalogue.state, *names)
+            for statement in self._catalogue.preparation(there):
+                await unit.execute(statement)
+
     async def _create(self, settings: CollectionSettings) -> None:
         await self._prepare()
-
-        async def create(work: Work) -> None:
-            row = await work.fetchrow(self._schema.insertion, *self._schema.row(settings))
-            if row is None:
+        async with self._unit_of_work() as unit:
+            rows = await unit.fetch(self._catalogue.insertion, *self._catalogue.row(settings))
+            table = self._catalogue.table(settings.name, rows[0]) if rows else None
+            if table is None:
                 raise CollectionExistsError("the collection exists already")
-            for statement in self._schema.collection(settings, row["number"]).creation():
-                await work.execute(statement)
-
-        await self._write(create)
+            for statement in table.creation():
+                await unit.execute(statement)
 
     async def _names(self) -> list[str]:
-        async def names(connection: Connection) -> list[str]:
-            if not await self._is_prepared(connection):
-                return []
-            return [row["name"] for row in await connection.fetch(self._schema.names)]
-
-        return await self._read(names)
+        if self._joined() is not None:
+            async with self._unit_of_work() as unit:
+                rows = await unit.fetch(self._catalogue.names)
+        else:
+            try:
+                rows = await retried(lambda: self._client.fetch(self._catalogue.names), self.config.retries, is_lost)
+            except asyncpg.UndefinedTableError:
+                rows = []
+        return [row["name"] for row in rows]
 
     async def _drop(self, name: str) -> None:
-        async def remove(work: Work) -> None:
-            await self._resolve(work, name)
-            if not await work.execute(self._schema.removal, name):
-                raise CollectionNotFoundError("the collection does not exist")
-            work.removed = True
+        async with self._unit_of_work() as unit:
+            with suppress(asyncpg.UndefinedTableError):
+                if await unit.execute(self._catalogue.removal, name):
+                    unit.has_removed = True
+                    return
+            raise CollectionNotFoundError("the collection does not exist")
 
-        await self._write(remove)
+    async def _dispose(self, after: UnitOfWork) -> None:
+        """Drop the tables of deleted collections; one that is in use is left for the next time.
+
+        The deletion was committed, so nothing that fails here is told, and no time is taken that would make it fail.
+        """
+        with suppress(asyncpg.PostgresError, OSError, BackendError):
+            async with asyncio.timeout(min(_DISPOSAL, after.left / 2)):
+                for row in await self._client.fetch(self._catalogue.removed):
+                    with suppress(asyncpg.LockNotAvailableError):
+                        async with self._client.unit_of_work() as unit:
+                            await unit.execute(self._catalogue.disposal(row["number"]))
+
+    async def _describe(self, name: str) -> BoundCollection:
+        if self._joined() is not None:
+            async with self._unit_of_work() as unit:
+                return await self._found(unit, name)
+        return await self._found(self._client, name)
+
+    async def _found(self, queries: Queries, name: str, *, lock: bool = False) -> BoundCollection:
+        """Look a collection up; ``lock`` keeps it from being deleted before the transaction ends."""
+        rows: list[Any] = []
+        with suppress(asyncpg.UndefinedTableError):
+            rows = await queries.fetch(self._catalogue.selection(lock=lock), name)
+        table = self._catalogue.table(name, rows[0]) if rows else None
+        if table is None:
+            raise CollectionNotFoundError("the collection does not exist")
+        return BoundCollection(table, queries)
+
+    async def _confirm(self, collection: BoundCollection) -> None:
+        if collection.queries is self._client:  # in a transaction it was looked up for this very call
+            await super()._confirm(collection)
 
     # --- writing ---
 
-    async def _upsert(self, collection: Reached, batch: Batch) -> None:
-        settings, work = collection.settings, collection.work
-        check_lengths(batch, settings.metric)
-        work.ids = batch.ids
-        size = _CHUNK_BYTES // (4 * settings.dimension)
-        for chunk in _in_order(batch).chunks(max(1, min(_CHUNK_ROWS, size))):
-            await self._store(work, collection.collection, chunk)
+    async def _upsert(self, collection: BoundCollection, batch: Batch) -> None:
+        if collection.settings.metric is DistanceMetric.DOT_PRODUCT:
+            check_lengths(batch.vectors, _LONGEST, batch.ids)
+        # By ids: who writes the same points at the same time waits for us, and not we for them, too.
+        codes = [encode_id(point_id, CODE) for point_id in batch.ids]
+        order = sorted(range(len(codes)), key=codes.__getitem__)
+        if order != list(range(len(codes))):
+            codes, batch = [codes[at] for at in order], batch.take(order)
+        start = 0
+        for part in batch.split(*self._part_size(collection), json_weight=self.json_weight):
+            async with collection.unit.part():
+                await self._store(collection, codes[start : start + len(part)], part)
+            start += len(part)
 
-    async def _store(self, work: Work, collection: Collection, chunk: Batch) -> None:
-        """Write one chunk. COPY is the fastest way in, but does not replace what is there already."""
-        metric = collection.settings.metric
-        if work.is_repeatable:
+    async def _store(self, collection: BoundCollection, codes: list[str], part: Batch) -> None:
+        """Write one part. COPY is the fastest way in, but does not replace what is there already."""
+        unit, table, metric = collection.unit, collection.table, collection.settings.metric
+        if unit.is_repeatable:
             # A point that somebody else has deleted since is seen, and does not stop an insert: asking for it does.
-            await work.execute(collection.locking, [encode_id(point_id) for point_id in chunk.ids])
-        if len(chunk) > _MERGED and not await self._exists(work, collection, chunk):
+            await unit.execute(table.locking, codes)
+        if len(part) > _MERGED and not (await unit.fetch(table.existence, codes))[0]["found"]:
             # Unless someone else creates one of these points at the same time, that is all.
             with suppress(asyncpg.UniqueViolationError):
-                async with work.undoable():
-                    await work.copy(collection.schema, collection.table_name, COLUMNS, rows_to_copy(chunk, metric))
+                async with unit.savepoint():
+                    await unit.copy(table.schema, table.engine_name, COLUMNS, rows_to_copy(codes, part, metric))
                 return
-        for piece in chunk.chunks(_PIECE):
-            await work.execute(collection.merge, *columns_to_merge(piece, metric))
+        for start in range(0, len(part), _MERGED_AT_ONCE):
+            stop = start + _MERGED_AT_ONCE
+            await unit.execute(table.merge, *columns_to_merge(codes[start:stop], part.slice(start, stop), metric))
 
-    async def _exists(self, work: Work, collection: Collection, chunk: Batch) -> bool:
-        row = await work.fetchrow(collection.existence, [encode_id(point_id) for point_id in chunk.ids])
-        return row is not None and bool(row["found"])
+    async def _delete(self, collection: BoundCollection, ids: list[PointId]) -> None:
+        deletion = collection.table.deletion("id = any($1::text[])")
+        codes = sorted(encode_id(point_id, CODE) for point_id in ids)
+        for start in range(0, len(codes), self.ids_at_once):
+            async with collection.unit.part():
+                await collection.unit.execute(deletion, codes[start : start + self.ids_at_once])
 
-    async def _delete(self, collection: Reached, ids: list[PointId]) -> None:
-        collection.work.ids = ids
-        deletion = collection.collection.deletion("id = any($1::text[])")
-        codes = sorted(encode_id(point_id) for point_id in ids)
-        for start in range(0, len(codes), _DELETED):
-            await collection.work.execute(deletion, codes[start : start + _DELETED])
-
-    async def _delete_matching(self, collection: Reached, node: Node) -> int:
-        condition = Condition(collection.collection.declared)
+    async def _delete_matching(self, collection: BoundCollection, node: Node) -> int:
+        condition = Condition(collection.table.declared)
         where = condition.sql(node)
-        return await collection.work.execute(collection.collection.deletion(where), *condition.values)
+        async with collection.unit.part():
+            return await collection.unit.execute(collection.table.deletion(where), *condition.values)
 
     # --- reading ---
 
-    async def _search(self, collection: Reached, query: Query) -> list[SearchResult]:
-        table, metric = collection.collection, collection.settings.metric
+    async def _search(self, collection: BoundCollection, query: Query) -> list[SearchResult]:
+        table, metric = collection.table, collection.settings.metric
         vector, factor = engine_query(query.vector, metric)
-        condition = Condition(table.declared, [vector, query.limit, table.number])
-        where = condition.sql(query.node)
-        sql = table.search(where, with_payload=bool(query.with_payload), with_vectors=query.with_vectors)
-        return _results(await collection.fetch(sql, *condition.values), query, metric, factor)
+        condition = Condition(table.declared, [vector, query.limit])
+        sql = table.search(condition.sql(query.filter), query.projection)
+        rows = await self._rows(collection, sql, condition.values)
+        score, results = scorer(metric, dot="negative dot"), []
+        for row in rows:
+            value = score(row["distance"]) * factor
+            if not query.passes(value):
+                break
+            payload = query.projection.payload_of(row["payload"])
+            results.append(SearchResult(decode_id(row["id"], CODE), value, payload, row["vector"]))
+        return results
 
     async def _get(
-        self, collection: Reached, ids: list[PointId], with_payload: WithPayload, with_vectors: bool
-    ) -> list[VectorPoint]:
-        sql = collection.collection.selection(
-            "id = any($1::text[])", with_payload=bool(with_payload), with_vectors=with_vectors
-        )
-        rows = await collection.fetch(sql, [encode_id(one) for one in ids])
-        return [_point(row, with_payload) for row in rows]
+        self, collection: BoundCollection, ids: list[PointId], projection: Projection
+    ) -> Iterable[VectorPoint]:
+        sql = collection.table.selection("id = any($1::text[])", projection)
+        rows = await self._rows(collection, sql, [[encode_id(one, CODE) for one in ids]])
+        return [point_of(row, projection) for row in rows]
 
-    async def _scroll(self, collection: Reached, page: Page) -> ScrollPage:
+    async def _scroll(self, collection: BoundCollection, page: Page) -> ScrollPage:
         last = position_of(page.cursor)
-        after = "" if last is None else encode_id(last)
-        condition = Condition(collection.collection.declared, [after, page.limit + 1])
-        sql = collection.collection.selection(
-            f"id > $1::text and {condition.sql(page.node)}",
-            with_payload=bool(page.with_payload),
-            with_vectors=page.with_vectors,
-        )
-        rows = await collection.fetch(f"{sql} order by id limit $2::bigint", *condition.values)
-        points = [_point(row, page.with_payload) for row in rows[: page.limit]]
+        after = "" if last is None else encode_id(last, CODE)
+        condition = Condition(collection.table.declared, [after, page.limit + 1])
+        sql = collection.table.selection(f"id > $1::text and {condition.sql(page.filter)}", page.projection)
+        rows = await self._rows(collection, f"{sql} order by id limit $2::bigint", condition.values)
+        points = [point_of(row, page.projection) for row in rows[: page.limit]]
         return ScrollPage(points, cursor_after(points[-1].id) if len(rows) > len(points) else None)
 
-    async def _count(self, collection: Reached, node: Node) -> int:
-        condition = Condition(collection.collection.declared)
-        sql = collection.collection.counting(condition.sql(node))
-        return int((await collection.fetch(sql, *condition.values))[0][0])
+    async def _count(self, collection: BoundCollection, node: Node) -> int:
+        condition = Condition(collection.table.declared)
+        sql = collection.table.counting(condition.sql(node))
+        [row] = await collection.queries.fetch(sql, *condition.values)
+        if not row[0]:
+            await self._confirm(collection)
+        return int(row[0])
 
-
-def _in_order(batch: Batch) -> Batch:
-    """The batch by ids: who writes the same points at the same time waits for us, and not we for them, too."""
-    order = sorted(range(len(batch)), key=list(map(encode_id, batch.ids)).__getitem__)
-    return Batch(
-        [batch.ids[at] for at in order],
-        batch.vectors[order],
-        [batch.payloads[at] for at in order],
-        [batch.documents[at] for at in order],
-    )
-
-
-def _results(rows: list[asyncpg.Record], query: Query, metric: DistanceMetric, factor: float) -> list[SearchResult]:
-    results = []
-    for row in rows:
-        score = score_of(metric, row["distance"], factor)
-        if query.threshold is not None and score < query.threshold:
-            break
-        payload = payload_of(row["payload"], query.with_payload) if query.with_payload else {}
-        results.append(SearchResult(decode_id(row["id"]), score, payload, row["vector"]))
-    return results
-
-
-def _point(row: asyncpg.Record, with_payload: WithPayload) -> VectorPoint:
-    payload = payload_of(row["payload"], with_payload) if with_payload else {}
-    return VectorPoint(decode_id(row["id"]), row["vector"] or [], payload)
+    async def _rows(self, collection: BoundCollection, sql: str, values: list[Any]) -> list[asyncpg.Record]:
+        """The rows of a query. A deleted collection has none, so where there are none, it is looked up."""
+        rows = await collection.queries.fetch(sql, *values)
+        if not rows:
+            await self._confirm(collection)
+        return rows

@@ -13,10 +13,12 @@ from codeweaver_backends.errors import (
     BackendTimeoutError,
     CollectionNotFoundError,
     ConflictError,
+    InvalidOptionError,
     RateLimitError,
+    UnsupportedError,
 )
 
-__all__ = ["CONFLICTS", "LOST", "is_intact", "is_retried", "translate"]
+__all__ = ["CONFLICTS", "is_intact", "is_lost", "translate"]
 
 CONFLICTS: Final = (
     asyncpg.SerializationError,
@@ -26,7 +28,7 @@ CONFLICTS: Final = (
 )
 """Another transaction was first."""
 
-LOST: Final = (
+_LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -36,7 +38,6 @@ LOST: Final = (
     asyncpg.InternalClientError,
     ConnectionError,
 )
-"""The connection is gone, or never was."""
 
 _TABLE: Final[tuple[tuple[tuple[type[Exception], ...], type[BackendError], str], ...]] = (
     (CONFLICTS, ConflictError, "another transaction was first"),
@@ -48,19 +49,27 @@ _TABLE: Final[tuple[tuple[tuple[type[Exception], ...], type[BackendError], str],
     ),
     ((asyncpg.TooManyConnectionsError,), RateLimitError, "the server has no connection left"),
     ((asyncpg.UndefinedTableError,), CollectionNotFoundError, "the collection does not exist any more"),
-    ((*LOST, OSError), BackendConnectionError, "the server cannot be reached, or ended the connection"),
-    ((asyncpg.PostgresError,), BackendConnectionError, "the server failed"),
+    (
+        (asyncpg.UndefinedColumnError,),
+        UnsupportedError,
+        "the schema holds collections of an older version: export them with that version, and import them again",
+    ),
+    (
+        (asyncpg.ClientConfigurationError, asyncpg.InvalidCatalogNameError),
+        InvalidOptionError,
+        "the settings name something that does not exist, or contradict each other",
+    ),
 )
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection is gone, or never was."""
+    return isinstance(error, _LOST) and not isinstance(error, ValueError)  # asyncpg's word against an argument
 
 
 def is_intact(error: BaseException) -> bool:
     """Whether the connection on which this was raised can go on: nothing was cut short."""
-    return isinstance(error, Exception) and not isinstance(error, (*LOST, OSError))
-
-
-def is_retried(error: Exception) -> bool:
-    """Whether a write that failed so before its commit was sent, and so was rolled back, may do better at once."""
-    return isinstance(error, (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, *LOST))
+    return isinstance(error, Exception) and not isinstance(error, OSError) and not is_lost(error)
 
 
 def translate(error: Exception) -> BackendError | None:
@@ -68,4 +77,7 @@ def translate(error: Exception) -> BackendError | None:
     for kinds, translated, message in _TABLE:
         if isinstance(error, kinds):
             return translated(f"{message} ({type(error).__name__}: {error})")
+    if is_lost(error) or isinstance(error, OSError):
+        kind = type(error).__name__
+        return BackendConnectionError(f"the server cannot be reached, or ended the connection ({kind}: {error})")
     return None

@@ -41,7 +41,8 @@ class PgvectorPlugin(DeclaredPlugin):
 
     @classmethod
     def advice(cls, config: Any) -> Iterable[str]:
-        if config.secret and not (config.tls or "sslmode=" in (config.url or "")):
-            yield "password: without tls what is asked and answered travels unencrypted"
+        if config.secret and not config.is_encrypted:
+            yield "password: without tls, or an sslmode that requires it, all may travel unencrypted"
+        yield from config.url_advice()
         if config.lock_timeout >= config.timeout:
             yield "lock_timeout: it should be below timeout, or a held lock reads as a silent server"

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import pwd
 import shutil
-import signal
-import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
-from codeweaver_backends.testing import NotProvisioned, Target
+from codeweaver_backends.testing import NotProvisioned, ServerProcess, Target, free_ports
 
-__all__ = ["Cluster", "find_binaries", "free_port", "targets"]
+__all__ = ["cluster", "find_binaries", "settings_at", "targets"]
 
 _DSN: Final = "CODEWEAVER_TEST_PGVECTOR_DSN"
 _BINARY: Final = "CODEWEAVER_TEST_PGVECTOR_BINARY"
-_SECONDS: Final = 60.0
 _SETTINGS: Final[dict[str, Any]] = {"timeout": 20.0, "lock_timeout": 2.0}
 
 
@@ -37,20 +32,21 @@ def _provide() -> Iterator[dict[str, Any]]:
         try:
             yield {**_SETTINGS, **_settings_of(dsn), "db_schema": schema}
         finally:
-            _drop_schema(dsn, schema)
+            asyncio.run(_drop_schema(dsn, schema))
     else:
-        port = free_port()
-        with Cluster.created(find_binaries()) as cluster, cluster.running(port):
-            yield {**_SETTINGS, **_settings_at(port), "db_schema": schema}
+        [port] = free_ports(1)
+        with cluster(port):
+            yield {**_SETTINGS, **settings_at(port), "db_schema": schema}
 
 
-def _settings_at(port: int) -> dict[str, Any]:
+def settings_at(port: int) -> dict[str, Any]:
+    """The settings for a server that ``cluster`` started."""
     return {"host": "127.0.0.1", "port": port, "user": "postgres", "database": "postgres"}
 
 
 def _elsewhere(port: int) -> dict[str, Any]:
     dsn = os.environ.get(_DSN)
-    return {**(_settings_of(dsn) if dsn else _settings_at(port)), "host": "127.0.0.1", "port": port}
+    return {**(_settings_of(dsn) if dsn else settings_at(port)), "host": "127.0.0.1", "port": port}
 
 
 def _settings_of(dsn: str) -> dict[str, Any]:
@@ -65,27 +61,14 @@ def _settings_of(dsn: str) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _drop_schema(dsn: str, schema: str) -> None:
-    import asyncio
-
+async def _drop_schema(dsn: str, schema: str) -> None:
     import asyncpg
 
-    async def drop() -> None:
-        connection = await asyncpg.connect(dsn)
-        try:
-            await connection.execute(f'drop schema if exists "{schema}" cascade')
-        finally:
-            await connection.close()
-
-    asyncio.run(drop())
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(f'drop schema if exists "{schema}" cascade')
+    finally:
+        await connection.close()
 
 
 # --- a server of our own ---------------------------------------------------------------------------------------------
@@ -110,73 +93,51 @@ def find_binaries() -> Path:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """A server's data in a temporary folder, and the binaries to run it."""
+@contextmanager
+def cluster(port: int, *options: str, folder: Path | None = None) -> Iterator[ServerProcess]:
+    """A server with data of its own at this port of 127.0.0.1; ``options`` are the server's, as ``-c name=value``.
 
-    binaries: Path
-    home: Path
-    as_user: Mapping[str, Any]
+    The data is in ``folder``, which is removed at the end, or in a temporary one.
+    """
+    binaries = find_binaries()
+    home = Path(tempfile.mkdtemp(prefix="codeweaver-pgvector-")) if folder is None else folder
+    data = home / "data"
+    try:
+        prefix = _as_nobody(home, data)
+        _initialise([*prefix, str(binaries / "initdb"), "-D", str(data)])
+    except BaseException:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
+    address = ["-h", "127.0.0.1", "-p", str(port)]
+    is_ready = [str(binaries / "pg_isready"), *address, "-q"]
+    server = [*prefix, str(binaries / "postgres"), "-D", str(data), *address, "-k", "", "-F", *options]
+    with ServerProcess(
+        server,
+        # The port accepts before the server does.
+        lambda: not subprocess.run(is_ready, check=False).returncode,  # noqa: S603
+        folder=home,
+    ) as process:
+        yield process
 
-    @classmethod
-    @contextmanager
-    def created(cls, binaries: Path) -> Iterator[Cluster]:
-        """Enter to have the data; it is removed at the end."""
-        # PostgreSQL refuses to run as root.
-        nobody = pwd.getpwnam("nobody")
-        as_nobody = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-        home = Path(tempfile.mkdtemp(prefix="codeweaver-pgvector-"))
-        try:
-            cluster = cls(binaries, home, as_nobody if os.geteuid() == 0 else {})
-            cluster.data.mkdir()
-            if cluster.as_user:
-                home.chmod(0o755)
-                os.chown(cluster.data, nobody.pw_uid, nobody.pw_gid)
-            cluster._initialise()
-            yield cluster
-        finally:
-            shutil.rmtree(home, ignore_errors=True)
 
-    @property
-    def data(self) -> Path:
-        """Where PostgreSQL keeps its files."""
-        return self.home / "data"
+def _as_nobody(home: Path, data: Path) -> Sequence[str]:
+    """What to put before commands, since PostgreSQL refuses to run as root."""
+    data.mkdir()
+    if os.name != "posix" or os.geteuid():
+        return []
+    import pwd
 
-    def _initialise(self) -> None:
-        command = [str(self.binaries / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-        done = subprocess.run(  # noqa: S603
-            [*command, "--locale=C", "-N"], capture_output=True, text=True, check=False, **self.as_user
-        )
-        if done.returncode:
-            raise NotProvisioned(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
+    nobody = pwd.getpwnam("nobody")
+    home.chmod(0o755)
+    os.chown(data, nobody.pw_uid, nobody.pw_gid)
+    return ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
 
-    @contextmanager
-    def running(self, port: int) -> Iterator[subprocess.Popen[bytes]]:
-        """Enter to have the server at this port of 127.0.0.1."""
-        command = [str(self.binaries / "postgres"), "-D", str(self.data), "-h", "127.0.0.1", "-p", str(port), "-k", ""]
-        log = self.home / "log"
-        with log.open("wb") as output:
-            server = subprocess.Popen(  # noqa: S603
-                [*command, "-F"], stdout=output, stderr=output, cwd=self.data, **self.as_user
-            )
-        try:
-            self._wait_until_ready(server, log)
-            yield server
-        finally:
-            server.send_signal(signal.SIGINT)  # fast shutdown: open sessions are ended
-            try:
-                server.wait(10)
-            except subprocess.TimeoutExpired:
-                server.send_signal(signal.SIGQUIT)
-                server.wait(10)
 
-    def _wait_until_ready(self, server: subprocess.Popen[bytes], log: Path) -> None:
-        # The port accepts before the server does: its own log says when it is ready.
-        deadline = time.monotonic() + _SECONDS
-        while b"ready to accept connections" not in log.read_bytes():
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise NotProvisioned(f"{self.binaries / 'postgres'} did not start: {log.read_text()[-500:]}")
-            time.sleep(0.02)
+def _initialise(command: Sequence[str]) -> None:
+    options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise NotProvisioned(f"initdb failed: {done.stderr.strip()[-500:]}")
 
 
 def targets() -> list[Target]:

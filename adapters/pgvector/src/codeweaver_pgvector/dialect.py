@@ -6,6 +6,7 @@ affirmed; so a negation is spelt ``is not true``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -27,13 +28,17 @@ from codeweaver_backends.sdk.filters.tree import (
     Not,
     NumberRange,
 )
+from codeweaver_backends.sdk.index.codes import StringCode
 from codeweaver_backends.sdk.index.facts import Path
 from codeweaver_backends.sdk.index.keys import canonical_number
 from codeweaver_backends.types import Scalar
-from codeweaver_pgvector.convert import CODE, json_text, nested_json, path_key
 
-__all__ = ["ODD", "Condition", "DeclaredField", "column_of"]
+__all__ = ["CODE", "ODD", "Condition", "DeclaredField", "column_of", "json_text", "nested_json", "path_key"]
 
+CODE: Final = StringCode("\0", alphabet="\x01\x02\x03")
+"""Keeps NUL out of every text; a substring of the code is a substring of the text."""
+_WHOLE: Final = 1e16
+"""From here on floats are whole numbers, and Python writes them with an exponent."""
 ODD: Final[dict[str, Any]] = {"text": "\x02", "numeric": Decimal("NaN"), "bigint": 2**63 - 1}
 """What stands in a column where a payload holds something that the column cannot: no value of a payload is like it, and
 it is the largest number."""
@@ -50,6 +55,41 @@ _OPERANDS: Final[dict[str, tuple[type, ...]]] = {
     "float": (int, float),
 }
 """The operands of equality that a declared field's column can answer."""
+
+
+# --- values as jsonb holds them --------------------------------------------------------------------------------------
+
+
+def json_text(value: Any) -> str:
+    """A JSON value as jsonb is to hold it: strings coded, large floats as the whole numbers they are."""
+    return json.dumps(_coded(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def nested_json(path: Path, value: Any) -> str:
+    """The object that holds ``value`` at ``path`` and nothing else, for containment."""
+    for key in reversed(path):
+        value = {key: value}
+    return json_text(value)
+
+
+def path_key(path: Path) -> str:
+    """A path as one key of ``ts``."""
+    return json_text(list(path))
+
+
+def _coded(value: Any) -> Any:
+    if isinstance(value, str):
+        return CODE.encode(value)
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) >= _WHOLE else value
+    if isinstance(value, dict):
+        return {CODE.encode(key): _coded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_coded(inner) for inner in value]
+    return value
+
+
+# --- conditions ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

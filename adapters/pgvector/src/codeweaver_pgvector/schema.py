@@ -1,0 +1,415 @@
+"""What is stored: a catalogue with a row for each collection, a table of points for each row, and points as its rows.
+
+A collection's table is named after a number that is never given again, so what belonged to a deleted collection cannot
+be taken for its successor's. Deleting takes the name out of the catalogue's row: that is undone by a rollback and holds
+up no reader, as dropping the table would. The table itself is dropped afterwards.
+
+A payload is kept as jsonb (``doc``), which is exact with three exceptions. A text cannot hold NUL, so strings pass
+through a code; a float that is written with an exponent comes back as an integer, so such a payload is kept as written,
+too (``raw``); and jsonb knows no instants, so those of a payload are kept as microseconds (``ts``).
+"""
+
+# ruff: noqa: S608 - what is put into statements here are our own names; every value is a parameter
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Final, TypeAlias
+
+import numpy as np
+import orjson
+
+from codeweaver_backends.sdk.index.codes import decode_id
+from codeweaver_backends.sdk.index.facts import Kind, Path, leaves
+from codeweaver_backends.sdk.index.keys import parse_instant
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Projection
+from codeweaver_backends.sdk.vectors import power_scaled
+from codeweaver_backends.types import DistanceMetric, FloatMatrix, VectorPoint
+from codeweaver_pgvector.dialect import CODE, DeclaredField, column_of, json_text, path_key
+
+__all__ = [
+    "COLUMNS",
+    "Catalogue",
+    "Table",
+    "columns_to_merge",
+    "engine_query",
+    "engine_vectors",
+    "payload_columns",
+    "payloads_columns",
+    "point_of",
+    "rows_to_copy",
+]
+
+LAYOUT: Final = 2
+"""Counts the changes of what is stored. Of the first, the catalogue had columns of its own for each setting."""
+COLUMNS: Final = ("id", "vec", "given", "doc", "raw", "ts")
+"""What is written of a point, in the order of ``rows_to_copy``."""
+_OPERATORS: Final = {
+    DistanceMetric.COSINE: "<=>",
+    DistanceMetric.DOT_PRODUCT: "<#>",
+    DistanceMetric.EUCLIDEAN: "<->",
+    DistanceMetric.MANHATTAN: "<+>",
+}
+_PENDING: Final = 65_536
+"""KiB that the index over payloads puts off to the server's maintenance, which is not in the way of writes."""
+_ROW: Final = 8_000
+"""Bytes of a row that surely fit a page."""
+
+
+# --- the catalogue ---------------------------------------------------------------------------------------------------
+
+
+def quoted(name: str) -> str:
+    """A name as SQL takes it, whatever it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The statements on the catalogue of a schema."""
+
+    schema: str
+
+    @property
+    def name(self) -> str:
+        """The catalogue's name, qualified."""
+        return f'"{self.schema}".codeweaver_collections'
+
+    state: ClassVar[str] = (
+        "select to_regclass($1) is not null as catalogue, to_regnamespace($2) is not null as schema,"
+        " exists (select from pg_extension where extname = 'vector') as extension, current_schema() is null as nowhere"
+    )
+    """What is there already; parameters are the names of the catalogue and of its schema."""
+
+    def preparation(self, there: Mapping[str, Any]) -> Iterator[str]:
+        """What is missing, created: who may use a schema need not have the right to create one."""
+        if not there["schema"]:
+            yield f'create schema "{self.schema}"'
+        if not there["extension"]:
+            yield "create extension vector" + f' schema "{self.schema}"' * there["nowhere"]
+        if not there["catalogue"]:
+            yield (
+                f'create table {self.name} (name text collate "C" unique,'
+                " number bigint generated always as identity primary key, settings text not null)"
+            )
+
+    @property
+    def insertion(self) -> str:
+        """A new row of a name and its settings; gives its number, or nothing if the name is taken."""
+        return f"insert into {self.name} (name, settings) values ($1, $2) on conflict (name) do nothing {self._given}"
+
+    def selection(self, *, lock: bool) -> str:
+        """The row of a name; locked, it cannot be deleted before the transaction ends."""
+        return f"select {self._shown} from {self.name} where name = $1" + " for key share" * lock
+
+    @property
+    def _shown(self) -> str:
+        # Where the extension is, is looked up with it: nobody's search path need lead there.
+        where = "select nspname from pg_extension join pg_namespace on pg_namespace.oid = extnamespace"
+        return f"number, settings, ({where} where extname = 'vector') as vectors"
+
+    @property
+    def _given(self) -> str:
+        return f"returning {self._shown}"
+
+    @property
+    def names(self) -> str:
+        """The names of all collections."""
+        return f"select name from {self.name} where name is not null"
+
+    @property
+    def removed(self) -> str:
+        """The numbers of deleted collections whose tables are still there."""
+        return f"select number from {self.name} where name is null"
+
+    def disposal(self, number: int) -> str:
+        """Drop the table of a deleted collection, unless someone is still using it for more than a moment."""
+        return (
+            f'set local lock_timeout = 100; drop table if exists "{self.schema}".codeweaver_points_{number};'
+            f" delete from {self.name} where number = {number}"
+        )
+
+    @property
+    def removal(self) -> str:
+        """Take the name out of its row."""
+        return f"update {self.name} set name = null where name = $1"
+
+    def row(self, settings: CollectionSettings) -> tuple[str, str]:
+        """The parameters of ``insertion``."""
+        return settings.name, settings.to_json(LAYOUT)
+
+    def table(self, name: str, row: Any) -> Table | None:
+        """The table of a row; ``None`` if the row is not ours. Raises ``UnsupportedError`` for another layout."""
+        found = CollectionSettings.from_json(name, row["settings"], LAYOUT)
+        return Table(found[0], row["number"], self, quoted(row["vectors"])) if found else None
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Table:
+    """A collection's table, and the statements on its points."""
+
+    settings: CollectionSettings
+    number: int
+    catalogue: Catalogue
+    vectors: str
+    """The schema that the extension is in, quoted."""
+
+    @property
+    def schema(self) -> str:
+        """The schema that it is in."""
+        return self.catalogue.schema
+
+    @property
+    def engine_name(self) -> str:
+        """Its name, without the schema."""
+        return f"codeweaver_points_{self.number}"
+
+    @property
+    def name(self) -> str:
+        """Its name, qualified."""
+        return f'"{self.schema}".{self.engine_name}'
+
+    @cached_property
+    def declared(self) -> dict[Path, DeclaredField]:
+        """The columns of the declared fields."""
+        fields = self.settings.payload_indexes.items()
+        return {tuple(name.split(".")): DeclaredField(f"f{at}", kind) for at, (name, kind) in enumerate(fields)}
+
+    # --- reading: a deleted collection has no points, also where its table is still there ---
+
+    @property
+    def _living(self) -> str:
+        return f"{self.name} where (select name is not null from {self.catalogue.name} where number = {self.number})"
+
+    def counting(self, where: str) -> str:
+        """How many points there are."""
+        return f"select count(*) from {self._living} and {where}"
+
+    def search(self, where: str, projection: Projection) -> str:
+        """The nearest points; the first parameters are query vector and limit."""
+        operator = f"operator({self.vectors}.{_OPERATORS[self.settings.metric]})"
+        distance = f"vec {operator} $1::{self.vectors}.vector as distance from {self._living} and {where}"
+        # What is shown is computed outside, for the points that were found. Carrying it through the sort of a few
+        # points is cheaper than fetching it afterwards; that is the other way round where all points are sorted.
+        if where == "true":
+            nearest, source = f"select id, {distance}", f"join {self.name} using (id)"
+        else:
+            carried = "id" + ", doc, raw" * bool(projection.payload) + ", vec, given" * projection.vectors
+            nearest, source = f"select {carried}, {distance}", ""
+        return (
+            f"select {_shown(projection)}, distance from"
+            f" ({nearest} order by distance limit $2::bigint) as nearest {source} order by distance"
+        )
+
+    def selection(self, where: str, projection: Projection) -> str:
+        """The points of a condition."""
+        return f"select {_shown(projection)} from {self._living} and {where}"
+
+    # --- writing: writers of the same points lock them by ids, so that one waits for the other, and never both ---
+
+    @property
+    def existence(self) -> str:
+        """Whether there is any of these points; the parameter is a list of codes of ids."""
+        return f"select exists (select from {self.name} where id = any($1::text[])) as found"
+
+    @property
+    def locking(self) -> str:
+        """Lock these points; the parameter is a list of codes of ids."""
+        return f"select from {self.name} where id = any($1::text[]) order by id for no key update"
+
+    def deletion(self, where: str) -> str:
+        """Delete the points of a condition."""
+        return (
+            f"with doomed as (select id from {self.name} where {where} order by id for update)"
+            f" delete from {self.name} using doomed where {self.engine_name}.id = doomed.id"
+        )
+
+    @property
+    def merge(self) -> str:
+        """Insert or replace points, which come by ids; parameters are a list for each of ``COLUMNS``."""
+        columns = ", ".join(COLUMNS)
+        replaced = ", ".join(f"{column} = excluded.{column}" for column in COLUMNS[1:])
+        return (
+            f"insert into {self.name} ({columns}) select * from unnest"
+            f"($1::text[], $2::{self.vectors}.vector[], $3::{self.vectors}.vector[], $4::jsonb[], $5::text[],"
+            f" $6::jsonb[]) on conflict (id) do update set {replaced}"
+        )
+
+    def creation(self) -> Iterator[str]:
+        """The statements that create the table and its indexes."""
+        dimension, vector = self.settings.dimension, f"{self.vectors}.vector({self.settings.dimension})"
+        generated = "".join(f", {column}" for column in self._generated_columns())
+        # Vectors are read in full by each search: they stay in the row where a page can hold it, and a payload is
+        # moved out of the row only where it is larger than a couple of kilobytes.
+        in_row = 4 * dimension + 32 * len(self.declared) + 256 <= _ROW
+        target = min(_ROW, 4 * dimension + 2_048)
+        yield (
+            f'create table {self.name} (id text collate "C" primary key, vec {vector} not null,'
+            f" given {vector}, doc jsonb not null, raw text, ts jsonb{generated})"
+            f" with (toast_tuple_target = {target})"
+        )
+        yield f"alter table {self.name} alter column vec set storage {'plain' if in_row else 'external'}"
+        yield f"create index on {self.name} using gin (doc jsonb_path_ops) with (gin_pending_list_limit = {_PENDING})"
+        for one in self.declared.values():
+            yield f"create index on {self.name} ({one.column})"
+
+    def _generated_columns(self) -> Iterator[str]:
+        for path, one in self.declared.items():
+            kind = 'text collate "C"' if one.type == "text" else one.type
+            yield f"{one.column} {kind} generated always as ({column_of(path, one)}) stored"
+
+
+def _shown(projection: Projection) -> str:
+    payload = "coalesce(raw, doc::text)" if projection.payload else "null::text"
+    vector = "coalesce(given, vec)::real[]" if projection.vectors else "null::real[]"
+    return f"id, {payload} as payload, {vector} as vector"
+
+
+def point_of(row: Any, projection: Projection) -> VectorPoint:
+    """The point of a row that ``search`` or ``selection`` gave."""
+    return VectorPoint(decode_id(row["id"], CODE), row["vector"], projection.payload_of(row["payload"]))
+
+
+# --- payloads --------------------------------------------------------------------------------------------------------
+
+_RESERVED: Final = b"\\u000"
+"""JSON without these bytes holds no character of the code. This pattern and the next three may be met by chance inside
+of a string: that costs time and space, never exactness."""
+_EXPONENT: Final = orjson.dumps(1e16)[1:-2]
+_LARGE: Final = re.compile(rb"[:\[,]-?[0-9.]+e\+?[0-9]")
+_INSTANT: Final = re.compile(rb"-[0-9]{2}[Tt][0-9]{2}:")
+_Columns: TypeAlias = tuple[bytes, bytes | None, bytes | None]
+
+
+def payloads_columns(payload_json: Sequence[bytes]) -> Iterable[_Columns]:
+    """The columns of many payloads. Most batches hold nothing odd at all, which one look at them together tells."""
+    lossy, dated = _oddities(b"".join(payload_json))
+    return map(payload_columns, payload_json) if lossy or dated else ((one, None, None) for one in payload_json)
+
+
+def _oddities(text: bytes) -> tuple[bool, bool]:
+    """Whether jsonb may lose something of it, and whether it may hold instants: plain searches cost next to nothing."""
+    lossy = _RESERVED in text or (_EXPONENT in text and _LARGE.search(text) is not None)
+    return lossy, _INSTANT.search(text) is not None
+
+
+def payload_columns(payload_json: bytes) -> _Columns:
+    """The columns ``doc``, ``raw`` and ``ts`` of a payload."""
+    lossy, dated = _oddities(payload_json)
+    if not lossy and not dated:
+        return payload_json, None, None
+    payload = orjson.loads(payload_json)
+    doc, raw = (json_text(payload).encode(), payload_json) if lossy else (payload_json, None)
+    instants = _instants(payload) if dated else None
+    return doc, raw, json.dumps(instants, ensure_ascii=False).encode() if instants else None
+
+
+def _instants(payload: Mapping[str, Any]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for fact in leaves(payload):
+        if fact.kind is Kind.STRING:
+            instant = parse_instant(str(fact.value))
+            if instant is not None:
+                found.setdefault(path_key(fact.path), []).append(instant)
+    return found
+
+
+# --- vectors ---------------------------------------------------------------------------------------------------------
+
+
+def engine_vectors(vectors: FloatMatrix, metric: DistanceMetric) -> tuple[FloatMatrix, list[int]]:
+    """The vectors to compute with, and the rows that are not as given: the given vector stands beside them.
+
+    pgvector adds up squares in float32. A cosine does not depend on lengths, so extreme ones are brought near 1.
+    """
+    if metric is not DistanceMetric.COSINE:
+        return vectors, []
+    scaled, exponents = power_scaled(vectors)
+    return scaled, np.flatnonzero(exponents).tolist()
+
+
+def engine_query(vector: FloatMatrix, metric: DistanceMetric) -> tuple[bytes, float]:
+    """The query to compute with, and what a dot product with it is to be multiplied by."""
+    exponent = 0
+    if metric in (DistanceMetric.COSINE, DistanceMetric.DOT_PRODUCT):
+        vector, taken = power_scaled(vector)
+        exponent = int(taken)
+    [data] = _binary(vector[np.newaxis])
+    return data, 2.0**exponent
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+_COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_TAIL: Final = b"\xff\xff"
+_NULL: Final = b"\xff\xff\xff\xff"
+_SLICE: Final = 256
+"""Points that are made ready at once, while the server takes in those before."""
+
+
+def rows_to_copy(codes: Sequence[str], batch: Batch, metric: DistanceMetric) -> Iterator[bytes]:
+    """A batch, and the codes of its ids, in the binary format of COPY, of the columns ``COLUMNS``, slice by slice."""
+    yield _COPY_HEAD
+    for start in range(0, len(batch), _SLICE):
+        stop = start + _SLICE
+        yield _copied(codes[start:stop], batch.slice(start, stop), metric)
+    yield _COPY_TAIL
+
+
+def _copied(codes: Sequence[str], batch: Batch, metric: DistanceMetric) -> bytes:
+    vectors, scaled = engine_vectors(batch.vectors, metric)
+    both = _binary(vectors, _SIZE, _NOTHING)
+    for row in scaled:
+        [given] = _binary(batch.vectors[row : row + 1], _SIZE)
+        both[row] = both[row][: -len(_NULL)] + given
+    # The number of columns and the length of the id; the length of a jsonb and its version.
+    start, length = struct.Struct(">hi").pack, struct.Struct(">ib").pack
+    parts: list[bytes] = []
+    for code, vec_and_given, (doc, raw, ts) in zip(codes, both, payloads_columns(batch.payload_json), strict=True):
+        key = code.encode()
+        parts += (start(len(COLUMNS), len(key)), key, vec_and_given, length(len(doc) + 1, 1), doc)
+        parts += (_NULL,) if raw is None else (len(raw).to_bytes(4, "big"), raw)
+        parts += (_NULL,) if ts is None else (length(len(ts) + 1, 1), ts)
+    return b"".join(parts)
+
+
+def columns_to_merge(codes: Sequence[str], batch: Batch, metric: DistanceMetric) -> list[Sequence[Any]]:
+    """A batch, and the codes of its ids, as parameters of a statement, a list for each of ``COLUMNS``."""
+    vectors, scaled = engine_vectors(batch.vectors, metric)
+    given: list[bytes | None] = [None] * len(batch)
+    for row in scaled:
+        [given[row]] = _binary(batch.vectors[row : row + 1])
+    payloads = zip(*payloads_columns(batch.payload_json), strict=True)
+    texts = [[None if part is None else part.decode() for part in parts] for parts in payloads]
+    return [codes, _binary(vectors), given, *texts]
+
+
+_SIZE: Final = "size"
+_NOTHING: Final = "nothing"
+
+
+def _binary(vectors: FloatMatrix, *around: str) -> list[bytes]:
+    """Each row as pgvector sends and receives it: dimension and two zero bytes, then big-endian floats.
+
+    ``around`` asks for what stands around it in a row of COPY: its size before, and after it a column that is null.
+    """
+    count, dimension = vectors.shape
+    vector = [("dimension", ">u2"), ("unused", ">u2"), ("elements", ">f4", (dimension,))]
+    before, after = [(_SIZE, ">i4")] * (_SIZE in around), [(_NOTHING, ">i4")] * (_NOTHING in around)
+    packed = np.zeros(count, dtype=[*before, *vector, *after])
+    packed["dimension"] = dimension
+    packed["elements"] = vectors
+    if before:
+        packed[_SIZE] = 4 + 4 * dimension
+    if after:
+        packed[_NOTHING] = -1
+    data, stride = packed.tobytes(), packed.itemsize
+    return [data[at : at + stride] for at in range(0, len(data), stride)]
