@@ -5,28 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
-from codeweaver_backends import BackendConnectionError, BackendError, CodeWeaverFactory, TransactionError, VectorPoint
-from codeweaver_backends.testing import NotProvisioned
-from codeweaver_pgvector import PgvectorBackend
-from codeweaver_pgvector.testing import Cluster, find_binaries, free_port
+from codeweaver_backends import BackendConnectionError, BackendError, TransactionError, VectorPoint
+from codeweaver_backends.testing import NotProvisioned, ServerProcess, free_ports
+from codeweaver_pgvector import PgvectorBackend, PgvectorConfig
+from codeweaver_pgvector.testing import cluster, find_binaries, settings_at
 
 BATCH = 100
 
 
-@contextmanager
-def restarted(cluster: Cluster, port: int) -> Iterator[None]:
+def restart(server: ServerProcess) -> None:
     """The processes of a killed server take a moment to notice, and until then its data is not to be had."""
     deadline = time.monotonic() + 30
     while True:
         try:
-            with cluster.running(port):
-                yield
-                return
+            return server.start()
         except NotProvisioned:
             if time.monotonic() > deadline:
                 raise
@@ -76,18 +72,16 @@ async def judge(backend: PgvectorBackend, acknowledged: int) -> None:
 
 def test_a_kill_leaves_what_was_acknowledged_and_nothing_else() -> None:
     try:
-        binaries = find_binaries()
+        find_binaries()
     except NotProvisioned as reason:
         pytest.skip(str(reason))
-    port = free_port()
-    settings = {"host": "127.0.0.1", "port": port, "user": "postgres", "database": "postgres", "timeout": 5.0}
-    with Cluster.created(binaries) as cluster, asyncio.Runner() as runner:
-        backend: PgvectorBackend = CodeWeaverFactory().create_backend("pgvector", **settings)
-        with cluster.running(port) as server:
-            acknowledged = runner.run(written_until_killed(backend, server.kill))
+    [port] = free_ports(1)
+    with cluster(port) as server, asyncio.Runner() as runner:
+        backend = PgvectorBackend(PgvectorConfig(**settings_at(port), timeout=5.0))
+        acknowledged = runner.run(written_until_killed(backend, server.kill))
         assert acknowledged > 0
         with pytest.raises(BackendConnectionError):
             runner.run(backend.list_collections())
         assert not runner.run(backend.health_check())
-        with restarted(cluster, port):
-            runner.run(judge(backend, acknowledged))
+        restart(server)
+        runner.run(judge(backend, acknowledged))

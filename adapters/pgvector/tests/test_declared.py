@@ -7,10 +7,10 @@ import random
 
 import pytest
 
-from codeweaver_backends import CodeWeaverFactory, DistanceMetric, FilterCondition, SearchFilter, VectorPoint
+from codeweaver_backends import DistanceMetric, FilterCondition, SearchFilter, VectorPoint
 from codeweaver_backends.testing import NotProvisioned
 from codeweaver_conformance import oracle, strategies
-from codeweaver_pgvector import PgvectorBackend
+from codeweaver_pgvector import PgvectorBackend, PgvectorConfig
 from codeweaver_pgvector.plugin import CAPABILITIES
 from codeweaver_pgvector.testing import targets
 
@@ -20,7 +20,7 @@ CASES = 600
 def test_generated_filters_over_declared_fields() -> None:
     try:
         with targets()[0].provide() as settings:
-            asyncio.run(_run(CodeWeaverFactory().create_backend("pgvector", **settings)))
+            asyncio.run(_run(PgvectorBackend(PgvectorConfig(**settings))))
     except NotProvisioned as reason:
         pytest.skip(str(reason))
 

@@ -13,7 +13,6 @@ import pytest
 from codeweaver_backends import (
     BackendError,
     BackendTimeoutError,
-    CodeWeaverFactory,
     CollectionNotFoundError,
     ConflictError,
     DistanceMetric,
@@ -23,7 +22,7 @@ from codeweaver_backends import (
     VectorPoint,
 )
 from codeweaver_backends.testing import NotProvisioned
-from codeweaver_pgvector import PgvectorBackend
+from codeweaver_pgvector import PgvectorBackend, PgvectorConfig
 from codeweaver_pgvector.testing import targets
 
 Settings = dict[str, Any]
@@ -41,7 +40,7 @@ def settings() -> Iterator[Settings]:
 @asynccontextmanager
 async def opened(settings: Settings, **more: Any) -> AsyncIterator[PgvectorBackend]:
     """A backend with the empty collections "a" and "b"."""
-    async with CodeWeaverFactory().create_backend("pgvector", **{**settings, **more}) as backend:
+    async with PgvectorBackend(PgvectorConfig(**{**settings, **more})) as backend:
         for name in await backend.list_collections():
             await backend.delete_collection(name)
         for name in ("a", "b"):
@@ -84,12 +83,13 @@ def test_a_held_point_is_waited_for_only_so_long(settings: Settings) -> None:
             await backend.upsert_vectors("a", [point(1)])
             async with backend.transaction() as first:
                 await first.upsert_vectors("a", [point(1, 1), point(2, 1)])
-                for write in (
+                writes: list[Callable[[], Awaitable[None]]] = [
                     lambda: backend.upsert_vectors("a", [point(1, 2)]),
                     lambda: backend.upsert_vectors("a", [point(2, 2)]),
                     lambda: backend.delete_vectors("a", [1]),
                     lambda: backend.delete_collection("a"),
-                ):
+                ]
+                for write in writes:
                     with pytest.raises(ConflictError):
                         await write()
                 await backend.upsert_vectors("a", [point(3)])
@@ -116,7 +116,7 @@ def test_a_deadlock_is_a_conflict_of_one(settings: Settings) -> None:
 
             met = asyncio.Barrier(2)
             outcomes = await asyncio.gather(turn(1, 2, met), turn(2, 1, met), return_exceptions=True)
-            assert sorted(type(one) for one in outcomes if one is not None) == [ConflictError]
+            assert [type(one) for one in outcomes if one is not None] == [ConflictError]
             numbers = {(one.payload or {})["n"] for one in (await backend.scroll_vectors("a")).points}
             assert len(numbers) == 1
 
@@ -289,8 +289,7 @@ def _n_is(n: int) -> SearchFilter:
 
 
 def opened_again(settings: Settings) -> PgvectorBackend:
-    backend: PgvectorBackend = CodeWeaverFactory().create_backend("pgvector", **settings)
-    return backend
+    return PgvectorBackend(PgvectorConfig(**settings))
 
 
 async def _asked(settings: Settings, sql: str) -> list[Any]:

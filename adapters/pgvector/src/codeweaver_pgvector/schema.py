@@ -338,12 +338,13 @@ def engine_vectors(vectors: FloatMatrix, metric: DistanceMetric) -> tuple[FloatM
 
 def engine_query(vector: FloatMatrix, metric: DistanceMetric) -> tuple[bytes, float]:
     """The query to compute with, and what a dot product with it is to be multiplied by."""
-    exponent = 0
+    factor = 1.0
     if metric in (DistanceMetric.COSINE, DistanceMetric.DOT_PRODUCT):
-        vector, taken = power_scaled(vector)
-        exponent = int(taken)
+        vector, exponent = power_scaled(vector)
+        if metric is DistanceMetric.DOT_PRODUCT:
+            factor = 2.0 ** int(exponent)
     [data] = _binary(vector[np.newaxis])
-    return data, 2.0**exponent
+    return data, factor
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------

@@ -13,40 +13,38 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeweaver_backends.errors import InvalidVectorError
-from codeweaver_backends.metrics import scores
+from codeweaver_backends.metrics import scorer, scores
+from codeweaver_backends.sdk.index.codes import decode_id, encode_id
 from codeweaver_backends.sdk.index.facts import leaves
 from codeweaver_backends.sdk.index.keys import parse_instant
 from codeweaver_backends.sdk.payloads import encode_payload
 from codeweaver_backends.sdk.requests import Batch, CollectionSettings
-from codeweaver_backends.sdk.validate import validate_batch
+from codeweaver_backends.sdk.validate import validate_points
+from codeweaver_backends.sdk.vectors import check_lengths
 from codeweaver_backends.types import DistanceMetric, Payload, PointId, VectorPoint
 from codeweaver_conformance.oracle import json_equal
 from codeweaver_conformance.strategies import ids, payloads
-from codeweaver_pgvector.convert import (
-    CODE,
+from codeweaver_pgvector.backend import _LONGEST
+from codeweaver_pgvector.dialect import CODE, json_text, path_key
+from codeweaver_pgvector.plugin import CAPABILITIES
+from codeweaver_pgvector.schema import (
     COLUMNS,
-    check_lengths,
     columns_to_merge,
-    decode_id,
-    documents_of,
-    encode_id,
     engine_query,
     engine_vectors,
-    json_text,
-    path_key,
-    row_documents,
+    payload_columns,
+    payloads_columns,
     rows_to_copy,
-    score_of,
 )
-from codeweaver_pgvector.plugin import CAPABILITIES
 
 unhurried = settings(deadline=None)
 hostile = st.text(st.sampled_from("\0\x01\x02\x03\x04ab'\"\\%_ é"), max_size=8)
 
 
 def batch_of(points: list[VectorPoint], metric: DistanceMetric = DistanceMetric.COSINE) -> Batch:
+    assert points[0].vector is not None
     dimension = len(points[0].vector)
-    return validate_batch(points, CollectionSettings("c", dimension, metric), CAPABILITIES)
+    return validate_points(points, CAPABILITIES).on(CollectionSettings("c", dimension, metric))
 
 
 def through_jsonb(document: bytes) -> Any:
@@ -67,15 +65,15 @@ def through_jsonb(document: bytes) -> Any:
 
 @given(ids() | hostile.filter(bool))
 def test_ids_come_back(point_id: PointId) -> None:
-    code = encode_id(point_id)
+    code = encode_id(point_id, CODE)
     assert "\0" not in code
-    assert (decode_id(code), type(decode_id(code))) == (point_id, type(point_id))
+    assert (decode_id(code, CODE), type(decode_id(code, CODE))) == (point_id, type(point_id))
 
 
 @given(st.text(max_size=4))
 def test_nothing_else_is_the_code_of_an_id(text: str) -> None:
     try:
-        assert encode_id(decode_id(text)) == text or "\x01" in text or "\0" in text
+        assert encode_id(decode_id(text, CODE), CODE) == text or "\x01" in text or "\0" in text
     except ValueError:
         assert not (text[:1] == "s" and len(text) > 1)
 
@@ -84,7 +82,7 @@ def test_nothing_else_is_the_code_of_an_id(text: str) -> None:
 @given(payloads() | st.dictionaries(hostile, hostile | st.floats(allow_nan=False, allow_infinity=False)))
 def test_payloads_come_back(payload: Payload) -> None:
     document = encode_payload(payload, CAPABILITIES.limits)
-    doc, raw, ts = row_documents(document)
+    doc, raw, ts = payload_columns(document)
     assert json_equal(json.loads(raw) if raw else through_jsonb(doc), json.loads(document))
     found: dict[str, list[int]] = {}
     for fact in leaves(json.loads(document)):
@@ -98,12 +96,12 @@ def test_payloads_come_back(payload: Payload) -> None:
 @given(st.lists(payloads(), max_size=3), st.integers(1, 3))
 def test_many_payloads_have_the_columns_of_each(some: list[Payload], times: int) -> None:
     documents = [encode_payload(payload, CAPABILITIES.limits) for payload in some * times]
-    assert list(documents_of(documents)) == list(map(row_documents, documents))
+    assert list(payloads_columns(documents)) == list(map(payload_columns, documents))
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_are_compared_by_exact_value(number: float) -> None:
-    document, _, _ = row_documents(encode_payload({"n": number}, CAPABILITIES.limits))
+    document, _, _ = payload_columns(encode_payload({"n": number}, CAPABILITIES.limits))
     stored = json.loads(document, parse_float=Decimal, parse_int=Decimal)["n"]
     # Where a whole number could be between the two, they are one.
     assert stored == Decimal(number) or (float(stored) == number and not number.is_integer())
@@ -120,8 +118,9 @@ def test_substrings_are_kept(text: str, part: str) -> None:
 def test_both_ways_in_write_the_same(some: list[tuple[PointId, Payload]], metric: DistanceMetric) -> None:
     points = [VectorPoint(one, [2.0**100, float(n), 1.0], payload) for n, (one, payload) in enumerate(some)]
     batch = batch_of(points, metric)
-    rows = list(zip(*columns_to_merge(batch, metric), strict=True))
-    assert _parsed(b"".join(rows_to_copy(batch, metric))) == [
+    codes = [encode_id(one, CODE) for one in batch.ids]
+    rows = list(zip(*columns_to_merge(codes, batch, metric), strict=True))
+    assert _parsed(b"".join(rows_to_copy(codes, batch, metric))) == [
         (key.encode(), vec, given, b"\1" + doc.encode(), _bytes(raw), _bytes(ts, b"\1"))
         for key, vec, given, doc, raw, ts in rows
     ]
@@ -144,7 +143,8 @@ def test_lengths_do_not_spoil_scores(metric: DistanceMetric, exponent: int) -> N
         dots /= np.sqrt((stored * stored).sum(axis=1)) * np.sqrt((used * used).sum())
     assert np.isfinite(dots).all()
     distances = 1 - dots if metric is DistanceMetric.COSINE else -dots
-    got = [score_of(metric, float(distance), factor) for distance in distances]
+    score = scorer(metric, dot="negative dot")
+    got = [score(float(distance)) * factor for distance in distances]
     norms = np.linalg.norm(matrix.astype(float), axis=1) * np.linalg.norm(query.astype(float))
     scale = np.maximum(1.0, norms) if metric is DistanceMetric.DOT_PRODUCT else 1.0
     assert (np.abs(np.array(got) - scores(metric, query, matrix)) <= 1e-5 * scale).all()
@@ -152,10 +152,10 @@ def test_lengths_do_not_spoil_scores(metric: DistanceMetric, exponent: int) -> N
 
 def test_what_a_dot_product_cannot_add_up_is_refused() -> None:
     points = [VectorPoint("near", [1e18, 0.0]), VectorPoint("far", [0.0, -1.1e18])]
-    check_lengths(batch_of(points, DistanceMetric.EUCLIDEAN), DistanceMetric.EUCLIDEAN)
-    check_lengths(batch_of(points[:1], DistanceMetric.DOT_PRODUCT), DistanceMetric.DOT_PRODUCT)
+    near, both = batch_of(points[:1]), batch_of(points)
+    check_lengths(near.vectors, _LONGEST, near.ids)
     with pytest.raises(InvalidVectorError, match="'far'"):
-        check_lengths(batch_of(points, DistanceMetric.DOT_PRODUCT), DistanceMetric.DOT_PRODUCT)
+        check_lengths(both.vectors, _LONGEST, both.ids)
 
 
 def _parsed(data: bytes) -> list[tuple[bytes | None, ...]]:

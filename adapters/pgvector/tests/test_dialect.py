@@ -13,7 +13,7 @@ from codeweaver_backends.sdk.filters.parse import parse_filter
 from codeweaver_backends.sdk.filters.tree import Always, AnyOf, Never, Not
 from codeweaver_backends.types import FilterLike, SearchFilter
 from codeweaver_conformance import strategies
-from codeweaver_pgvector.filters import ODD, Condition, DeclaredField, column_of
+from codeweaver_pgvector.dialect import ODD, Condition, DeclaredField, column_of
 from codeweaver_pgvector.plugin import CAPABILITIES
 
 KINDS = ("keyword", "integer", "float", "bool", "datetime")
