@@ -27,6 +27,8 @@ CORE = ("-e", "adapters/core[cli,parquet]")
 KIT = (*CORE, "-e", "conformance")
 TOOLS = ("-e", "tools")
 """What writes this repository's pages, measures, and plants defects: no part of what a plugin's author installs."""
+EXAMPLE = ("apsw>=3.46", "sqlite-vec>=0.1.6")
+"""The engine of the author's guide's example, ``tests/example``."""
 HAS_MILVUS_PACKAGE = sys.platform == "linux" and platform.machine() == "x86_64"
 """The packaged Milvus server is made for these machines only."""
 
@@ -81,7 +83,7 @@ SOURCES = [f"adapters/{name}/src" for name in ENGINES] + ["conformance/src", "to
 
 def prepare(session: nox.Session, engine: Engine | None, *extra: str) -> None:
     """Install the core and the kit, and an engine's adapter if asked for, all editable."""
-    session.install("-q", *KIT, *(engine.install if engine else ()), "pytest-xdist", *extra)
+    session.install("-q", *KIT, *(engine.install if engine else ()), "pytest-xdist>=3.6", *extra)
 
 
 def run_pytest(session: nox.Session, *arguments: str) -> None:
@@ -144,7 +146,8 @@ def tests(session: nox.Session, engine: str) -> None:
             "-e",
             "conformance[compare]",
             *(part for one in embedded for part in one),
-            "pytest-asyncio",
+            *EXAMPLE,
+            "pytest-asyncio>=0.24",
         )
         # pytest-asyncio is there for the kit's tests of itself, which start pytest anew; it warns about our settings.
         folders = ("conformance/tests", "tests")

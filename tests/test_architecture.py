@@ -18,9 +18,10 @@ FILES = {
     "plugin.py",
     "config.py",
     "backend.py",
-    "filters.py",
-    "convert.py",
+    "client.py",
+    "dialect.py",
     "errors.py",
+    "schema.py",
     "testing.py",
     "version.py",
     "py.typed",
@@ -109,7 +110,7 @@ def test_the_oracle_uses_types_and_nothing_else_of_the_core() -> None:
 def test_adapters_have_the_same_files(folder: Path) -> None:
     assert {path.name for path in package(folder).iterdir()} >= FILES
     tests = {path.name for path in (folder / "tests").iterdir()}
-    assert tests >= {"test_conformance.py", "test_filters.py", "test_convert.py", "bare.py"}
+    assert tests >= {"test_conformance.py", "test_dialect.py", "test_schema.py", "bare.py"}
     assert (folder / "conformance.toml").is_file()
     assert (folder / "README.md").is_file()
 
