@@ -10,16 +10,13 @@ from __future__ import annotations
 import asyncio
 from enum import Enum, auto
 from types import TracebackType
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from codeweaver_backends.errors import (
-    BackendConnectionError,
-    BackendTimeoutError,
     CollectionNotFoundError,
     ConflictError,
     InvalidDimensionError,
     InvalidVectorError,
-    RateLimitError,
 )
 from codeweaver_backends.sdk.calls import pause_before
 from codeweaver_backends.sdk.requests import CollectionSettings
@@ -62,7 +59,7 @@ class HandleSource(Protocol[H_co]):
 
     def _is_stale(self, error: Exception) -> bool: ...
 
-    def _translated(self, error: Exception) -> Any: ...
+    def _is_passing(self, error: Exception) -> bool: ...
 
 
 class HandleCache(dict[str, H]):
@@ -189,14 +186,9 @@ class CollectionUse(Generic[H]):
 
     async def _survives(self, error: Exception) -> bool:
         """Whether the call may be made again after this error; waits for the moment to do so."""
-        if not self._retries:
-            return False
-        translated = self._source._translated(error)
-        if isinstance(translated, BackendTimeoutError) or not (
-            isinstance(translated, BackendConnectionError | RateLimitError) and translated.retryable
-        ):
+        if not self._retries or not self._source._is_passing(error):
             return False
         self._retries -= 1
         self._attempt += 1
-        await asyncio.sleep(pause_before(self._attempt, translated))
+        await asyncio.sleep(pause_before(self._attempt, error))
         return True

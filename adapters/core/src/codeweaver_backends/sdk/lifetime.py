@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -84,6 +85,8 @@ def operation(method: Any = None, *, claim: str | None = None, ids: ReadIds | No
                     told.ids = tuple(ids(args[1]))
             if told is not error:
                 told.__cause__ = error
+            elif told.__cause__ is told:
+                told.__cause__ = None  # ``raise self._unwritten(error) from error``, of an error that is ours already
             scrub(told, self._secrets)
             if told is error:
                 raise
@@ -229,7 +232,9 @@ class BaseBackend:
         await self.aclose()
 
     def __del__(self) -> None:
-        if getattr(self, "_is_open", False) and not self._holds_nothing and not self._is_forked():
+        # At the interpreter's end threads neither start nor end: there is nothing left to let go of.
+        is_left_open = getattr(self, "_is_open", False) and not self._holds_nothing
+        if is_left_open and not self._is_forked() and not sys.is_finalizing():
             self._is_open, self._is_closed = False, True
             with suppress(Exception):
                 self._abandon()

@@ -18,8 +18,15 @@ from typing import Any, ClassVar, Generic
 import numpy.typing as npt
 
 from codeweaver_backends.config import BackendConfig
-from codeweaver_backends.errors import BackendConnectionError, BackendError, CollectionExistsError, EngineError
-from codeweaver_backends.sdk.calls import off_loop
+from codeweaver_backends.errors import (
+    BackendConnectionError,
+    BackendError,
+    BackendTimeoutError,
+    CollectionExistsError,
+    EngineError,
+    RateLimitError,
+)
+from codeweaver_backends.sdk.calls import off_loop, retried
 from codeweaver_backends.sdk.conveniences import Conveniences
 from codeweaver_backends.sdk.filters.parse import parse_filter
 from codeweaver_backends.sdk.filters.tree import Always, Never, Node
@@ -170,6 +177,15 @@ class BackendTemplate(Conveniences, TransactionalBase[Any], Generic[H], ABC):
         """The configured time for one request: around each part of a write."""
         return asyncio.timeout(self.config.timeout)
 
+    def _is_passing(self, error: Exception) -> bool:
+        """Whether a read may be made again after this error."""
+        told = self._translated(error)
+        return (
+            isinstance(told, BackendConnectionError | RateLimitError)
+            and told.retryable
+            and not isinstance(told, BackendTimeoutError)
+        )
+
     def _unwritten(self, error: Exception, ids: Sequence[PointId]) -> BackendError:
         """The error of a write that failed before these points were written for certain."""
         told = self._translated(error)
@@ -202,7 +218,7 @@ class BackendTemplate(Conveniences, TransactionalBase[Any], Generic[H], ABC):
     @operation
     async def list_collections(self) -> list[str]:
         async with self._bounded():
-            return sorted(await self._names())
+            return sorted(await retried(self._names, self.config.retries, self._is_passing))
 
     @operation
     async def delete_collection(self, name: str) -> None:
