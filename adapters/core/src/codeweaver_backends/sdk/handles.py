@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final, Generic, Protocol, TypeVar
 
 from codeweaver_backends.errors import (
+    BackendError,
     CollectionNotFoundError,
     ConflictError,
     InvalidDimensionError,
@@ -60,6 +61,8 @@ class HandleSource(Protocol[H_co]):
     def _is_stale(self, error: Exception) -> bool: ...
 
     def _is_passing(self, error: Exception) -> bool: ...
+
+    def _translated(self, error: Exception) -> BackendError: ...
 
 
 class HandleCache(dict[str, H]):
@@ -190,5 +193,5 @@ class CollectionUse(Generic[H]):
             return False
         self._retries -= 1
         self._attempt += 1
-        await asyncio.sleep(pause_before(self._attempt, error))
+        await asyncio.sleep(pause_before(self._attempt, self._source._translated(error)))
         return True
