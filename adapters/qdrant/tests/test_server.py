@@ -234,10 +234,10 @@ from codeweaver_qdrant import QdrantBackend, QdrantConfig
 
 async def use():
     async with QdrantBackend(QdrantConfig(**eval(sys.argv[1]))) as backend:
-        for _ in range(200):
-            await asyncio.gather(*(backend.list_collections() for _ in range(4)))
+        for _ in range(150):
+            await asyncio.gather(*(backend.list_collections() for _ in range(16)))
 
-threads = [threading.Thread(target=lambda: asyncio.run(use())) for _ in range(3)]
+threads = [threading.Thread(target=lambda: asyncio.run(use())) for _ in range(4)]
 for thread in threads:
     thread.start()
 for thread in threads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -142,9 +143,10 @@ class GrpcClient(ServerClient):
 
 
 def _is_worth_telling(record: logging.LogRecord) -> bool:
-    """Not so gRPC's own race: of the loops of several threads, all of which it wakes, all but one find nothing."""
+    """Not so gRPC's own race: it wakes the loops of all threads by one socket, and all but one find nothing there."""
     error = record.exc_info[1] if record.exc_info else None
-    return not (isinstance(error, BlockingIOError) and "PollerCompletionQueue" in record.getMessage())
+    frames = traceback.extract_tb(error.__traceback__) if isinstance(error, OSError) else []
+    return not any("PollerCompletionQueue" in frame.name for frame in frames)
 
 
 # --- messages --------------------------------------------------------------------------------------------------------
