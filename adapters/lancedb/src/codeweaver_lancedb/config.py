@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, SecretStr, TypeAdapter, ValidationE
 from codeweaver_backends.config import BackendConfig, Configures, FolderPath
 
 if TYPE_CHECKING:
-    pass
+    from codeweaver_lancedb.backend import LanceDBBackend  # noqa: F401 - named in quotes, which the linter does not read
 
 __all__ = ["LanceDBConfig"]
 
