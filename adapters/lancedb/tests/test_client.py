@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import lancedb  # noqa: F401 - the first import takes seconds, which are no part of any story's time
 import numpy as np
 import pytest
 
@@ -188,7 +189,7 @@ def test_a_writer_waits_no_longer_than_the_timeout(tmp_path: Path) -> None:
         one, other = backend(), backend()
         await one.create_collection("c", 2)
         await other.get_collection_info("c")
-        async with one._database.turn("c"):
+        async with one._database.turns.turn("c"):
             with pytest.raises(BackendTimeoutError) as refused:
                 await other.upsert_vectors("c", points(1, 2))
         assert refused.value.ids == (1, 2)
@@ -250,9 +251,9 @@ def test_who_is_out_of_time_leaves_and_the_turn_ends_with_its_work(tmp_path: Pat
 
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await one._database.in_turn("c", work)
-        following = asyncio.create_task(one._database.in_turn("c", next_work))
-        waiting = asyncio.create_task(one._database.in_turn("c", next_work))
+                await one._database.turns.take("c", work)
+        following = asyncio.create_task(one._database.turns.take("c", next_work))
+        waiting = asyncio.create_task(one._database.turns.take("c", next_work))
         await asyncio.sleep(0.05)
         waiting.cancel()  # it has not begun, and never will
         assert done == []
@@ -274,7 +275,7 @@ def test_closing_waits_for_a_write_whose_caller_left(tmp_path: Path) -> None:
         write.cancel()
         await asyncio.gather(write, return_exceptions=True)
         await one.aclose()
-        assert not one._database._turns
+        assert not one._database.turns._turns
         before = await other.count_vectors("c")
         await asyncio.sleep(0.1)
         assert await other.count_vectors("c") == before

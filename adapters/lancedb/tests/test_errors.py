@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import lancedb  # noqa: F401 - the first import takes seconds, which are no part of any story's time
 import pytest
 
 from codeweaver_backends import (

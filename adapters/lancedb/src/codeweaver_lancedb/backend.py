@@ -50,7 +50,7 @@ class LanceDBBackend(BackendTemplate[Collection]):
         self._database = await Database.open(self._place, self._folder, self._options)
 
     async def _disconnect(self) -> None:
-        await self._database.finish(self.config.timeout)
+        await self._database.turns.finish(self.config.timeout)
         self._abandon()
 
     def _abandon(self) -> None:
@@ -100,9 +100,9 @@ class LanceDBBackend(BackendTemplate[Collection]):
     async def _in_turn(self, collection: Collection, work: Callable[[], Awaitable[T]]) -> T:
         """Write in turn. Upkeep, when it is due, takes a turn of its own, for which nobody waits."""
         name = collection.settings.name
-        answer = await self._database.in_turn(name, work)
+        answer = await self._database.turns.take(name, work)
         if collection.is_due:
-            collection.upkeep = self._database.begin_turn(name, collection.tend)
+            collection.upkeep = self._database.turns.begin(name, collection.tend)
         return answer
 
     # --- reading ---

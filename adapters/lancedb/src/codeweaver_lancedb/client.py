@@ -1,10 +1,7 @@
-"""The engine's calls: collections as tables, what is asked of them, and who may write.
+"""The engine's calls: collections as tables, what is asked of them.
 
 A table is named ``cw_<name>.<incarnation>``: a collection that is created again is another table. So a handle on the
 old one fails, whoever dropped it, instead of believing old settings or writing into what was deleted.
-
-Writers of one collection take turns, across processes too where the data is in a folder: then no merge meets another,
-nor a delete, nor a compaction.
 """
 
 from __future__ import annotations
@@ -13,14 +10,12 @@ import asyncio
 import importlib
 import os
 import secrets
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-from weakref import WeakValueDictionary
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +24,6 @@ from codeweaver_backends.errors import CollectionExistsError, CollectionNotFound
 from codeweaver_backends.metrics import scores
 from codeweaver_backends.sdk.calls import retried
 from codeweaver_backends.sdk.filters.tree import Node
-from codeweaver_backends.sdk.folders import FileLock
 from codeweaver_backends.sdk.index.codes import encode_id
 from codeweaver_backends.sdk.names import decode_name, encode_name
 from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query
@@ -38,6 +32,7 @@ from codeweaver_backends.types import DistanceMetric, PointId
 from codeweaver_lancedb.dialect import literal, narrowing, to_sql
 from codeweaver_lancedb.errors import is_conflict, is_missing
 from codeweaver_lancedb.schema import DISTANCE_TYPES, WORD_TYPES, columns_of, reader_of, schema_of, settings_of
+from codeweaver_lancedb.turns import Turns
 
 if TYPE_CHECKING:
     from lancedb import AsyncConnection
@@ -45,8 +40,6 @@ if TYPE_CHECKING:
     from lancedb.table import AsyncTable
 
 __all__ = ["Collection", "Database"]
-
-T = TypeVar("T")
 
 _INDEX_FROM: Final = 5_000
 """Rows from which on an index is worth having."""
@@ -255,10 +248,7 @@ def _among(ids: Sequence[PointId]) -> str:
 
 # --- the database ----------------------------------------------------------------------------------------------------
 
-_LOCKS: Final = ".codeweaver"
-"""The folder of the lock files, beside the tables."""
 _INCARNATION: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
-_PAUSE: Final = 0.005
 
 _first_process: int | None = None
 
@@ -270,8 +260,7 @@ class Database:
         self._connection = connection
         self._uri = uri
         self._folder = folder
-        self._order: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._turns: set[asyncio.Task[Any]] = set()
+        self.turns = Turns(uri, folder)
 
     @classmethod
     async def open(cls, uri: str, folder: Path | None, options: dict[str, str]) -> Database:
@@ -288,13 +277,6 @@ class Database:
             uri, read_consistency_interval=timedelta(0), storage_options=options or None
         )
         return cls(connection, uri, folder)
-
-    async def finish(self, seconds: float) -> None:
-        """Wait for the turns that this instance still takes, for so many seconds at most."""
-        loop = asyncio.get_running_loop()
-        turns = [turn for turn in self._turns if turn.get_loop() is loop]
-        if turns:
-            await asyncio.wait(turns, timeout=seconds)
 
     def close(self) -> None:
         """Close the connection."""
@@ -353,7 +335,7 @@ class Database:
     async def create(self, settings: CollectionSettings) -> Collection:
         """Create an empty table. Of several who try at once, one succeeds."""
         await self._refuse_existing(settings.name)
-        return await self.in_turn(settings.name, lambda: self._create(settings))
+        return await self.turns.take(settings.name, lambda: self._create(settings))
 
     async def _create(self, settings: CollectionSettings) -> Collection:
         await self._refuse_existing(settings.name)
@@ -369,93 +351,10 @@ class Database:
 
     async def drop(self, name: str) -> None:
         """Drop the collection's table."""
-        await self.in_turn(name, lambda: self._drop(name))
+        await self.turns.take(name, lambda: self._drop(name))
 
     async def _drop(self, name: str) -> None:
         with suppress(UnsupportedError):  # of another layout: it can be dropped all the same
             await self.describe(name)
         for table_name in await self._tables_of(name):
             await self._connection.drop_table(table_name, ignore_missing=True)
-
-    # --- turns ---
-
-    async def in_turn(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Do the work as the only writer of the collection: in this process, and in a folder among all processes.
-
-        The engine goes on with a call that is cancelled, and what it commits then must not meet another writer. So the
-        work is a task of its own: a caller who is cancelled or out of time leaves at once, and the turn ends when the
-        work is over.
-        """
-        has_begun = asyncio.Event()
-        turn = self.begin_turn(name, work, has_begun)
-        try:
-            return await asyncio.shield(turn)
-        except asyncio.CancelledError:
-            if not has_begun.is_set():
-                turn.cancel()
-            raise
-
-    def begin_turn(
-        self, name: str, work: Callable[[], Awaitable[T]], has_begun: asyncio.Event | None = None
-    ) -> asyncio.Task[T]:
-        """Do the work in turn, for nobody who waits for it."""
-        turn = asyncio.create_task(self._turn(name, work, has_begun))
-        self._turns.add(turn)
-        turn.add_done_callback(self._ended)
-        return turn
-
-    async def _turn(self, name: str, work: Callable[[], Awaitable[T]], has_begun: asyncio.Event | None) -> T:
-        async with self.turn(name):
-            if has_begun is not None:
-                has_begun.set()
-            return await work()
-
-    def _ended(self, turn: asyncio.Task[Any]) -> None:
-        self._turns.discard(turn)
-        if not turn.cancelled():
-            turn.exception()  # whoever waited for it may have left
-
-    @asynccontextmanager
-    async def turn(self, name: str) -> AsyncIterator[None]:
-        """Be the only writer of the collection. The locks are held until the block is left, for whatever reason."""
-        async with self._order.setdefault(name, asyncio.Lock()):
-            # Who waits for the lock holds the queue meanwhile: else a busy writer, who is at hand when it
-            # becomes free, would take it time and again from those who look for it now and then.
-            queue = await self._acquired(f"{encode_name(name)}.queue")
-            try:
-                lock = await self._acquired(f"{encode_name(name)}.lock")
-            finally:
-                queue.release()
-            try:
-                yield
-            finally:
-                lock.release()
-
-    async def _acquired(self, lock_name: str) -> FileLock | _ProcessLock:
-        lock = self._lock(lock_name)
-        while not lock.acquire():  # noqa: ASYNC110 - other processes cannot wake us
-            await asyncio.sleep(_PAUSE * (0.5 + secrets.randbelow(100) / 100))
-        return lock
-
-    def _lock(self, lock_name: str) -> FileLock | _ProcessLock:
-        if self._folder is None:
-            return _process_locks.setdefault(f"{self._uri}/{lock_name}", _ProcessLock())
-        locks = self._folder / _LOCKS
-        locks.mkdir(parents=True, exist_ok=True)
-        return FileLock(locks / lock_name)
-
-
-class _ProcessLock:
-    """What a ``FileLock`` is in a folder, among the threads of this process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def acquire(self) -> bool:
-        return self._lock.acquire(blocking=False)
-
-    def release(self) -> None:
-        self._lock.release()
-
-
-_process_locks: Final[WeakValueDictionary[str, _ProcessLock]] = WeakValueDictionary()
