@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -147,24 +148,32 @@ def test_a_failed_write_names_all_of_its_points(port: int) -> None:
 
 
 @contextmanager
-def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+def small_disk(megabytes: int) -> Iterator[Path]:
     mount, umount = shutil.which("mount"), shutil.which("umount")
-    command = [mount or "", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
-    if os.geteuid() or not mount or not umount or subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("a small disk takes the right to mount one")
+    # Not of pytest, which keeps its folders from the user that the server runs as.
+    folder = tempfile.mkdtemp(prefix="codeweaver-pgvector-")
+    command = [str(mount), "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder]
     try:
-        yield folder
+        if (
+            os.geteuid()
+            or not mount
+            or not umount
+            or subprocess.run(command, check=False, capture_output=True).returncode
+        ):
+            pytest.skip("a small disk takes the right to mount one")
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run([umount, "-l", folder], check=True)
     finally:
-        subprocess.run([umount, "-l", str(folder)], check=True)
+        Path(folder).rmdir()
 
 
-def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_a_full_disk_loses_nothing_that_was_acknowledged() -> None:
     [port] = free_ports(1)
     options = [word for name in ("max_wal_size", "min_wal_size") for word in ("-c", f"{name}=32MB")]
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
     try:
-        with small_disk(tmp_path, 160) as disk, cluster(port, *options, folder=disk) as server:
+        with small_disk(160) as disk, cluster(port, *options, folder=disk) as server:
             asyncio.run(_fill(backend_at(port, timeout=20.0), disk, server))
     except NotProvisioned as reason:
         pytest.skip(str(reason))

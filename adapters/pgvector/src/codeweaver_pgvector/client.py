@@ -137,12 +137,12 @@ class UnitOfWork:
     async def bounded(self) -> AsyncIterator[None]:
         """Do something in the time that is left."""
         clock = asyncio.get_running_loop().time
-        start = clock()
+        end = clock() + self._left
         try:
-            async with asyncio.timeout(self._left):
+            async with asyncio.timeout_at(end):
                 yield
         finally:
-            self._left -= clock() - start
+            self._left = end - clock()
 
     @asynccontextmanager
     async def part(self) -> AsyncIterator[None]:
@@ -175,14 +175,17 @@ class UnitOfWork:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """Statements that are undone if one of them fails, so that others can follow."""
-        await self.execute("savepoint undoable")
+        async with self.bounded():
+            await self.execute("savepoint undoable")
         try:
             yield
         except Exception as error:
             if is_intact(error):
-                await self.execute("rollback to savepoint undoable; release savepoint undoable")
+                async with self.bounded():
+                    await self.execute("rollback to savepoint undoable; release savepoint undoable")
             raise
-        await self.execute("release savepoint undoable")
+        async with self.bounded():
+            await self.execute("release savepoint undoable")
 
     async def commit(self) -> None:
         """Commit in the time that is left."""
