@@ -164,7 +164,7 @@ def small_disk(megabytes: int) -> Iterator[Path]:
         try:
             yield Path(folder)
         finally:
-            subprocess.run([umount, "-l", folder], check=True)
+            subprocess.run([str(umount), "-l", folder], check=True)
     finally:
         Path(folder).rmdir()
 

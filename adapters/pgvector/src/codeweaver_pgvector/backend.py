@@ -139,7 +139,7 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
         self._client.abandon()
 
     async def _ping(self) -> None:
-        await self._client.fetch("select 1")
+        await self._fetched("select 1")
 
     def _translate_error(self, error: Exception) -> BackendError | None:
         return translate(error)
@@ -197,6 +197,10 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
             cut = isinstance(error, TimeoutError) or not isinstance(error, Exception)
             transaction.ended = "a call was cut short, and nothing was written" if cut else _LOST
             self._client.transactions.release(unit.connection, intact=False)
+
+    async def _fetched(self, sql: str) -> list[asyncpg.Record]:
+        """The rows of a query on no collection, which ``CollectionUse`` would ask again where the connection is lost."""
+        return await retried(lambda: self._client.fetch(sql), self.config.retries, is_lost)
 
     # --- transactions ---
 
@@ -270,7 +274,7 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
                 rows = await unit.fetch(self._catalogue.names)
         else:
             try:
-                rows = await retried(lambda: self._client.fetch(self._catalogue.names), self.config.retries, is_lost)
+                rows = await self._fetched(self._catalogue.names)
             except asyncpg.UndefinedTableError:
                 rows = []
         return [row["name"] for row in rows]

@@ -235,9 +235,17 @@ class Client:
         if self._config.transaction_pooling:
             async with self.unit_of_work() as unit:
                 return await unit.fetch(sql, *values)
-        async with self._connection() as connection:
+        # ``_connection`` spelt out: its context managers would be felt in each search. Who reads bounds the time.
+        connection, intact = await self._acquired(self._calls, None), False
+        try:
             rows: list[asyncpg.Record] = await connection.fetch(sql, *values)
-            return rows
+            intact = True
+        except Exception as error:
+            intact = is_intact(error)
+            raise
+        finally:
+            self._calls.release(connection, intact=intact)
+        return rows
 
     @asynccontextmanager
     async def unit_of_work(self) -> AsyncIterator[UnitOfWork]:
@@ -291,7 +299,8 @@ class Client:
         async def acquire() -> Connection:
             connection, ready = await pool.acquire(), False
             try:
-                await self._teach(connection)
+                if connection in self._without_codec:
+                    await self._teach(connection)
                 if begin is not None:
                     await connection.execute(self._beginning(begin))
                 ready = True
@@ -342,8 +351,6 @@ class Client:
 
     async def _teach(self, connection: Connection) -> None:
         """Give a connection the codec of vectors, which are sent as bytes, if the extension is there by now."""
-        if connection not in self._without_codec:
-            return
         async with connection.transaction():
             schema = await connection.fetchval(
                 "select nspname from pg_extension join pg_namespace on pg_namespace.oid = extnamespace"

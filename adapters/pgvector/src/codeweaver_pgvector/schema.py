@@ -343,8 +343,7 @@ def engine_query(vector: FloatMatrix, metric: DistanceMetric) -> tuple[bytes, fl
         vector, exponent = power_scaled(vector)
         if metric is DistanceMetric.DOT_PRODUCT:
             factor = 2.0 ** int(exponent)
-    [data] = _binary(vector[np.newaxis])
-    return data, factor
+    return struct.pack(">HH", len(vector), 0) + vector.astype(">f4").tobytes(), factor
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
