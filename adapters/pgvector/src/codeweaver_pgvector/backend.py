@@ -199,7 +199,7 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
             self._client.transactions.release(unit.connection, intact=False)
 
     async def _fetched(self, sql: str) -> list[asyncpg.Record]:
-        """The rows of a query on no collection, which ``CollectionUse`` would ask again where the connection is lost."""
+        """The rows of a query that is of no collection, asked again where the connection was lost."""
         return await retried(lambda: self._client.fetch(sql), self.config.retries, is_lost)
 
     # --- transactions ---
