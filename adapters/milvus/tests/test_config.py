@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -28,7 +29,7 @@ def test_a_path_by_keyword_beats_a_server_of_the_environment(monkeypatch: pytest
         ({"url": "http://user:secret@localhost:19530"}, "credentials"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(given: dict[str, str], told: str) -> None:
+def test_what_cannot_be_meant_is_refused(given: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told) as refused:
         MilvusConfig(**given)
     assert "word" not in str(refused.value)
