@@ -2,234 +2,157 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Final, TypeVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 from codeweaver_backends.capabilities import BackendCapabilities
-from codeweaver_backends.errors import BackendClosedError, BackendError, CollectionNotFoundError, InvalidInputError
+from codeweaver_backends.errors import BackendClosedError, BackendError
 from codeweaver_backends.sdk.cursors import cursor_after, position_of
+from codeweaver_backends.sdk.filters.compile import untestable_leaves
 from codeweaver_backends.sdk.filters.tree import Always, Node
-from codeweaver_backends.sdk.payloads import decode_payload, project
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Query, WithPayload
-from codeweaver_backends.sdk.template import Access, BackendTemplate
-from codeweaver_backends.types import DistanceMetric, Payload, PointId, ScrollPage, SearchResult, VectorPoint
+from codeweaver_backends.sdk.index.codes import decode_id, encode_id
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query
+from codeweaver_backends.sdk.template import BackendTemplate
+from codeweaver_backends.sdk.vectors import restored
+from codeweaver_backends.types import Payload, PointId, ScrollPage, SearchResult, VectorPoint
+from codeweaver_chroma import errors
+from codeweaver_chroma.client import ROWS_AT_ONCE, Client
 from codeweaver_chroma.config import ChromaConfig
-from codeweaver_chroma.convert import (
-    decode_document,
-    decode_id,
-    encode_document,
-    encode_id,
-    metadata_of,
-    restored,
-    storable,
-)
-from codeweaver_chroma.engine import ROWS_AT_ONCE, Collection, Engine, Rows
-from codeweaver_chroma.errors import is_missing, translate_error
-from codeweaver_chroma.filters import is_testable
-from codeweaver_chroma.local import Local
+from codeweaver_chroma.dialect import ChromaDialect
+from codeweaver_chroma.embedded import EmbeddedClient
 from codeweaver_chroma.plugin import CAPABILITIES
-from codeweaver_chroma.resolve import select
-from codeweaver_chroma.search import Scored, nearest
-from codeweaver_chroma.server import Server
+from codeweaver_chroma.schema import Collection, rows_of, split_uri
+from codeweaver_chroma.search import Row, nearest, select
+from codeweaver_chroma.server import ServerClient
 
 __all__ = ["ChromaBackend"]
-
-Result = TypeVar("Result")
-
-_BATCH_BYTES: Final = 8 << 20
-_ROWS_WITHOUT_PAUSE: Final = 500
 
 
 class ChromaBackend(BackendTemplate[Collection]):
     """Exact filters on Chroma; searches are exact up to the declared size."""
 
     name: ClassVar[str] = "chroma"
+    part_points: ClassVar[int] = 500
+    ids_at_once: ClassVar[int] = ROWS_AT_ONCE
     config: ChromaConfig
 
     def __init__(self, config: ChromaConfig) -> None:
         super().__init__(config)
-        self._connected: Engine | None = None
-        self._collections: dict[str, Collection] = {}
+        self._connected: Client | None = None
 
     @property
     def capabilities(self) -> BackendCapabilities:
         return self._connected.capabilities if self._connected else CAPABILITIES
 
     @property
-    def _engine(self) -> Engine:
+    def server_version(self) -> str | None:
+        return self._connected.version if self._connected else None
+
+    @property
+    def _client(self) -> Client:
         if self._connected is None:
             raise BackendClosedError("the backend is not connected")
         return self._connected
 
     async def _connect(self) -> None:
         path = self.config.path
-        self._connected = await (Local.open(self.config, path) if path else Server.connect(self.config))
+        self._connected = await (EmbeddedClient.open(path) if path else ServerClient.connect(self.config))
 
     async def _disconnect(self) -> None:
-        engine, self._connected = self._engine, None
-        await engine.close()
+        client, self._connected = self._client, None
+        await client.close()
+
+    def _abandon(self) -> None:
+        if isinstance(self._connected, EmbeddedClient):
+            self._connected.abandon()
 
     async def _ping(self) -> None:
-        await self._engine.ping()
+        await self._client.ping()
 
     def _translate_error(self, error: Exception) -> BackendError | None:
-        return translate_error(error)
+        return errors.translate_error(error)
 
-    async def _on(self, name: str, work: Callable[[Collection], Awaitable[Result]], access: Access) -> Result:
-        known = self._collections.get(name)
-        if known is None:
-            return await work(await self._verified(name))
-        try:
-            return await work(known)
-        except Exception as error:
-            if not (is_missing(error) or isinstance(error, InvalidInputError) or is_missing(error.__cause__ or error)):
-                raise
-            current = await self._verified(name)
-            if current.id == known.id:
-                raise
-        return await work(current)
-
-    async def _verified(self, name: str) -> Collection:
-        """The collection as it is now."""
-        self._collections.pop(name, None)
-        found = await self._engine.collection(name)
-        if found is None:
-            raise CollectionNotFoundError("the collection does not exist")
-        self._collections[name] = found
-        return found
+    def _is_stale(self, error: Exception) -> bool:
+        return errors.is_missing(error)
 
     # --- collections ---
 
-    async def _create(self, settings: CollectionSettings) -> None:
-        self._collections[settings.name] = await self._engine.create(settings)
+    async def _create(self, settings: CollectionSettings) -> Collection:
+        return await self._client.create(settings)
 
     async def _names(self) -> list[str]:
-        return await self._engine.names()
+        return await self._client.names()
 
     async def _drop(self, name: str) -> None:
-        await self._verified(name)
-        await self._engine.drop(name)
-        self._collections.pop(name, None)
+        await self._client.drop(name)
 
-    async def _confirm(self, collection: Collection) -> None:
-        await self._verified(collection.settings.name)
+    async def _describe(self, name: str) -> Collection:
+        return await self._client.collection(name)
 
     # --- writing ---
 
-    async def _upsert(self, collection: Collection, batch: Batch) -> None:
-        written = 0
-        for chunk in batch.chunks(_ROWS_WITHOUT_PAUSE):
-            for rows in _rows(chunk, collection):
-                try:
-                    await self._engine.replace(collection.id, rows)
-                except Exception as error:
-                    raise self._unwritten(error, batch.ids[written:]) from error
-                written += len(rows.keys)
-            await asyncio.sleep(0)
+    async def _upsert_part(self, collection: Collection, part: Batch) -> None:
+        await self._client.upsert(collection.incarnation, rows_of(collection, part))
 
-    async def _delete(self, collection: Collection, ids: list[PointId]) -> None:
-        await self._delete_keys(collection, [encode_id(point_id) for point_id in ids])
+    async def _delete_part(self, collection: Collection, ids: list[PointId]) -> None:
+        await self._client.delete(collection.incarnation, [encode_id(point_id) for point_id in ids])
 
     async def _delete_matching(self, collection: Collection, node: Node) -> int:
-        keys = await self._keys(collection, node)
-        await self._delete_keys(collection, keys)
+        async with self._bounded():
+            keys = await self._keys(collection, node)
+        await self._delete(collection, [decode_id(key) for key in keys])
         return len(keys)
-
-    async def _delete_keys(self, collection: Collection, keys: Sequence[str]) -> None:
-        for start in range(0, len(keys), ROWS_AT_ONCE):
-            try:
-                await self._engine.delete(collection.id, keys[start : start + ROWS_AT_ONCE])
-            except Exception as error:
-                raise self._unwritten(error, [decode_id(key) for key in keys[start:]]) from error
 
     # --- reading ---
 
     async def _search(self, collection: Collection, query: Query) -> list[SearchResult]:
-        shown = _Shown(query.with_payload, query.with_vectors)
-        self.filters_scanned += not is_testable(query.node)
-        return [shown.result(hit) for hit in await nearest(self._engine, collection, query, shown.include)]
+        projection = query.projection
+        hits = await nearest(self._client, collection, query, _include(projection))
+        self.filters_scanned += bool(untestable_leaves(query.filter, ChromaDialect(collection.terms_key)))
+        return [SearchResult(decode_id(hit.key), hit.score, *_shown(hit, projection)) for hit in hits]
 
-    async def _get(
-        self, collection: Collection, ids: list[PointId], with_payload: WithPayload, with_vectors: bool
-    ) -> list[VectorPoint]:
-        keys = [encode_id(point_id) for point_id in ids]
-        return await self._points(collection, keys, _Shown(with_payload, with_vectors))
+    async def _get(self, collection: Collection, ids: list[PointId], projection: Projection) -> list[VectorPoint]:
+        return await self._points(collection, [encode_id(point_id) for point_id in ids], projection)
 
     async def _scroll(self, collection: Collection, page: Page) -> ScrollPage:
         last = position_of(page.cursor)
         after = "" if last is None else encode_id(last)
-        keys = sorted(key for key in await self._keys(collection, page.node) if key > after)
+        keys = sorted(key for key in await self._keys(collection, page.filter) if key > after)
         wanted = keys[: page.limit]
-        points = await self._points(collection, wanted, _Shown(page.with_payload, page.with_vectors))
+        points = await self._points(collection, wanted, page.projection)
         return ScrollPage(points, cursor_after(decode_id(wanted[-1])) if len(keys) > len(wanted) else None)
 
     async def _count(self, collection: Collection, node: Node) -> int:
         if isinstance(node, Always):
-            return await self._engine.count(collection.id)
+            return await self._client.count(collection.incarnation)
         return len(await self._keys(collection, node))
 
     async def _keys(self, collection: Collection, node: Node) -> list[str]:
         """The keys of the points that match: Chroma has neither a count by filter nor an order of ids."""
-        selection = await select(self._engine, collection, node)
+        selection = await select(self._client, collection, node)
         if selection.keys is not None:
             self.filters_scanned += 1
             return selection.keys
-        found: list[str] = (await self._engine.get(collection.id, where=selection.where))["ids"]
+        found: list[str] = (await self._client.get(collection.incarnation, where=selection.where))["ids"]
         return found
 
-    async def _points(self, collection: Collection, keys: Sequence[str], shown: _Shown) -> list[VectorPoint]:
+    async def _points(self, collection: Collection, keys: Sequence[str], projection: Projection) -> list[VectorPoint]:
         found: dict[str, VectorPoint] = {}
         for start in range(0, len(keys), ROWS_AT_ONCE):
-            part = keys[start : start + ROWS_AT_ONCE]
-            rows = await self._engine.get(collection.id, keys=part, include=shown.include)
-            found.update((row.key, shown.point(row)) for row in Scored.of(rows))
+            part, include = keys[start : start + ROWS_AT_ONCE], _include(projection)
+            for row in Row.of(await self._client.get(collection.incarnation, keys=part, include=include)):
+                payload, vector = _shown(row, projection)
+                found[row.key] = VectorPoint(decode_id(row.key), vector, payload)
         return [found[key] for key in keys if key in found]
 
 
-def _rows(chunk: Batch, collection: Collection) -> Iterator[Rows]:
-    """The rows of points, in runs that one call may write."""
-    vectors, given = chunk.vectors, [""] * len(chunk)
-    if collection.settings.metric is DistanceMetric.COSINE:
-        vectors, given = storable(vectors)
-    keys = [encode_id(point_id) for point_id in chunk.ids]
-    metadatas = [metadata_of(payload, collection.facts) for payload in chunk.payloads]
-    documents = [encode_document(*pair) for pair in zip(chunk.documents, given, strict=True)]
-    start, size = 0, 0
-    for position, document in enumerate(documents):
-        # Facts repeat what they are the facts of, about once.
-        weight = 2 * len(document) + 6 * vectors.shape[1]
-        if position > start and size + weight > _BATCH_BYTES:
-            part = slice(start, position)
-            yield Rows(keys[part], vectors[part], metadatas[part], documents[part])
-            start, size = position, 0
-        size += weight
-    yield Rows(keys[start:], vectors[start:], metadatas[start:], documents[start:])
+def _include(projection: Projection) -> list[str]:
+    """The columns to fetch: a vector may need what stands beside the payload."""
+    wants_uri = projection.vectors or projection.payload is not False
+    return [*(["uris"] if wants_uri else []), *(["embeddings"] if projection.vectors else [])]
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """What of a row is asked for, and how it is read."""
-
-    payload: WithPayload
-    vectors: bool
-
-    @property
-    def include(self) -> list[str]:
-        """The columns to fetch: the document may hold the vector."""
-        return [*(["uris"] if self.payload or self.vectors else []), *(["embeddings"] if self.vectors else [])]
-
-    def _parts(self, row: Scored) -> tuple[Payload, list[float] | None]:
-        document, given = decode_document(row.document or "{}")
-        payload = project(decode_payload(document), self.payload) if self.payload else {}
-        return payload, restored(row.vector, given) if self.vectors and row.vector is not None else None
-
-    def point(self, row: Scored) -> VectorPoint:
-        """The point of a row."""
-        payload, vector = self._parts(row)
-        return VectorPoint(decode_id(row.key), vector or [], payload)
-
-    def result(self, row: Scored) -> SearchResult:
-        """The hit of a row."""
-        return SearchResult(decode_id(row.key), row.score, *self._parts(row))
+def _shown(row: Row, projection: Projection) -> tuple[Payload | None, list[float] | None]:
+    kept, payload_json = split_uri(row.uri or "")
+    vector = restored(row.vector, kept) if projection.vectors and row.vector is not None else None
+    return projection.payload_of(payload_json or None), vector

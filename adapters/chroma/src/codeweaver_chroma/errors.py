@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import chromadb.errors as chroma
 import httpx
-import portalocker
+import orjson
 
 from codeweaver_backends.errors import (
     BackendAuthenticationError,
@@ -18,7 +18,7 @@ from codeweaver_backends.errors import (
     RateLimitError,
 )
 
-__all__ = ["answered", "is_existing", "is_missing", "is_vanished", "translate_error"]
+__all__ = ["NO_CHROMA", "answered", "is_existing", "is_missing", "is_vanished", "translate_error"]
 
 _KINDS: Final[tuple[tuple[type[Exception], type[BackendError]], ...]] = (
     (chroma.NotFoundError, CollectionNotFoundError),
@@ -28,7 +28,6 @@ _KINDS: Final[tuple[tuple[type[Exception], type[BackendError]], ...]] = (
     (chroma.ChromaError, BackendConnectionError),
     (httpx.TimeoutException, BackendTimeoutError),
     (httpx.HTTPError, BackendConnectionError),
-    (portalocker.LockException, BackendConnectionError),
 )
 _STATUSES: Final[dict[int, type[BackendError]]] = {
     401: BackendAuthenticationError,
@@ -36,6 +35,7 @@ _STATUSES: Final[dict[int, type[BackendError]]] = {
     429: RateLimitError,
 }
 _LONGEST: Final = 300
+NO_CHROMA: Final = "what answered is no Chroma server of version 1; look at url, or host and port"
 
 
 def translate_error(error: BaseException) -> BackendError | None:
@@ -52,19 +52,23 @@ def translate_error(error: BaseException) -> BackendError | None:
     return None
 
 
-def answered(response: httpx.Response) -> httpx.Response:
-    """The answer, or the error that it tells of."""
-    if response.is_success:
-        return response
+def answered(response: httpx.Response) -> Any:
+    """What the server answered, or the error that it tells of."""
     try:
-        body = response.json()
-        kind = chroma.error_types[body["error"]]
-        message = str(body["message"])
-    except (ValueError, KeyError, TypeError):
+        body = orjson.loads(response.content)
+    except ValueError:
+        if response.is_success or response.status_code == httpx.codes.NOT_FOUND:
+            raise BackendConnectionError(f"HTTP {response.status_code}: {NO_CHROMA}") from None
         return response.raise_for_status()
-    if response.status_code in _STATUSES:
+    if response.is_success:
+        return body
+    told = body.get("error") if isinstance(body, dict) else None
+    kind = chroma.error_types.get(told) if isinstance(told, str) else None
+    if response.status_code == httpx.codes.NOT_FOUND and kind is None:
+        raise BackendConnectionError(f"HTTP 404: {NO_CHROMA}")
+    if response.status_code in _STATUSES or kind is None:
         return response.raise_for_status()
-    raise kind(message)
+    raise kind(str(body.get("message", "")))
 
 
 def is_missing(error: BaseException) -> bool:

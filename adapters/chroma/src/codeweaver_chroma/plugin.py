@@ -30,7 +30,7 @@ CAPABILITIES = BackendCapabilities(
 EMBEDDED_CAPABILITIES = CAPABILITIES.model_copy(update={"supports_multiple_instances": False})
 """Chroma loses points of a folder that two processes have open, and does not notice."""
 SERVER_CAPABILITIES = CAPABILITIES.model_copy(update={"replace_is_atomic": False})
-"""Points are replaced by deleting and adding them, and others may read in between."""
+"""A point is never missing while it is replaced, but a server takes its payload and its vector one after the other."""
 
 
 class ChromaPlugin(DeclaredPlugin):
@@ -50,7 +50,7 @@ class ChromaPlugin(DeclaredPlugin):
 
     @classmethod
     def advice(cls, config: Any) -> Iterable[str]:
-        if config.api_key and config.path is None and not config.address.startswith("https:"):
-            yield "api_key: it is sent unencrypted without tls or an https url"
-        if config.api_key and config.path is not None:
+        if config.path is None:
+            yield from config.key_advice()
+        elif config.api_key:
             yield "api_key: an embedded database has no authentication; it is ignored"

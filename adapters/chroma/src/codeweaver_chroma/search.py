@@ -1,4 +1,4 @@
-"""The nearest points, and all of them where that is promised.
+"""Which points a filter takes, and the nearest of them: all of them where that is promised.
 
 Chroma searches a graph, and some points of it cannot be reached: of 1,000 points on a line it found 938, whatever was
 asked. So a small collection is ranked as a whole, and what the graph does not give is fetched and measured here. The
@@ -14,54 +14,87 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import orjson
 
-from codeweaver_backends.metrics import clamp_cosine, score_of_distance, scores
+from codeweaver_backends.metrics import scorer, scores
+from codeweaver_backends.sdk.filters.compile import candidates, compile_filter, untestable_leaves
+from codeweaver_backends.sdk.filters.evaluate import predicate
+from codeweaver_backends.sdk.filters.tree import Never, Node
 from codeweaver_backends.sdk.requests import Query
+from codeweaver_backends.sdk.vectors import unit_vector
 from codeweaver_backends.types import DistanceMetric, FloatMatrix
-from codeweaver_chroma.engine import ROWS_AT_ONCE, Collection, Engine
+from codeweaver_chroma.client import ROWS_AT_ONCE, Client
+from codeweaver_chroma.dialect import ChromaDialect, Where
 from codeweaver_chroma.errors import is_vanished
-from codeweaver_chroma.resolve import Selection, select
+from codeweaver_chroma.schema import Collection, split_uri
 
-__all__ = ["Scored", "nearest"]
+__all__ = ["Row", "Selection", "nearest", "select"]
 
 _TRIES: Final = 5
 _KEYS_AT_ONCE: Final = 5_000
 
 
 @dataclass(slots=True)
-class Scored:
+class Row:
     """A row that was found."""
 
     key: str
     score: float
-    document: str | None
+    uri: str | None
     vector: Sequence[float] | None
 
     @classmethod
-    def of(cls, found: Mapping[str, Any]) -> Iterator[Scored]:
+    def of(cls, found: Mapping[str, Any]) -> Iterator[Row]:
         """The rows of an answer."""
         keys = found["ids"]
-        documents, vectors = found.get("uris"), found.get("embeddings")
+        uris, vectors = found.get("uris"), found.get("embeddings")
         for position, key in enumerate(keys):
-            document = None if documents is None else documents[position]
-            yield cls(key, 0.0, document, None if vectors is None else vectors[position])
+            uri = None if uris is None else uris[position]
+            yield cls(key, 0.0, uri, None if vectors is None else vectors[position])
 
 
-async def nearest(engine: Engine, collection: Collection, query: Query, include: Sequence[str]) -> list[Scored]:
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The points a filter takes: those that match ``where``, or those of ``keys``."""
+
+    where: Where | None
+    keys: list[str] | None = None
+
+
+async def select(client: Client, collection: Collection, node: Node) -> Selection:
+    """What the filter takes now. Where it has a part that Chroma cannot test, payloads are read and tested here."""
+    dialect = ChromaDialect(collection.terms_key)
+    if not untestable_leaves(node, dialect):
+        return Selection(compile_filter(node, dialect))
+    wide = candidates(node, dialect)
+    if isinstance(wide, Never):
+        return Selection(None, [])
+    found = await client.get(collection.incarnation, where=compile_filter(wide, dialect))
+    is_match = predicate(node)
+    matching: list[str] = []
+    for start in range(0, len(found["ids"]), ROWS_AT_ONCE):
+        part = found["ids"][start : start + ROWS_AT_ONCE]
+        rows = await client.get(collection.incarnation, keys=part, include=["uris"])
+        matching += [row.key for row in Row.of(rows) if is_match(orjson.loads(split_uri(row.uri or "{}")[1]))]
+        await asyncio.sleep(0)
+    return Selection(None, sorted(matching))
+
+
+async def nearest(client: Client, collection: Collection, query: Query, include: Sequence[str]) -> list[Row]:
     """The best rows, best first."""
     for _ in range(_TRIES):
         try:
-            return await _Search(engine, collection, query, include).run()
+            return await _Search(client, collection, query, include).run()
         except Exception as error:
             # Between finding out which points match and ranking them, one of them was deleted.
             if not is_vanished(error):
                 raise
-    return await _Search(engine, collection, query, include).run()
+    return await _Search(client, collection, query, include).run()
 
 
 @dataclass(slots=True)
 class _Search:
-    engine: Engine
+    client: Client
     collection: Collection
     query: Query
     include: Sequence[str]
@@ -72,62 +105,47 @@ class _Search:
 
     @property
     def _vector(self) -> FloatMatrix:
-        if self._metric is not DistanceMetric.COSINE:
-            return self.query.vector
-        wide = self.query.vector.astype(np.float64)
-        unit: FloatMatrix = (wide / np.linalg.norm(wide)).astype(np.float32)
-        return unit
+        return unit_vector(self.query.vector) if self._metric is DistanceMetric.COSINE else self.query.vector
 
-    async def run(self) -> list[Scored]:
-        selection = await select(self.engine, self.collection, self.query.node)
+    async def run(self) -> list[Row]:
+        selection = await select(self.client, self.collection, self.query.filter)
         if selection.keys is not None and not selection.keys:
             return []
         asking = self._ask(selection, self.query.limit, self.include)
-        if self.engine.is_grown(self.collection.id):
+        if self.client.is_grown(self.collection.incarnation):
             small, hits = False, await asking
         else:
-            small, hits = await asyncio.gather(self.engine.is_small(self.collection.id), asking)
+            small, hits = await asyncio.gather(self.client.is_small(self.collection.incarnation), asking)
         if small or len(hits) < self.query.limit or not all(math.isfinite(hit.score) for hit in hits):
             hits = await self._completed(selection, hits, small=small)
         hits.sort(key=lambda hit: -hit.score)
-        threshold = self.query.threshold
-        return [hit for hit in hits[: self.query.limit] if threshold is None or hit.score >= threshold]
+        return [hit for hit in hits[: self.query.limit] if self.query.passes(hit.score)]
 
-    async def _ask(self, selection: Selection, limit: int, include: Sequence[str]) -> list[Scored]:
+    async def _ask(self, selection: Selection, limit: int, include: Sequence[str]) -> list[Row]:
         keys = selection.keys
         if keys is None:
             return await self._ranked(selection.where, None, limit, include)
-        hits: list[Scored] = []
+        hits: list[Row] = []
         for start in range(0, len(keys), _KEYS_AT_ONCE):
             hits += await self._ranked(None, keys[start : start + _KEYS_AT_ONCE], limit, include)
         return sorted(hits, key=lambda hit: -hit.score)[:limit]
 
-    async def _ranked(self, where: Any, keys: Sequence[str] | None, limit: int, include: Sequence[str]) -> list[Scored]:
-        found = await self.engine.query(
-            self.collection.id, self._vector, limit, keys=keys, where=where, include=["distances", *include]
+    async def _ranked(self, where: Any, keys: Sequence[str] | None, limit: int, include: Sequence[str]) -> list[Row]:
+        found = await self.client.query(
+            self.collection.incarnation, self._vector, limit, keys=keys, where=where, include=["distances", *include]
         )
-        hits = list(Scored.of(found))
+        hits = list(Row.of(found))
+        score = scorer(self._metric, dot="one minus dot", squared=True)
         for hit, distance in zip(hits, found["distances"], strict=True):
-            hit.score = self._score(distance)
+            # JSON has no infinity, and Chroma's sums may be one: what is not a number is measured here.
+            hit.score = -math.inf if distance is None or not math.isfinite(distance) else score(distance)
         return hits
 
-    def _score(self, distance: float | None) -> float:
-        # JSON has no infinity.
-        if distance is None or not math.isfinite(distance):
-            return -math.inf
-        match self._metric:
-            case DistanceMetric.COSINE:
-                return clamp_cosine(1.0 - distance)
-            case DistanceMetric.DOT_PRODUCT:
-                return 1.0 - distance
-            case _:
-                return score_of_distance(math.sqrt(max(0.0, distance)))
-
-    async def _completed(self, selection: Selection, hits: list[Scored], *, small: bool) -> list[Scored]:
+    async def _completed(self, selection: Selection, hits: list[Row], *, small: bool) -> list[Row]:
         """The best of all rows that match, also of those that the graph did not give."""
         every = selection.keys
         if every is None:
-            every = (await self.engine.get(self.collection.id, where=selection.where))["ids"]
+            every = (await self.client.get(self.collection.incarnation, where=selection.where))["ids"]
         if not every:
             return []
         if small and len(hits) < len(every):
@@ -138,27 +156,29 @@ class _Search:
         best = sorted(ranked, key=lambda hit: -hit.score)[: self.query.limit]
         return await self._filled(best)
 
-    async def _measured(self, keys: Sequence[str]) -> list[Scored]:
-        hits: list[Scored] = []
+    async def _measured(self, keys: Sequence[str]) -> list[Row]:
+        hits: list[Row] = []
         for start in range(0, len(keys), ROWS_AT_ONCE):
-            found = await self.engine.get(
-                self.collection.id, keys=keys[start : start + ROWS_AT_ONCE], include=["embeddings"]
+            found = await self.client.get(
+                self.collection.incarnation, keys=keys[start : start + ROWS_AT_ONCE], include=["embeddings"]
             )
             if found["ids"]:
                 matrix = np.asarray(found["embeddings"], dtype=np.float32)
                 measured = scores(self._metric, self.query.vector, matrix).tolist()
-                hits += [Scored(key, score, None, None) for key, score in zip(found["ids"], measured, strict=True)]
+                hits += [Row(key, score, None, None) for key, score in zip(found["ids"], measured, strict=True)]
         return hits
 
-    async def _filled(self, hits: list[Scored]) -> list[Scored]:
+    async def _filled(self, hits: list[Row]) -> list[Row]:
         """The rows with what is to be shown of them, without those that were deleted meanwhile."""
         if not self.include:
             return hits
-        filled: list[Scored] = []
+        filled: list[Row] = []
         for start in range(0, len(hits), ROWS_AT_ONCE):
             part = hits[start : start + ROWS_AT_ONCE]
-            found = await self.engine.get(self.collection.id, keys=[hit.key for hit in part], include=self.include)
-            rows = {row.key: row for row in Scored.of(found)}
+            found = await self.client.get(
+                self.collection.incarnation, keys=[hit.key for hit in part], include=self.include
+            )
+            rows = {row.key: row for row in Row.of(found)}
             for hit in part:
                 row = rows.get(hit.key)
                 if row is not None:

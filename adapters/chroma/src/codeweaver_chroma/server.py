@@ -6,7 +6,6 @@ headers of the first one included, so that one's key is sent for another; and no
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import time
 from collections.abc import Mapping, Sequence
@@ -16,27 +15,26 @@ from urllib.parse import quote
 import httpx
 import orjson
 
+from codeweaver_backends.errors import BackendConnectionError
 from codeweaver_backends.types import FloatMatrix
+from codeweaver_chroma.client import Client
 from codeweaver_chroma.config import ChromaConfig
-from codeweaver_chroma.engine import EXACT_SIZE, Engine, Rows
-from codeweaver_chroma.errors import answered
-from codeweaver_chroma.filters import Where
+from codeweaver_chroma.dialect import Where
+from codeweaver_chroma.errors import NO_CHROMA, answered
 from codeweaver_chroma.plugin import SERVER_CAPABILITIES
+from codeweaver_chroma.schema import EXACT_SIZE, Rows
 
-__all__ = ["Server"]
+__all__ = ["ServerClient"]
 
-_PAUSE: Final = 0.1
-"""Seconds before the second try; doubled each time."""
 _DELETED_PER_SECOND: Final = 10_000
 """More than anybody can delete: Chroma needs a millisecond or more for a point."""
 
 
-class Server(Engine):
+class ServerClient(Client):
     """One backend's connections to a server."""
 
     def __init__(self, config: ChromaConfig, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.capabilities = SERVER_CAPABILITIES
-        self._config = config
         headers = {"content-type": "application/json"}
         if config.api_key is not None:
             headers["x-chroma-token"] = config.api_key.get_secret_value()
@@ -47,7 +45,9 @@ class Server(Engine):
             headers=headers,
             timeout=config.timeout,
             limits=httpx.Limits(max_connections=config.max_connections),
-            trust_env=False,
+            # SSL_CERT_FILE and SSL_CERT_DIR name the authorities of one's own, whether there is a proxy or not.
+            verify=httpx.create_ssl_context(),
+            trust_env=config.uses_proxy,
             transport=transport,
         )
         self._collections = (
@@ -55,75 +55,66 @@ class Server(Engine):
         )
 
     @classmethod
-    async def connect(cls, config: ChromaConfig) -> Server:
-        """See that the server answers, and accepts us."""
-        server = cls(config)
+    async def connect(cls, config: ChromaConfig) -> ServerClient:
+        """See that a Chroma server answers, and accepts us."""
+        client = cls(config)
         try:
-            await server.ping()
+            await client.ping()
+            client.version = f"Chroma {await client._call('GET', '/api/v2/version')}"
         except BaseException:
-            await server.close()
+            await client.close()
             raise
-        return server
+        return client
 
     async def close(self) -> None:
-        await self._client.aclose()
+        try:
+            await self._client.aclose()
+        except RuntimeError:
+            # The event loop of the connections is over, and they with it.
+            if not self._client.is_closed:
+                raise
 
     async def ping(self) -> None:
-        await self._call("GET", f"{self._collections}?limit=1", retry=False)
+        await self._listed(1, 0)
 
-    async def _call(self, method: str, path: str, body: object = None, *, retry: bool) -> Any:
+    async def _call(self, method: str, path: str, body: object = None) -> Any:
         content = None if body is None else orjson.dumps(body)
-        async with asyncio.timeout(self._config.timeout):
-            for attempt in range(self._config.retries if retry else 0):
-                try:
-                    return await self._once(method, path, content)
-                except httpx.TransportError as error:
-                    if isinstance(error, httpx.TimeoutException):
-                        raise
-                await asyncio.sleep(_PAUSE * 2**attempt)
-            return await self._once(method, path, content)
-
-    async def _once(self, method: str, path: str, content: bytes | None) -> Any:
-        response = answered(await self._client.request(method, path, content=content))
-        return orjson.loads(response.content)
+        return answered(await self._client.request(method, path, content=content))
 
     # --- collections ---
 
     async def _listed(self, limit: int, offset: int) -> Sequence[Mapping[str, Any]]:
-        found: Sequence[Mapping[str, Any]] = await self._call(
-            "GET", f"{self._collections}?limit={limit}&offset={offset}", retry=True
-        )
+        found = await self._call("GET", f"{self._collections}?limit={limit}&offset={offset}")
+        if not isinstance(found, list):
+            raise BackendConnectionError(NO_CHROMA)
         return found
 
     async def _one(self, physical: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = await self._call("GET", f"{self._collections}/{physical}", retry=True)
+        found: Mapping[str, Any] = await self._call("GET", f"{self._collections}/{physical}")
         return found
 
     async def _create(self, physical: str, metadata: dict[str, Any], hnsw: dict[str, Any]) -> Mapping[str, Any]:
         body = {"name": physical, "metadata": metadata, "configuration": {"hnsw": hnsw}}
-        made: Mapping[str, Any] = await self._call("POST", self._collections, body, retry=False)
+        made: Mapping[str, Any] = await self._call("POST", self._collections, body)
         return made
 
     async def _drop(self, physical: str) -> None:
-        await self._call("DELETE", f"{self._collections}/{physical}", retry=False)
+        await self._call("DELETE", f"{self._collections}/{physical}")
 
-    # --- points ---
+    # --- rows ---
 
-    async def replace(self, collection: str, rows: Rows) -> None:
-        known = (await self.get(collection, keys=rows.keys))["ids"]
-        if known:
-            await self.delete(collection, known)
+    async def upsert(self, collection: str, rows: Rows) -> None:
         body = {
             "ids": rows.keys,
             "embeddings": [base64.b64encode(row.tobytes()).decode() for row in rows.vectors.astype("<f4", copy=False)],
             "metadatas": rows.metadatas,
-            "uris": rows.documents,
+            "uris": rows.uris,
         }
-        await self._call("POST", f"{self._collections}/{collection}/add", body, retry=False)
+        await self._call("POST", f"{self._collections}/{collection}/upsert", body)
 
     async def delete(self, collection: str, keys: Sequence[str]) -> None:
         self._grown.pop(collection, None)
-        await self._call("POST", f"{self._collections}/{collection}/delete", {"ids": keys}, retry=False)
+        await self._call("POST", f"{self._collections}/{collection}/delete", {"ids": keys})
 
     async def get(
         self,
@@ -134,7 +125,7 @@ class Server(Engine):
         include: Sequence[str] = (),
     ) -> Mapping[str, Any]:
         body = {"ids": keys, "where": where, "include": include}
-        found: Mapping[str, Any] = await self._call("POST", f"{self._collections}/{collection}/get", body, retry=True)
+        found: Mapping[str, Any] = await self._call("POST", f"{self._collections}/{collection}/get", body)
         return found
 
     async def query(
@@ -154,11 +145,11 @@ class Server(Engine):
             "n_results": limit,
             "include": include,
         }
-        found = await self._call("POST", f"{self._collections}/{collection}/query", body, retry=True)
+        found = await self._call("POST", f"{self._collections}/{collection}/query", body)
         return {name: found[name] and found[name][0] for name in ("ids", *include)}
 
     async def count(self, collection: str) -> int:
-        counted: int = await self._call("GET", f"{self._collections}/{collection}/count", retry=True)
+        counted: int = await self._call("GET", f"{self._collections}/{collection}/count")
         return counted
 
     def is_grown(self, collection: str) -> bool:
