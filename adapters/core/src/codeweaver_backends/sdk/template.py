@@ -116,7 +116,8 @@ class BackendTemplate(Conveniences, TransactionalBase[Any], Generic[H], ABC):
                 async with self._bounded():
                     await self._upsert_part(collection, part)
             except Exception as error:
-                raise self._unwritten(error, batch.ids[written:]) from error
+                told = self._unwritten(error, batch.ids[written:])
+                raise told from (error.__cause__ if told is error else error)  # no error is its own cause
             written += len(part)
 
     async def _upsert_part(self, collection: H, part: Batch) -> None:
@@ -134,7 +135,8 @@ class BackendTemplate(Conveniences, TransactionalBase[Any], Generic[H], ABC):
                 async with self._bounded():
                     await self._delete_part(collection, ids[start : start + self.ids_at_once])
             except Exception as error:
-                raise self._unwritten(error, ids[start:]) from error
+                told = self._unwritten(error, ids[start:])
+                raise told from (error.__cause__ if told is error else error)  # no error is its own cause
 
     async def _delete_part(self, collection: H, ids: list[PointId]) -> None:
         """Delete points, as many as one request takes. It is given the configured timeout."""
