@@ -11,16 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeweaver_backends.errors import LimitExceededError, UnsupportedError
+from codeweaver_backends.sdk.filters.compile import candidates, compile_filter, untestable_leaves
 from codeweaver_backends.sdk.filters.evaluate import matches
 from codeweaver_backends.sdk.filters.parse import parse_filter
 from codeweaver_backends.sdk.filters.tree import Always, Never
 from codeweaver_backends.sdk.index.keys import INT64_MAX, INT64_MIN
 from codeweaver_backends.types import FilterCondition, SearchFilter
-from codeweaver_chroma.convert import metadata_of
-from codeweaver_chroma.filters import both, is_testable, member, strings, translate
+from codeweaver_chroma.dialect import ChromaDialect
 from codeweaver_chroma.plugin import CAPABILITIES
+from codeweaver_chroma.schema import _metadatas
 
-_COMPARE = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le, "$eq": operator.eq}
+DIALECT = ChromaDialect("f")
+_COMPARE = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le, "$eq": operator.eq, "$ne": operator.ne}
 
 
 def holds(where: Any, metadata: Mapping[str, Any]) -> bool:
@@ -69,41 +71,42 @@ _filters = st.recursive(
 )
 
 
+def metadata_of(payload: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What Chroma has of a point, perhaps of one that replaced another."""
+    [old], [new] = _metadatas([before or {}], "f"), _metadatas([payload], "f")
+    return {key: value for key, value in {**old, **new}.items() if value is not None}
+
+
 @settings(max_examples=300)
-@given(_filters, st.lists(_payloads, min_size=1, max_size=5))
-def test_conditions_mean_what_filters_mean(search_filter: Any, payloads: list[dict[str, Any]]) -> None:
+@given(_filters, st.lists(_payloads, min_size=1, max_size=5), _payloads)
+def test_conditions_mean_what_filters_mean(
+    search_filter: Any, payloads: list[dict[str, Any]], before: dict[str, Any]
+) -> None:
     node = parse_filter(search_filter, CAPABILITIES)
-    if isinstance(node, Always | Never) or not is_testable(node):
+    if isinstance(node, Always | Never) or untestable_leaves(node, DIALECT):
         return
-    where = translate(node, "f")
+    where = compile_filter(node, DIALECT)
     for payload in payloads:
-        assert holds(where, metadata_of(payload, "f") or {}) == matches(node, payload), payload
+        assert holds(where, metadata_of(payload)) == matches(node, payload), payload
+        assert holds(where, metadata_of(payload, before)) == matches(node, payload), (payload, before)
 
 
-@given(st.sampled_from(["x", "y", "é", "2024"]), _fields, _payloads)
-def test_the_candidates_of_a_substring_are_all_that_can_have_it(text: str, field: str, payload: dict[str, Any]) -> None:
-    leaf: Any = parse_filter(FilterCondition(field, "contains", text), CAPABILITIES)
-    assert not is_testable(leaf)
-    metadata = metadata_of(payload, "f") or {}
-    if matches(leaf, payload):
-        assert holds(member(leaf, "f"), metadata) or holds(strings(leaf, "f"), metadata)
-    if holds(member(leaf, "f"), metadata):
-        assert matches(leaf, payload)
+@settings(max_examples=300)
+@given(_filters, _payloads)
+def test_the_candidates_of_a_filter_are_all_that_can_match(search_filter: Any, payload: dict[str, Any]) -> None:
+    node = parse_filter(search_filter, CAPABILITIES)
+    wide = candidates(node, DIALECT)
+    if isinstance(wide, Never):
+        assert not matches(node, payload)
+    elif matches(node, payload):
+        assert holds(compile_filter(wide, DIALECT), metadata_of(payload))
 
 
 def test_wide_groups_are_split() -> None:
     node = parse_filter(FilterCondition("a", "in", list(range(256))), CAPABILITIES)
-    where = translate(node, "f")
-    assert holds(where, metadata_of({"a": 255}, "f") or {})
-    assert not holds(where, metadata_of({"a": 256}, "f") or {})
-
-
-def test_conditions_join() -> None:
-    one, other = {"a": {"$eq": 1}}, {"b": {"$eq": 2}}
-    assert both(None, None) is None
-    assert both(None, one) == one
-    assert both(one, other) == {"$and": [one, other]}
-    assert translate(Always(), "f") is None
+    where = compile_filter(node, DIALECT)
+    assert holds(where, metadata_of({"a": 255}))
+    assert not holds(where, metadata_of({"a": 256}))
 
 
 def test_what_is_not_claimed_is_refused() -> None:

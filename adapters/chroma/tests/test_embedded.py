@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import shutil
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from codeweaver_backends.errors import BackendConnectionError
 from codeweaver_backends.types import DistanceMetric, FilterCondition, SearchFilter, VectorPoint
 from codeweaver_chroma import ChromaBackend, ChromaConfig
-from codeweaver_chroma.local import _DATABASES
+from codeweaver_chroma.embedded import FOLDERS
 
 DESCRIPTORS = Path("/proc/self/fd")
 
@@ -31,13 +33,13 @@ def test_backends_of_one_process_see_each_others_points(tmp_path: Path) -> None:
             await backend.upsert_batch("c", ids, rng.standard_normal((700, 4)))
             for reader in (one, other):
                 assert len(await reader.search_vectors("c", [1, 0, 0, 0], 10_000)) == len(ids) * (turn + 1)
-        assert len(_DATABASES) == 1
+        assert len(FOLDERS._folders) == 1
         await one.aclose()
         assert (await other.get_collection_info("c")).vector_count == 2_800
         await other.aclose()
 
     asyncio.run(run())
-    assert not _DATABASES
+    assert not FOLDERS._folders
 
 
 @pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="no /proc")
@@ -72,5 +74,87 @@ def test_points_that_the_graph_does_not_reach_are_found(tmp_path: Path, metric: 
                     assert len({hit.id for hit in hits}) == limit
             some = SearchFilter(must=[FilterCondition("k", "eq", 2)])
             assert len(await backend.search_vectors("line", [1, 0], 1_000, some)) == 200
+
+    asyncio.run(run())
+
+
+@pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="no /proc")
+def test_handles_do_not_grow_with_collections(tmp_path: Path) -> None:
+    async def run() -> tuple[int, int]:
+        async with ChromaBackend(ChromaConfig(path=tmp_path)) as backend:
+            counts = []
+            for number in range(60):
+                await backend.create_collection(f"c{number}", 2)
+                await backend.upsert_vectors(f"c{number}", [VectorPoint(1, [1, number])])
+                counts.append(len(os.listdir(DESCRIPTORS)))
+            for number in range(60):
+                assert [hit.id for hit in await backend.search_vectors(f"c{number}", [1, number])] == [1]
+            return counts[29], len(os.listdir(DESCRIPTORS))
+
+    early, late = asyncio.run(run())
+    assert late <= early + 10
+
+
+def test_no_write_into_a_deleted_folder_is_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "index"
+
+    async def run() -> None:
+        backend = ChromaBackend(ChromaConfig(path=path))
+        await backend.create_collection("c", 2)
+        shutil.rmtree(path)
+        for call in (
+            backend.upsert_vectors("c", [VectorPoint(1, [1, 0])]),
+            backend.create_collection("d", 2),
+            backend.delete_vectors("c", [1]),
+            backend.count_vectors("c"),
+        ):
+            with pytest.raises(BackendConnectionError, match="deleted or replaced"):
+                await call
+        assert not await backend.health_check()
+        await backend.aclose()
+        async with ChromaBackend(ChromaConfig(path=path)) as another:
+            await another.create_collection("c", 2)
+
+    asyncio.run(run())
+
+
+def test_a_backend_is_closed_from_any_loop_or_forgotten(tmp_path: Path) -> None:
+    def opened() -> ChromaBackend:
+        backend = ChromaBackend(ChromaConfig(path=tmp_path))
+        assert asyncio.run(backend.list_collections()) == []
+        return backend
+
+    asyncio.run(opened().aclose())
+    backend = opened()
+    with pytest.warns(ResourceWarning, match="never closed"):
+        del backend
+        gc.collect()
+    assert not FOLDERS._folders
+    assert not [one for one in threading.enumerate() if one.name.startswith("codeweaver-chroma")]
+
+
+def test_a_replaced_point_has_nothing_of_the_old_one(tmp_path: Path) -> None:
+    """Chroma's upsert keeps metadata of keys that the new point lacks: no filter may see them."""
+    old = {"n": 5, "big": 2**60 + 1, "at": "2024-01-01T00:00:00Z", "list": [1, 2**60 + 3], "text": "x"}
+    wanted = [
+        FilterCondition("n", "gt", 1),
+        FilterCondition("big", "ge", 2**60),
+        FilterCondition("at", "lt", "2025-01-01T00:00:00Z"),
+        FilterCondition("list", "gt", 2**60),
+        FilterCondition("text", "exists", True),
+    ]
+
+    async def run() -> None:
+        async with ChromaBackend(ChromaConfig(path=tmp_path)) as backend:
+            await backend.create_collection("c", 2)
+            for new in ({}, {"n": "5"}, {"n": [0]}, {"n": None, "big": [], "at": {}, "list": 0}):
+                await backend.upsert_vectors("c", [VectorPoint(1, [1, 0], old)])
+                assert [await backend.count_vectors("c", one) for one in wanted] == [1] * 5
+                await backend.upsert_vectors("c", [VectorPoint(1, [0, 1], new)])
+                assert [await backend.count_vectors("c", one) for one in wanted[:4]] == [0] * 4
+                assert await backend.count_vectors("c", wanted[4]) == 0
+                none = SearchFilter(must_not=[*wanted])
+                assert [hit.score for hit in await backend.search_vectors("c", [0, 1], 10, none)] == [1.0]
+                assert [one.payload for one in await backend.get_vectors("c", [1])] == [new]
 
     asyncio.run(run())

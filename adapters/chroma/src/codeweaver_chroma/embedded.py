@@ -44,7 +44,7 @@ class _Database:
     system: System
     api: Any
     worker: ThreadPoolExecutor
-    damaged: Mapping[str, str]
+    damaged: dict[str, str]
     """Chroma's ids of the collections whose graph cannot be read, and why."""
     identity: tuple[int, int]
     grown: set[str] = field(default_factory=set)
@@ -148,7 +148,12 @@ class EmbeddedClient(Client):
         return _as_mapping(made)
 
     async def _drop(self, physical: str) -> None:
-        await self._call(lambda api: api.delete_collection(physical))
+        def work(api: Any) -> None:
+            number = str(api.get_collection(physical).id)
+            api.delete_collection(physical)
+            self._database.damaged.pop(number, None)
+
+        await self._call(work)
 
     # --- rows ---
 
