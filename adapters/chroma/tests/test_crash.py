@@ -136,8 +136,7 @@ def killed_writer(folder: Path, first: int, steps: int, delay: float) -> list[in
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        for _ in range(steps):
-            told.append(int(process.stdout.readline()))
+        told += [int(process.stdout.readline()) for _ in range(steps)]
         try:
             process.wait(delay)
         except subprocess.TimeoutExpired:

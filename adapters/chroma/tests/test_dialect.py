@@ -22,7 +22,14 @@ from codeweaver_chroma.plugin import CAPABILITIES
 from codeweaver_chroma.schema import _metadatas
 
 DIALECT = ChromaDialect("f")
-_COMPARE = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le, "$eq": operator.eq, "$ne": operator.ne}
+_COMPARE = {
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+    "$eq": operator.eq,
+    "$ne": operator.ne,
+}
 
 
 def holds(where: Any, metadata: Mapping[str, Any]) -> bool:

@@ -32,9 +32,6 @@ __all__ = ["FOLDERS", "EmbeddedClient"]
 
 T = TypeVar("T")
 
-_OPEN_GRAPHS: Final = 16
-"""Collections whose graphs are kept open, with 5 file handles each. Chroma itself would take every handle there is."""
-
 
 @dataclass(slots=True, eq=False)
 class _Database:
@@ -79,7 +76,6 @@ def _open(path: Path) -> _Database:
         )
     )
     api: Any = system.instance(ServerAPI)  # type: ignore[type-abstract]
-    api.hnsw_cache_size = max(1, min(_OPEN_GRAPHS, api.hnsw_cache_size // 4))
     system.start()
     file = path / DATABASE_FILE
     worker = ThreadPoolExecutor(1, thread_name_prefix="codeweaver-chroma")

@@ -6,6 +6,7 @@ headers of the first one included, so that one's key is sent for another; and no
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ class ServerClient(Client):
             headers["x-chroma-token"] = config.api_key.get_secret_value()
         self._grown: dict[str, float] = {}
         """Until when a collection cannot have shrunk to ``EXACT_SIZE`` rows, whatever others do."""
+        self._running: set[asyncio.Future[httpx.Response]] = set()
         self._client = httpx.AsyncClient(
             base_url=config.address,
             headers=headers,
@@ -67,6 +69,11 @@ class ServerClient(Client):
         return client
 
     async def close(self) -> None:
+        here = asyncio.get_running_loop()
+        running = [one for one in self._running if one.get_loop() is here]
+        for request in running:
+            request.cancel()  # a pool that is closed under its requests forgets their connections
+        await asyncio.gather(*running, return_exceptions=True)
         try:
             await self._client.aclose()
         except RuntimeError:
@@ -79,7 +86,12 @@ class ServerClient(Client):
 
     async def _call(self, method: str, path: str, body: object = None) -> Any:
         content = None if body is None else orjson.dumps(body)
-        return answered(await self._client.request(method, path, content=content))
+        request = asyncio.ensure_future(self._client.request(method, path, content=content))
+        self._running.add(request)
+        try:
+            return answered(await request)
+        finally:
+            self._running.discard(request)
 
     # --- collections ---
 
