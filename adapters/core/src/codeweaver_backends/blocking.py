@@ -107,11 +107,20 @@ class BlockingBackend:
         return not self._is_closed and self._wait(self.backend.health_check)
 
     def stream_upsert_vectors(
-        self, collection_name: str, vector_stream: Iterable[Iterable[VectorPoint]], batch_size: int = 100
+        self,
+        collection_name: str,
+        vector_stream: Iterable[Iterable[VectorPoint]],
+        batch_size: int = 100,
+        *,
+        progress: Callable[[int], object] | None = None,
     ) -> None:
-        """Upsert what the stream gives, in batches, in order."""
-        backend = cast("StreamingBackend", self.backend)
-        self._wait(lambda: backend.stream_upsert_vectors(collection_name, _fed(vector_stream), batch_size))
+        """Upsert what the stream gives, in batches, in order.
+
+        ``progress`` is called on the backend's thread, with the number of points written so far.
+        """
+        backend = cast("Backend", self.backend)
+        told: Any = {} if progress is None else {"progress": progress}
+        self._wait(lambda: backend.stream_upsert_vectors(collection_name, _fed(vector_stream), batch_size, **told))
 
     def stream_search_vectors(
         self, collection_name: str, query_stream: Iterable[VectorLike], limit: int = 10
@@ -195,8 +204,9 @@ class BlockingBackend:
             runner.get_loop().run_forever()
 
     def _each(self, work: Callable[[], AsyncIterator[Item]]) -> Iterator[Item]:
-        async def start() -> AsyncIterator[Item]:
-            return work()
+        async def start() -> Any:
+            items: Any = work()
+            return await items if isinstance(items, Awaitable) else items  # the protocol allows either
 
         async def following(items: AsyncIterator[Item]) -> Any:
             return await anext(items, _END)

@@ -64,7 +64,8 @@ class BackendError(Exception):
 
     ``backend``, ``operation`` and ``collection`` say where it happened. After a failed write, ``ids`` names the points
     that are not known to be written, and ``state_unknown`` says that the engine may hold some of them all the same:
-    writing them again, or deleting them, always heals.
+    writing them again, or deleting them, always heals. After a stream that failed, ``acknowledged`` is the number of
+    its points that were written before, counted from its beginning; of any other call it is ``None``.
     """
 
     retryable: ClassVar[bool] = False
@@ -86,6 +87,7 @@ class BackendError(Exception):
         self.collection = collection
         self.ids = tuple(ids)
         self.state_unknown = state_unknown
+        self.acknowledged: int | None = None
 
     def __str__(self) -> str:
         where = " ".join(part for part in (self.backend, self.operation) if part)
@@ -97,6 +99,8 @@ class BackendError(Exception):
             more = f" and {len(self.ids) - 5} more" if len(self.ids) > 5 else ""
             fate = "state unknown of" if self.state_unknown else "not written:"
             text += f" ({fate} {shown}{more})"
+        if self.acknowledged is not None:
+            text += f" (acknowledged before: {self.acknowledged} points)"
         return text
 
 

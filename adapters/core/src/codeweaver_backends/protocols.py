@@ -6,7 +6,7 @@ inherited body does not count as implemented: see ``implements``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -289,6 +289,17 @@ class Backend(
         **kwargs: Any,
     ) -> list[list[SearchResult]]:
         """One list of results per query vector (or row of a matrix), in their order. Fails as a whole if one fails."""
+        ...
+
+    async def stream_upsert_vectors(
+        self,
+        collection_name: str,
+        vector_stream: AsyncIterable[Iterable[VectorPoint]],
+        batch_size: int = 100,
+        *,
+        progress: Callable[[int], object] | None = None,
+    ) -> None:
+        """Upsert what the stream gives, in batches, in order; ``progress`` is told how many points are written."""
         ...
 
     async def set_payload(self, collection_name: str, ids: Sequence[PointId], payload: Mapping[str, Any]) -> int:

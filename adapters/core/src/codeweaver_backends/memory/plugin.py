@@ -12,6 +12,7 @@ __all__ = ["CAPABILITIES", "MemoryPlugin"]
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
     supports_columnar=True,
+    supports_streaming=True,
     supports_transactions=True,
     supports_payload_indexes=True,
     max_vector_dimension=65_536,

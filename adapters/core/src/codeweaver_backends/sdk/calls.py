@@ -7,9 +7,12 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-__all__ = ["in_thread", "off_loop", "pause_before", "retried"]
+__all__ = ["SEARCHES_AT_ONCE", "in_thread", "off_loop", "pause_before", "retried"]
 
 T = TypeVar("T")
+
+SEARCHES_AT_ONCE: Final = 8
+"""Searches of one call that are under way at once: more of them wait for the engine anyway."""
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from codeweaver_backends.errors import InvalidOptionError
 from codeweaver_backends.protocols import ScannableBackend, VectorBackend
+from codeweaver_backends.sdk.calls import SEARCHES_AT_ONCE
 from codeweaver_backends.types import FilterLike, PointId, SearchResult, VectorLike, VectorPoint
 
 __all__ = ["Conveniences"]
-
-_AT_ONCE: Final = 8
-"""Searches under way at once: more of them wait for the engine anyway."""
 
 
 class Conveniences:
@@ -59,18 +57,21 @@ class Conveniences:
         **kwargs: Any,
     ) -> list[list[SearchResult]]:
         """One list of results per query vector (or row of a matrix), in their order. Fails as a whole if one fails."""
-        places = asyncio.Semaphore(_AT_ONCE)
+        places = asyncio.Semaphore(SEARCHES_AT_ONCE)
 
         async def search(vector: Any) -> list[SearchResult]:
             async with places:
                 given: Any = (collection_name, vector, limit, search_filter, score_threshold)
                 return await self.search_vectors(*given, **kwargs)
 
+        failed: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(search(vector)) for vector in query_vectors]
         except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+            failed = failures.exceptions[0]
+        if failed is not None:
+            raise failed  # not in the handler: "from None" would take the engine's error from it
         return [task.result() for task in tasks]
 
     async def set_payload(

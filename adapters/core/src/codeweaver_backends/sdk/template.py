@@ -33,6 +33,7 @@ from codeweaver_backends.sdk.filters.tree import Always, Never, Node
 from codeweaver_backends.sdk.handles import CollectionUse, H, HandleCache, Intent, RecreatedError
 from codeweaver_backends.sdk.lifetime import operation
 from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query
+from codeweaver_backends.sdk.streaming import StreamingCalls
 from codeweaver_backends.sdk.transactions import TransactionalBase
 from codeweaver_backends.sdk.validate import (
     PointsDraft,
@@ -63,7 +64,7 @@ def _ids_of(points: Iterable[VectorPoint]) -> Iterable[PointId]:
     return [point.id for point in points]
 
 
-class BackendTemplate(Conveniences, TransactionalBase[Any], Generic[H], ABC):
+class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Generic[H], ABC):
     """The calls of every profile. ``H`` is an adapter's handle of a collection: ``codeweaver_backends.sdk.handles``."""
 
     part_points: ClassVar[int] = 1_000

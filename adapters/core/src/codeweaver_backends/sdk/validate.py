@@ -40,6 +40,7 @@ __all__ = [
     "MAX_ID_LENGTH",
     "PointsDraft",
     "QueryDraft",
+    "validate_batch_size",
     "validate_columns",
     "validate_create",
     "validate_ids",
@@ -387,6 +388,14 @@ def validate_limit(limit: object, limits: Limits) -> int:
         raise InvalidInputError(f"limit must not be negative, it is {checked}")
     if checked > limits.max_limit:
         raise LimitExceededError(f"limit must be at most {limits.max_limit}, not {checked}", limit="max_limit")
+    return checked
+
+
+def validate_batch_size(batch_size: object) -> int:
+    """``batch_size``: a positive integer."""
+    checked = _index(batch_size, "batch_size")
+    if checked < 1:
+        raise InvalidInputError(f"batch_size must be at least 1, it is {checked}")
     return checked
 
 
