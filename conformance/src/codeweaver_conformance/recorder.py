@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +20,8 @@ Call: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any]]
 
 def literal(value: Any) -> str:
     """Python source of a value, as far as it can be said in a line."""
+    if isinstance(value, _Stream):
+        return value.source()
     if isinstance(value, Enum):
         return f"{type(value).__name__}.{value.name}"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -45,6 +47,54 @@ def literal(value: Any) -> str:
     return repr(value)
 
 
+class _Stream:
+    """A stream on its way to a backend. What it gives is noted as text: to hold it would be to keep it alive."""
+
+    def __init__(self, stream: AsyncIterable[Any]) -> None:
+        self._stream = stream
+        self._items: AsyncIterator[Any] | None = None
+        self._given: list[str] = []
+        self._error = ""
+
+    def __aiter__(self) -> _Stream:
+        self._items = aiter(self._stream)
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._items is None:
+            self._items = aiter(self._stream)
+        try:
+            item = await anext(self._items)
+        except Exception as error:
+            if not isinstance(error, StopAsyncIteration):
+                self._error = f"error=RuntimeError({str(error)!r})"
+            raise
+        self._given.append(literal(item))
+        return item
+
+    async def aclose(self) -> None:
+        """Close it, as far as it can be closed."""
+        if hasattr(self._items, "aclose"):
+            await self._items.aclose()
+
+    def source(self) -> str:
+        """A call of the script's ``stream``, with what was given so far."""
+        return f"stream({', '.join([*self._given, *([self._error] if self._error else [])])})"
+
+
+_STREAMS = """
+async def stream(*items, error=None):
+    for item in items:
+        yield item
+    if error is not None:
+        raise error
+
+async def answers(found):
+    return [hits async for hits in (await found if hasattr(found, "__await__") else found)]
+"""
+"""What a script needs to make calls with streams again."""
+
+
 class Transcript:
     """The calls of one test, newest last."""
 
@@ -64,7 +114,7 @@ class Transcript:
         A repeated setting-up of what tests share is made once. A call that may raise is the last one.
         """
         calls = list(dict.fromkeys(_call(*one) for one in self.calls[:-1])) + [_call(*one) for one in self.calls[-1:]]
-        lines = [f"    print(await backend.{one})" for one in calls]
+        lines = [f"    print(await {_awaitable(one)})" for one in calls]
         if any(one[0] == "begin_transaction" for one in self.calls):
             lines.insert(0, "    # The calls of several tasks, in the order of their making; ids are others each time.")
         return "\n".join(
@@ -73,7 +123,7 @@ class Transcript:
                 "import numpy as np",
                 "from codeweaver_backends import *",
                 *preamble,
-                "",
+                *([_STREAMS] if any("stream(" in one for one in calls) else [""]),
                 "async def main():",
                 f"    backend = {create}",
                 *lines,
@@ -89,6 +139,10 @@ def _call(method: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> s
     return f"{method}({', '.join(shown)})"
 
 
+def _awaitable(call: str) -> str:
+    return f"answers(backend.{call})" if call.startswith("stream_search_vectors(") else f"backend.{call}"
+
+
 class Recorder:
     """A backend as the tests see it: every call is noted and passed on; nothing is changed."""
 
@@ -102,6 +156,7 @@ class Recorder:
             return attribute
 
         def call(*arguments: Any, **options: Any) -> Any:
+            arguments = tuple(_Stream(one) if isinstance(one, AsyncIterable) else one for one in arguments)
             self._transcript.calls.append((name, arguments, options))
             return attribute(*arguments, **options)
 

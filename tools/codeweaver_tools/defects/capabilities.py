@@ -43,8 +43,9 @@ class _OverclaimHybrid(Rig, HybridSearchBackend):
 
 
 @plant("cap-overclaim-streaming", "Streaming is claimed; its methods are the protocol's own empty ones.")
-class _OverclaimStreaming(Rig, StreamingBackend):
-    claims = _claiming(supports_streaming=True)
+class _OverclaimStreaming(Rig):
+    stream_upsert_vectors: Any = StreamingBackend.stream_upsert_vectors
+    stream_search_vectors: Any = StreamingBackend.stream_search_vectors
 
 
 @plant("cap-overclaim-scan", "Scanning is claimed and raises NotImplementedError.")
@@ -141,6 +142,8 @@ class _UnderclaimTransactions(Rig):
 
 @plant("cap-underclaim-streaming", "Streams of queries are answered, and streaming is not claimed.")
 class _UnderclaimStreaming(Rig):
+    claims = _claiming(supports_streaming=False)
+
     async def stream_search_vectors(
         self, collection_name: str, query_stream: AsyncIterator[list[float]], limit: int = 10
     ) -> AsyncIterator[list[SearchResult]]:
@@ -229,7 +232,7 @@ class _CosineDenied(Rig):
 @plant("cap-instance-claims-more", "The connected instance claims more than its plug-in.")
 class _InstanceMore(Rig):
     async def get_capabilities(self) -> BackendCapabilities:
-        return _claiming(supports_streaming=True)
+        return _claiming(supports_regex=True)
 
 
 @plant("plg-protocol-body", "delete_vectors is the protocol's own empty method.")

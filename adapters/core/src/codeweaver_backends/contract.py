@@ -339,6 +339,98 @@ _TABLE: Final = (
         profile="scan",
         capability="supports_scan",
     ),
+    # --- streaming ---
+    Clause(
+        "streaming.upsert",
+        "stream_upsert_vectors writes every point of the stream with vector and payload, whatever the sizes of its lists and of its batches.",
+        profile="streaming",
+        capability="supports_streaming",
+    ),
+    Clause(
+        "streaming.order",
+        "Of equal ids in a stream the last wins, in one list, in one batch and across them.",
+        profile="streaming",
+        capability="supports_streaming",
+    ),
+    Clause(
+        "streaming.tail",
+        "What does not fill a batch is written too.",
+        profile="streaming",
+        capability="supports_streaming",
+    ),
+    Clause(
+        "streaming.empty",
+        "A stream of nothing, or of empty lists, changes nothing and is no error.",
+        profile="streaming",
+        capability="supports_streaming",
+    ),
+    Clause(
+        "streaming.missing",
+        "On a missing collection both calls raise CollectionNotFoundError, for a stream of nothing too, and nothing is created.",
+        profile="streaming",
+        capability="supports_streaming",
+    ),
+    Clause(
+        "streaming.refused",
+        "A bad name, batch_size or limit is refused before anything is asked of the stream.",
+        profile="streaming",
+        capability="supports_streaming",
+    ),
+    Clause(
+        "streaming.source-error",
+        "What the stream raises reaches the caller as the same object, once what it gave before is written, or answered.",
+        profile="streaming",
+        capability="supports_streaming",
+    ),
+    Clause(
+        "streaming.failed-write",
+        "A write that fails ends the call with its error, whose acknowledged is the number of points written before; the stream is asked for no more.",
+        profile="streaming",
+        capability="supports_streaming",
+    ),
+    Clause(
+        "streaming.back-pressure",
+        "The stream is never asked for more than four batches beyond what is written.",
+        profile="streaming",
+        capability="supports_streaming",
+    ),
+    Clause(
+        "streaming.memory",
+        "Of what a stream gave no more than four batches are held.",
+        profile="streaming",
+        capability="supports_streaming",
+    ),
+    Clause(
+        "streaming.progress",
+        "The function given as progress is told the number of points written so far, never fewer than before and never more than are there.",
+        profile="streaming",
+        level="extended",
+        capability="supports_streaming",
+    ),
+    Clause(
+        "streaming.search",
+        "stream_search_vectors gives one answer to each query, in the order of the queries, each as search_vectors gives it.",
+        profile="streaming",
+        capability="supports_streaming",
+    ),
+    Clause(
+        "streaming.dialogue",
+        "An answer is given as soon as it is there, also where the stream waits for it before its next query.",
+        profile="streaming",
+        capability="supports_streaming",
+    ),
+    Clause(
+        "streaming.cancelled",
+        "After a cancellation, and after leaving the answers early, no task is left, the stream is closed, and the backend works on.",
+        profile="streaming",
+        capability="supports_streaming",
+    ),
+    Clause(
+        "streaming.transaction",
+        "A stream inside a transaction is part of it.",
+        profile="streaming",
+        capability="supports_streaming+supports_transactions",
+    ),
     # --- transactions ---
     Clause(
         "transactions.own-writes",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from codeweaver_backends.types import FilterCondition, SearchFilter, VectorPoint
+from codeweaver_backends.types import FilterCondition, SearchFilter, SearchResult, VectorPoint
 from codeweaver_conformance.session import Conformance, point
 
-__all__ = ["A", "B", "Call", "every_call", "profile_calls", "wrong_calls"]
+__all__ = ["A", "B", "Call", "answered", "every_call", "profile_calls", "wrong_calls"]
 
 Call: TypeAlias = Callable[[], Awaitable[Any]]
 
@@ -38,9 +39,6 @@ def profile_calls(backend: Any, name: str) -> dict[str, Call]:
         for item in items:
             yield item
 
-    async def stream_search() -> list[Any]:
-        return [hits async for hits in backend.stream_search_vectors(name, stream([1.0, 0.0]))]
-
     async def begin() -> Any:
         return await backend.begin_transaction()
 
@@ -56,11 +54,25 @@ def profile_calls(backend: Any, name: str) -> dict[str, Call]:
         "hybrid_search": lambda: backend.hybrid_search(name, [1.0, 0.0], {"term": 1.0}),
         "update_sparse_vectors": lambda: backend.update_sparse_vectors(name, [sparse]),
         "stream_upsert_vectors": lambda: backend.stream_upsert_vectors(name, stream([point(B, [1, 0])])),
-        "stream_search_vectors": stream_search,
+        "stream_search_vectors": lambda: answered(backend, name, stream([1.0, 0.0])),
         "begin_transaction": begin,
         "commit_transaction": lambda: backend.commit_transaction("none"),
         "rollback_transaction": lambda: backend.rollback_transaction("none"),
     }
+
+
+async def answered(
+    backend: Any, name: str, queries: Any, limit: Any = 10, answers: list[Any] | None = None
+) -> list[list[SearchResult]]:
+    """The answers to a stream of queries, put to ``answers`` as they come.
+
+    ``stream_search_vectors`` may be an asynchronous generator, or a coroutine that gives an asynchronous iterator.
+    """
+    answers = [] if answers is None else answers
+    found = backend.stream_search_vectors(name, queries, limit)
+    async for hits in await found if inspect.isawaitable(found) else found:
+        answers.append(hits)
+    return answers
 
 
 def wrong_calls(cw: Conformance, name: str) -> dict[str, Call]:
@@ -95,6 +107,14 @@ def wrong_calls(cw: Conformance, name: str) -> dict[str, Call]:
         matrix = np.zeros((1, 2), dtype=np.float32) + 1
         calls["upsert_batch: two ids, one row"] = lambda: backend.upsert_batch(name, [A, B], matrix)
         calls["upsert_batch: a negative id"] = lambda: backend.upsert_batch(name, [-1], matrix)
+    if claims.supports_streaming:
+
+        async def nothing() -> AsyncIterator[Any]:
+            return
+            yield
+
+        calls["stream_upsert: batch_size 0"] = lambda: backend.stream_upsert_vectors(name, nothing(), 0)
+        calls["stream_search: limit -1"] = lambda: answered(backend, name, nothing(), -1)
     if not claims.supports_regex:
         regex = SearchFilter(must=[FilterCondition("a", "regex", "x")])
         calls["search: regex, not claimed"] = lambda: backend.search_vectors(name, [1, 0], search_filter=regex)
