@@ -109,6 +109,19 @@ def test_a_failure_tells_its_clause_and_how_to_see_it_again(tmp_path: Path) -> N
     assert "score=2.0" not in done.stdout, "the search is made again, and the point at the threshold is missing again"
 
 
+def test_a_call_with_a_stream_is_made_again(tmp_path: Path) -> None:
+    chosen = ("-k", "test_what_fills_no_batch_is_written", "--maxfail=1")
+    said = suite(tmp_path, f"{DEFECT}str_tail_lost", *chosen, status=1)
+    assert re.search(r"^call: +search_vectors\(", said, re.MULTILINE)
+    [script] = re.findall(r"^PYTHONPATH=\. python (.+\.py)$", said, re.MULTILINE)
+    assert "stream_upsert_vectors(" in (tmp_path / script).read_text(encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]", "the stream is written again, and its point is lost again"
+
+
 def test_a_broken_rule_costs_the_certificate(tmp_path: Path) -> None:
     said = suite(tmp_path, f"{DEFECT}lim_index_refused", "--cw-cases=20", status=1)
     assert "lim-index-refused: FAILED" in said

@@ -74,8 +74,9 @@ class _Stream:
 
     async def aclose(self) -> None:
         """Close it, as far as it can be closed."""
-        if hasattr(self._items, "aclose"):
-            await self._items.aclose()
+        close = getattr(self._items, "aclose", None)
+        if close is not None:
+            await close()
 
     def source(self) -> str:
         """A call of the script's ``stream``, with what was given so far."""

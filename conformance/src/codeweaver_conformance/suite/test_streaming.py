@@ -136,7 +136,8 @@ async def test_what_fills_no_batch_is_written(cw: Conformance, size: int) -> Non
 async def test_a_stream_of_nothing_changes_nothing(cw: Conformance) -> None:
     """Check streams without a list, and with empty lists only, of points and of queries."""
     name = await cw.collection([point(A, [1, 0], {"v": 1})])
-    for items in ([], [[]], [[], [], []]):
+    streams: list[list[Any]] = [[], [[]], [[], [], []]]
+    for items in streams:
         await cw.backend.stream_upsert_vectors(name, _Source(items))
     cw.equal(await answered(cw.backend, name, _Source([])), [], "no query")
     await cw.unchanged(name, {A: {"v": 1}})
@@ -146,7 +147,8 @@ async def test_a_stream_of_nothing_changes_nothing(cw: Conformance) -> None:
 async def test_a_missing_collection_is_told(cw: Conformance) -> None:
     """Check streams of something and of nothing."""
     missing = cw.new_name()
-    for items in ([], [[]], [[point(A, [1, 0])]]):
+    streams: list[list[Any]] = [[], [[]], [[point(A, [1, 0])]]]
+    for items in streams:
         with cw.raises(CollectionNotFoundError, why=f"a stream of {len(items)} lists"):
             await cw.backend.stream_upsert_vectors(missing, _Source(items))
     for queries in ([], [[1.0, 0.0]]):
@@ -166,7 +168,8 @@ async def test_bad_arguments_are_refused_before_the_stream(cw: Conformance) -> N
     for limit in (-1, True, 1.5, "3", None, cw.limits.max_limit + 1):
         with cw.raises(InvalidInputError, why=f"limit={limit!r}"):
             await answered(cw.backend, name, queries, limit)
-    for bad in ("", "a\nb", 5):
+    names: list[Any] = ["", "a\nb", 5]
+    for bad in names:
         with cw.raises(InvalidNameError, InvalidInputError, why=f"name {bad!r}"):
             await cw.backend.stream_upsert_vectors(bad, points)
         with cw.raises(InvalidNameError, InvalidInputError, why=f"name {bad!r}"):
@@ -279,7 +282,7 @@ class _List(list[VectorPoint]):
 class _Vector(np.ndarray[Any, Any]):
     """An array that can be in a set: one of its own."""
 
-    __hash__ = object.__hash__  # type: ignore[assignment]
+    __hash__ = object.__hash__
 
     def __eq__(self, other: object) -> bool:  # type: ignore[override]
         return self is other
@@ -358,13 +361,16 @@ async def test_a_stream_may_wait_for_its_answers(cw: Conformance) -> None:
 async def test_nothing_is_left_after_a_cancellation(cw: Conformance) -> None:
     """Check tasks and the source, where writing and searching are cancelled, or left after the first answer."""
     name = await cw.collection(numbered(0, 8))
-    endless: Callable[[], _Source] = lambda: _Source([float(1), float(n % 8)] for n in range(10**9))  # noqa: E731
+
+    def endless() -> _Source:
+        return _Source([1.0, float(n % 8)] for n in range(10**9))
+
     await cw.backend.stream_upsert_vectors(name, _Source(lists(numbered(0, 30))), BATCH)  # the client's tasks are made
     await answered(cw.backend, name, _Source([[1.0, 0.0]] * 30))
     before = asyncio.all_tasks()
 
-    async def cancelled(call: Callable[[], Awaitable[Any]], source: _Source, why: str) -> None:
-        task = asyncio.ensure_future(call())
+    async def cancelled(call: Callable[[_Source], Awaitable[Any]], source: _Source, why: str) -> None:
+        task = asyncio.ensure_future(call(source))
         for _ in range(10_000):
             if source.asked >= 8 or task.done():
                 break
@@ -375,16 +381,18 @@ async def test_nothing_is_left_after_a_cancellation(cw: Conformance) -> None:
         cw.equal([repr(one) for one in await left_after(before)], [], f"tasks left after {why}")
         cw.true(source.is_closed, f"a closed stream ({why})", "an open one")
 
-    for source, why in (
-        (_Source(numbered(n, n + 2) for n in range(10**9)), "a cancelled write of an endless stream"),
-        (_Source(lists(numbered(0, 16), 2), wait=True), "a cancelled write of a stream that waits"),
-    ):
-        await cancelled(lambda source=source: cw.backend.stream_upsert_vectors(name, source, 2), source, why)
-    for source, why in (
-        (endless(), "a cancelled search of an endless stream"),
-        (_Source([[1.0, float(n)] for n in range(8)], wait=True), "a cancelled search of a stream that waits"),
-    ):
-        await cancelled(lambda source=source: answered(cw.backend, name, source), source, why)
+    def write(source: _Source) -> Awaitable[Any]:
+        written: Awaitable[Any] = cw.backend.stream_upsert_vectors(name, source, 2)
+        return written
+
+    def search(source: _Source) -> Awaitable[Any]:
+        return answered(cw.backend, name, source)
+
+    await cancelled(write, _Source(numbered(n, n + 2) for n in range(10**9)), "a cancelled write of an endless stream")
+    await cancelled(write, _Source(lists(numbered(0, 16), 2), wait=True), "a cancelled write of a stream that waits")
+    await cancelled(search, endless(), "a cancelled search of an endless stream")
+    waiting = _Source([[1.0, float(n)] for n in range(8)], wait=True)
+    await cancelled(search, waiting, "a cancelled search of a stream that waits")
     source = endless()
     answers = cw.backend.stream_search_vectors(name, source, 1)
     async with aclosing(await answers if inspect.isawaitable(answers) else answers) as left_early:
