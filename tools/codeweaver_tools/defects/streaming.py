@@ -39,22 +39,26 @@ class _BuffersAll(Rig):
             await super().stream_upsert_vectors(collection_name, _of(points), *args, **how)
 
 
-@plant("str-no-back-pressure", "Each batch is written in a task of its own; the stream is never made to wait.")
+@plant("str-no-back-pressure", "A worker writes from a queue without a bound; the stream is never made to wait.")
 class _NoBackPressure(Rig):
-    async def stream_upsert_vectors(
-        self, collection_name: str, vector_stream: Chunks, batch_size: int = 100, *, progress: Any = None
-    ) -> None:
-        guard, slow = asyncio.Lock(), asyncio.Event()
+    async def stream_upsert_vectors(self, collection_name: str, vector_stream: Chunks, *args: Any, **how: Any) -> None:
+        await super().stream_upsert_vectors(collection_name, _of(), *args, **how)
+        queue: asyncio.Queue[Iterable[VectorPoint] | None] = asyncio.Queue()
 
-        async def write(points: list[VectorPoint]) -> None:
-            await slow.wait()
-            async with guard:
-                await super(_NoBackPressure, self).stream_upsert_vectors(collection_name, _of(points), batch_size)
+        async def queued() -> AsyncIterator[Iterable[VectorPoint]]:
+            while (chunk := await queue.get()) is not None:
+                await asyncio.sleep(0.002)  # the engine is slower than the stream
+                yield chunk
 
-        await super().stream_upsert_vectors(collection_name, _of(), batch_size, progress=progress)
-        tasks = [asyncio.create_task(write(list(chunk))) async for chunk in vector_stream]
-        slow.set()
-        await asyncio.gather(*tasks)
+        worker = asyncio.create_task(super().stream_upsert_vectors(collection_name, queued(), *args, **how))
+        try:
+            async for chunk in vector_stream:
+                if worker.done():
+                    break
+                queue.put_nowait(chunk)
+        finally:
+            queue.put_nowait(None)
+            await worker
 
 
 @plant("str-keeps-written", "What was written is kept until the stream ends, to be told of then.")
@@ -91,8 +95,8 @@ class _PullsOn(Rig):
 
         try:
             await super().stream_upsert_vectors(collection_name, unclosed(), *args, **how)
-        except InvalidInputError:
-            for _ in range(50):
+        except InvalidInputError as error:
+            for _ in range(50 if error.acknowledged else 0):
                 await anext(items, None)
             raise
 
@@ -100,21 +104,18 @@ class _PullsOn(Rig):
 @plant("str-failure-waits", "A failed write is told when the stream gives its next list, however long that takes.")
 class _FailureWaits(Rig):
     async def stream_upsert_vectors(self, collection_name: str, vector_stream: Chunks, *args: Any, **how: Any) -> None:
-        items = aiter(vector_stream)
-
-        async def shielded() -> AsyncIterator[Iterable[VectorPoint]]:
-            while (chunk := await anext(items, None)) is not None:
-                yield chunk
-
         failure: BackendError | None = None
+        written = 0
         await super().stream_upsert_vectors(collection_name, _of(), *args, **how)
-        async for chunk in shielded():
+        async for chunk in vector_stream:
             if failure is not None:
                 break
+            points = list(chunk)
             try:
-                await super().stream_upsert_vectors(collection_name, _of(chunk), *args, **how)
+                await super().stream_upsert_vectors(collection_name, _of(points), *args, **how)
             except BackendError as error:
-                failure = error
+                failure, error.acknowledged = error, written
+            written += len(points)
         if failure is not None:
             raise failure
 
