@@ -29,7 +29,7 @@ def backend() -> Iterator[BlockingBackend]:
 PROTOCOLS = [getattr(protocols, name) for name in protocols.__all__ if isinstance(getattr(protocols, name), type)]
 METHODS = {
     name: one
-    for one in PROTOCOLS
+    for one in reversed(PROTOCOLS)  # Backend is the first: what it declares with more options counts
     for name, call in vars(one).items()
     if not name.startswith("_") and inspect.isfunction(call) and name not in ("aclose", "transaction")
 }

@@ -221,7 +221,7 @@ async def test_a_failed_write_ends_the_call(cw: Conformance, bad: int) -> None:
     cw.equal(acknowledged, BATCH * bad, "acknowledged")
     await cw.settle()
     cw.equal(await cw.ids(name), set(range(BATCH * bad)), "the points that were acknowledged")
-    waiting = _Source([[point(n, [1, n, n])] for n in range(BATCH)], wait=True)
+    waiting = _Source([[point(n, [1, n, n]) for n in range(BATCH)]], wait=True)
     why = "the stream waits for 10 s, and the write before has failed"
     with cw.raises(InvalidDimensionError, InvalidInputError, why=why):
         async with asyncio.timeout(10):
@@ -288,9 +288,9 @@ class _List(list[VectorPoint]):
 class _Vector(np.ndarray[Any, Any]):
     """An array that can be in a set: one of its own."""
 
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
-    def __eq__(self, other: object) -> bool:  # type: ignore[override]
+    def __eq__(self, other: object) -> bool:
         return self is other
 
 
