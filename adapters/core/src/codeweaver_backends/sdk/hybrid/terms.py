@@ -1,9 +1,9 @@
 """From a term to the index that stands for it in a sparse vector.
 
-Indices are below 10^9, where the smallest of the engines' index types ends (pgvector's ``sparsevec``). A canonical
-string of at most nine digits is the index it spells; every other term is its BLAKE2b hash of 8 bytes (RFC 7693; of its
-UTF-8, without key, salt or personalisation), read as a big-endian integer, modulo 10^9. Two terms of one index are
-one term: among the 93,000 terms of Python's standard library that happens to six pairs.
+Indices are below 10^9, where the smallest of the engines' index types ends. A canonical string of at most nine digits
+is the index it spells; every other term is its BLAKE2b hash of 8 bytes (RFC 7693; of its UTF-8, without key, salt or
+personalisation), read as a big-endian integer, modulo 10^9. Two terms of one index are one term: among the 93,000 terms
+of Python's standard library that happens to six pairs.
 """
 
 from __future__ import annotations
