@@ -48,7 +48,7 @@ DOT = DistanceMetric.DOT_PRODUCT
     ],
 )
 def test_terms(text: str, terms: list[str]) -> None:
-    assert tokenize(text) == terms
+    assert list(tokenize(text)) == terms
 
 
 def test_indices() -> None:

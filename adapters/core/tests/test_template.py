@@ -57,7 +57,7 @@ class Recorder(BackendTemplate[Shelf]):
     def __init__(self, **settings: Any) -> None:
         super().__init__(BackendConfig(**settings))
         self.asked: list[tuple[Any, ...]] = []
-        self.claims = MemoryPlugin.get_capabilities()
+        self.claims = MemoryPlugin.get_capabilities().model_copy(update={"supports_hybrid_search": False})
         self.shelf = Shelf(CollectionSettings("c", 2, DistanceMetric.EUCLIDEAN))
         self.failures: list[Exception] = []
 

@@ -15,7 +15,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Final
 
@@ -62,7 +62,8 @@ _CJK: Final = (
 )
 
 
-def tokenize(text: str) -> list[str]:
+@lru_cache(maxsize=4_096)
+def tokenize(text: str) -> tuple[str, ...]:
     """The terms of a text: NFKC, words, bigrams of CJK, parts of identifiers and the whole of several."""
     runs: list[tuple[str, str]] = []
     last = ""
@@ -73,7 +74,7 @@ def tokenize(text: str) -> list[str]:
         elif kind:
             runs.append((kind, character))
         last = kind
-    return [term for kind, run in runs for term in (_bigrams(run) if kind == "cjk" else _identifier(run))]
+    return tuple(term for kind, run in runs for term in (_bigrams(run) if kind == "cjk" else _identifier(run)))
 
 
 def _kind(character: str) -> str:

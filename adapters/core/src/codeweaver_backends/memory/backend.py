@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import repeat
 from typing import ClassVar
 
 import numpy as np
@@ -17,8 +19,10 @@ from codeweaver_backends.memory.store import Collection, MemoryStore, Point, Sna
 from codeweaver_backends.metrics import scores
 from codeweaver_backends.sdk.cursors import FOREIGN_CURSOR
 from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.hybrid.fusion import Leg
+from codeweaver_backends.sdk.hybrid.vectors import EMPTY_ROW, SparseRows
 from codeweaver_backends.sdk.payloads import decode_payload
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query, Slot, SparseQuery
 from codeweaver_backends.sdk.template import BackendTemplate
 from codeweaver_backends.types import PointId, ScrollPage, SearchResult, VectorPoint
 
@@ -91,12 +95,31 @@ class MemoryBackend(BackendTemplate[Collection]):
         self._write_all(collection, batch)
 
     def _write_all(self, collection: Collection, batch: Batch) -> None:
-        for point_id, vector, payload_json in zip(batch.ids, batch.vectors, batch.payload_json, strict=True):
+        slots = (repeat(EMPTY_ROW) if column is None else column for column in (batch.sparse, batch.text))
+        for point_id, vector, payload_json, sparse, text in zip(
+            batch.ids, batch.vectors, batch.payload_json, *slots, strict=False
+        ):
             known = collection.points.get(point_id)
             collection.serial += known is None
             serial = known.serial if known else collection.serial
             payload = decode_payload(payload_json)
-            collection.points[point_id] = Point(point_id, vector.copy(), payload_json, payload, serial)
+            collection.points[point_id] = Point(
+                point_id, vector.copy(), payload_json, payload, serial, sparse.copy(), text.copy()
+            )
+
+    async def _write_slot(self, collection: Collection, slot: Slot, ids: Sequence[PointId], rows: SparseRows) -> None:
+        for point_id, row in zip(ids, rows, strict=True):
+            point = collection.points.get(point_id)
+            if point is not None:
+                is_text = slot is Slot.TEXT
+                slots = (point.sparse, row.copy()) if is_text else (row.copy(), point.text)
+                collection.points[point_id] = replace(point, sparse=slots[0], text=slots[1])
+
+    async def _read_definition(self, collection: Collection) -> bytes | None:
+        return collection.definition
+
+    async def _write_definition(self, collection: Collection, definition: bytes) -> None:
+        collection.definition = definition
 
     async def _delete(self, collection: Collection, ids: list[PointId]) -> None:
         for point_id in ids:
@@ -117,6 +140,13 @@ class MemoryBackend(BackendTemplate[Collection]):
         score = scores(collection.settings.metric, query.vector, np.stack([point.vector for point in found]))
         best = [int(row) for row in np.argsort(-score, kind="stable")[: query.limit]]
         return [_hit(found[row], float(score[row]), query.projection) for row in best if query.passes(score[row])]
+
+    async def _search_sparse(self, collection: Collection, query: SparseQuery) -> Leg:
+        found = collection.matching(query.filter)
+        score = SparseRows.of(point.slot(query.slot) for point in found).scores(query.vector)
+        best = np.argsort(-score, kind="stable")[: query.limit]
+        shared = best[score[best] > 0]
+        return Leg([found[row].id for row in shared.tolist()], score[shared])
 
     async def _get(self, collection: Collection, ids: list[PointId], projection: Projection) -> Iterable[VectorPoint]:
         return _points((collection.points[one] for one in ids if one in collection.points), projection)
@@ -144,5 +174,8 @@ def _hit(point: Point, score: float, projection: Projection) -> SearchResult:
 
 def _points(points: Iterable[Point], projection: Projection) -> Iterator[VectorPoint]:
     for point in points:
-        vector = point.vector.tolist() if projection.vectors else None
-        yield VectorPoint(point.id, vector, projection.payload_of(point.payload_json))
+        payload = projection.payload_of(point.payload_json)
+        if projection.vectors:
+            yield VectorPoint(point.id, point.vector.tolist(), payload, point.sparse.as_dict() or None)
+        else:
+            yield VectorPoint(point.id, None, payload)

@@ -11,6 +11,7 @@ __all__ = ["CAPABILITIES", "MemoryPlugin"]
 
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
+    supports_hybrid_search=True,
     supports_columnar=True,
     supports_streaming=True,
     supports_transactions=True,

@@ -8,7 +8,8 @@ from typing import Self
 from codeweaver_backends.errors import ConflictError
 from codeweaver_backends.sdk.filters.evaluate import predicate
 from codeweaver_backends.sdk.filters.tree import Node
-from codeweaver_backends.sdk.requests import CollectionSettings
+from codeweaver_backends.sdk.hybrid.vectors import EMPTY_ROW, SparseRow
+from codeweaver_backends.sdk.requests import CollectionSettings, Slot
 from codeweaver_backends.types import FloatMatrix, Payload, PointId
 
 __all__ = ["Collection", "MemoryStore", "Point", "Snapshot"]
@@ -25,6 +26,12 @@ class Point:
     """A private copy, for filters only."""
     serial: int
     """Grows with every new id; the order of a scroll."""
+    sparse: SparseRow = EMPTY_ROW
+    text: SparseRow = EMPTY_ROW
+
+    def slot(self, slot: Slot) -> SparseRow:
+        """One of its two sparse vectors."""
+        return self.sparse if slot is Slot.SPARSE else self.text
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +41,8 @@ class Collection:
     settings: CollectionSettings
     points: dict[PointId, Point] = field(default_factory=dict)
     serial: int = 0
+    definition: bytes | None = None
+    """Of the sparse index."""
 
     @property
     def incarnation(self) -> str:
@@ -68,6 +77,7 @@ class Snapshot:
         self._store = store
         self._origin = dict(store.collections)
         self._before = {name: dict(one.points) for name, one in self._origin.items()}
+        self._definitions = {name: one.definition for name, one in self._origin.items()}
         self._copies = {name: one.copy() for name, one in self._origin.items()}
         self.collections = dict(self._copies)
         """What the transaction's calls read and change."""
@@ -75,7 +85,7 @@ class Snapshot:
     def commit(self) -> None:
         """Write to the store what was changed, unless that would undo what others have changed since."""
         names = self._origin.keys() | self.collections.keys()
-        replaced = {name for name in names if self.collections.get(name) is not self._copies.get(name)}
+        replaced = {name for name in names if self._is_replaced(name)}
         changed = {name: self._changed(name) for name in names - replaced}
         if not all(map(self._is_untouched, replaced)) or not all(map(self._are_untouched, changed, changed.values())):
             raise ConflictError("someone else has changed the same points since the transaction began")
@@ -85,6 +95,13 @@ class Snapshot:
             if ids:
                 self._merge(name, ids)
 
+    def _is_replaced(self, name: str) -> bool:
+        """Whether the transaction has dropped, created or otherwise indexed the collection: its points all change."""
+        own, origin = self.collections.get(name), self._origin.get(name)
+        if own is None or origin is None or own is not self._copies.get(name):
+            return True
+        return own.definition != self._definitions[name]
+
     def _changed(self, name: str) -> list[PointId]:
         """The ids that the transaction has written or deleted, new ones in the order of their writing."""
         before, now = self._before[name], self.collections[name].points
@@ -92,12 +109,16 @@ class Snapshot:
 
     def _is_untouched(self, name: str) -> bool:
         live = self._store.collections.get(name)
-        return live is self._origin.get(name) and (live is None or live.points == self._before[name])
+        if live is None or live is not self._origin.get(name):
+            return live is self._origin.get(name)
+        return live.points == self._before[name] and live.definition == self._definitions[name]
 
     def _are_untouched(self, name: str, ids: list[PointId]) -> bool:
         live, before = self._store.collections.get(name), self._before[name]
         if live is None or live is not self._origin[name]:
             return not ids
+        if ids and live.definition != self._definitions[name]:  # the texts of these points are of another index
+            return False
         return all(live.points.get(one) is before.get(one) for one in ids)
 
     def _replace(self, name: str) -> None:

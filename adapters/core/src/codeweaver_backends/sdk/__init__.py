@@ -66,6 +66,11 @@ from codeweaver_backends.sdk.filters.tree import (
 )
 from codeweaver_backends.sdk.folders import FileLock, SharedFolder, SharedFolders
 from codeweaver_backends.sdk.handles import CollectionUse, Handle, HandleCache, HandleSource, Intent, RecreatedError
+from codeweaver_backends.sdk.hybrid.definition import SparseIndex
+from codeweaver_backends.sdk.hybrid.fusion import Leg
+from codeweaver_backends.sdk.hybrid.tokenizer import tokens
+from codeweaver_backends.sdk.hybrid.vectors import SparseRow, SparseRows
+from codeweaver_backends.sdk.hybrid.weights import TermStatistics
 from codeweaver_backends.sdk.index.codes import StringCode, decode_id, digest, encode_id
 from codeweaver_backends.sdk.index.facts import Fact, Kind, Path, kind_of, leaves
 from codeweaver_backends.sdk.index.keys import (
@@ -83,7 +88,17 @@ from codeweaver_backends.sdk.index.terms import Column, Elements, Entries, Spell
 from codeweaver_backends.sdk.lifetime import BaseBackend, operation
 from codeweaver_backends.sdk.names import PREFIX, decode_name, encode_name
 from codeweaver_backends.sdk.payloads import decode_payload, encode_payload, encode_payloads
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query, WithPayload
+from codeweaver_backends.sdk.requests import (
+    Batch,
+    CollectionSettings,
+    HybridQuery,
+    Page,
+    Projection,
+    Query,
+    Slot,
+    SparseQuery,
+    WithPayload,
+)
 from codeweaver_backends.sdk.secrets import Redacted, scrub, secrets_of
 from codeweaver_backends.sdk.template import BackendTemplate
 from codeweaver_backends.sdk.transactions import Transaction, TransactionalBase
@@ -101,6 +116,7 @@ from codeweaver_backends.sdk.validate import (
     validate_points,
     validate_projection,
     validate_query,
+    validate_sparse,
     validate_vector,
 )
 from codeweaver_backends.sdk.vectors import (
@@ -160,11 +176,13 @@ __all__ = [
     "HandleCache",
     "HandleSource",
     "HasElement",
+    "HybridQuery",
     "InstantRange",
     "Intent",
     "IsNull",
     "Kind",
     "Leaf",
+    "Leg",
     "Level",
     "Never",
     "Node",
@@ -189,8 +207,14 @@ __all__ = [
     "ServerConfig",
     "SharedFolder",
     "SharedFolders",
+    "Slot",
+    "SparseIndex",
+    "SparseQuery",
+    "SparseRow",
+    "SparseRows",
     "Spelling",
     "StringCode",
+    "TermStatistics",
     "Transaction",
     "TransactionalBase",
     "ValidationResult",
@@ -252,6 +276,7 @@ __all__ = [
     "secrets_of",
     "sortable_double",
     "spans",
+    "tokens",
     "unit_vector",
     "unit_vectors",
     "untestable_leaves",
@@ -265,5 +290,6 @@ __all__ = [
     "validate_points",
     "validate_projection",
     "validate_query",
+    "validate_sparse",
     "validate_vector",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,20 @@ import orjson
 
 from codeweaver_backends.errors import UnsupportedError
 from codeweaver_backends.sdk.filters.tree import Node
-from codeweaver_backends.types import DistanceMetric, FloatMatrix, Payload, PointId
+from codeweaver_backends.sdk.hybrid.vectors import SparseRow, SparseRows
+from codeweaver_backends.types import DistanceMetric, FloatMatrix, HybridStrategy, Payload, PointId
 
-__all__ = ["Batch", "CollectionSettings", "Page", "Projection", "Query", "WithPayload"]
+__all__ = [
+    "Batch",
+    "CollectionSettings",
+    "HybridQuery",
+    "Page",
+    "Projection",
+    "Query",
+    "Slot",
+    "SparseQuery",
+    "WithPayload",
+]
 
 WithPayload = bool | tuple[str, ...]
 """All of the payload, none of it, or these top-level keys."""
@@ -69,6 +81,15 @@ class CollectionSettings:
         return cls(name, dimension, metric, dict(stored.pop("payload_indexes"))), stored
 
 
+class Slot(Enum):
+    """Which of a point's two sparse vectors is meant."""
+
+    SPARSE = "sparse"
+    """The caller's own: ``VectorPoint.sparse_vector``."""
+    TEXT = "text"
+    """What the collection's sparse index makes of the payload's text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Points ready to be written: validated, of equal ids the last kept. All sequences are of one length."""
@@ -81,8 +102,17 @@ class Batch:
     payload_json: list[bytes]
     """The payloads as compact UTF-8 JSON: the exact copy."""
 
+    sparse: SparseRows | None = None
+    """The callers' sparse vectors, a row per point, empty where there is none; ``None``: no point has one."""
+    text: SparseRows | None = None
+    """The same of the points' texts; ``None`` where the collection has no sparse index."""
+
     def __len__(self) -> int:
         return len(self.ids)
+
+    def slot(self, slot: Slot) -> SparseRows | None:
+        """The column of a slot."""
+        return self.sparse if slot is Slot.SPARSE else self.text
 
     def take(self, rows: Sequence[int]) -> Batch:
         """Some of the points, in the order of ``rows``."""
@@ -91,6 +121,8 @@ class Batch:
             self.vectors[list(rows)],
             [self.payloads[row] for row in rows],
             [self.payload_json[row] for row in rows],
+            None if self.sparse is None else self.sparse.take(rows),
+            None if self.text is None else self.text.take(rows),
         )
 
     def slice(self, start: int, stop: int) -> Batch:
@@ -98,12 +130,20 @@ class Batch:
         if start == 0 and stop >= len(self):
             return self
         part = slice(start, stop)
-        return Batch(self.ids[part], self.vectors[part], self.payloads[part], self.payload_json[part])
+        return Batch(
+            self.ids[part],
+            self.vectors[part],
+            self.payloads[part],
+            self.payload_json[part],
+            None if self.sparse is None else self.sparse.part(start, stop),
+            None if self.text is None else self.text.part(start, stop),
+        )
 
     def split(self, points: int, size: int | None = None, *, json_weight: float = 1.0) -> Iterator[Batch]:
         """The batch in parts of at most ``points`` points and about ``size`` bytes, each of one point at least.
 
-        A point weighs 4 bytes a dimension, and ``json_weight`` times its payload's JSON: engines store it repeatedly.
+        A point weighs 4 bytes a dimension, 8 an entry of its sparse vectors, and ``json_weight`` times its payload's
+        JSON: engines store it repeatedly.
         """
         if len(self) <= points and size is None:
             if len(self):
@@ -111,6 +151,9 @@ class Batch:
             return
         vector = 4 * self.vectors.shape[1]
         weights = np.fromiter(map(len, self.payload_json), np.float64, len(self)) * json_weight + vector
+        for column in (self.sparse, self.text):
+            if column is not None:
+                weights += 8 * np.diff(column.offsets)
         ends = np.cumsum(weights)
         start = 0
         while start < len(self):
@@ -153,6 +196,44 @@ class Query:
     def passes(self, score: float) -> bool:
         """Whether a score reaches the threshold."""
         return self.threshold is None or score >= self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class SparseQuery:
+    """A search of one slot ready to be translated: who shares a term, by the dot product."""
+
+    slot: Slot
+    vector: SparseRow
+    """Not empty."""
+    limit: int
+    filter: Node
+
+
+@dataclass(frozen=True, slots=True)
+class HybridQuery:
+    """A dense and a sparse search to be fused."""
+
+    vector: FloatMatrix
+    """float32, shape ``(dimension,)``."""
+    slot: Slot
+    sparse: SparseRow
+    """Empty where the query has no term: then there is no sparse leg."""
+    limit: int
+    candidates: int
+    """The points of each leg's pool, at least ``limit``."""
+    strategy: HybridStrategy
+    alpha: float
+    """The weight of the dense leg, 0 to 1."""
+    filter: Node
+    projection: Projection
+
+    def dense_leg(self, limit: int) -> Query:
+        """The dense search, for ids and scores only."""
+        return Query(self.vector, limit, self.filter, None, Projection(payload=False))
+
+    def sparse_leg(self, limit: int) -> SparseQuery:
+        """The sparse search."""
+        return SparseQuery(self.slot, self.sparse, limit, self.filter)
 
 
 @dataclass(frozen=True, slots=True)

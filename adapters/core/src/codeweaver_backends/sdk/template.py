@@ -31,6 +31,7 @@ from codeweaver_backends.sdk.conveniences import Conveniences
 from codeweaver_backends.sdk.filters.parse import parse_filter
 from codeweaver_backends.sdk.filters.tree import Always, Never, Node
 from codeweaver_backends.sdk.handles import CollectionUse, H, HandleCache, Intent, RecreatedError
+from codeweaver_backends.sdk.hybrid_calls import HybridCalls
 from codeweaver_backends.sdk.lifetime import operation
 from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query
 from codeweaver_backends.sdk.streaming import StreamingCalls
@@ -64,7 +65,7 @@ def _ids_of(points: Iterable[VectorPoint]) -> Iterable[PointId]:
     return [point.id for point in points]
 
 
-class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Generic[H], ABC):
+class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], HybridCalls[H], Generic[H], ABC):
     """The calls of every profile. ``H`` is an adapter's handle of a collection: ``codeweaver_backends.sdk.handles``."""
 
     part_points: ClassVar[int] = 1_000
@@ -267,7 +268,12 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Gene
         while True:
             async with use as collection:
                 batch = await off_loop(len(draft.ids), draft.on, collection.settings)
-                await (self._upsert(collection, batch) if len(batch) else self._confirm(collection))
+                if not len(batch):
+                    await self._confirm(collection)
+                elif self.capabilities.supports_hybrid_search:
+                    await self._upsert_with_text(collection, batch)
+                else:
+                    await self._upsert(collection, batch)
                 return
 
     @operation(ids=list)

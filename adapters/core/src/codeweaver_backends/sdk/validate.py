@@ -13,7 +13,7 @@ import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -31,6 +31,7 @@ from codeweaver_backends.errors import (
 )
 from codeweaver_backends.sdk.filters.parse import parse_filter
 from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.hybrid.vectors import SparseRows, sparse_row
 from codeweaver_backends.sdk.index.keys import INT64_MAX
 from codeweaver_backends.sdk.payloads import encode_payloads
 from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query, WithPayload
@@ -51,6 +52,7 @@ __all__ = [
     "validate_points",
     "validate_projection",
     "validate_query",
+    "validate_sparse",
     "validate_vector",
 ]
 
@@ -304,6 +306,7 @@ class PointsDraft:
     payload_json: list[bytes]
     kept: list[int] | None
     """The positions of the points to write, where an id comes more than once; ``None``: all."""
+    sparse: SparseRows | None = None
 
     def on(self, settings: CollectionSettings) -> Batch:
         """The batch for a collection, its vectors as one float32 matrix. Of equal ids the last is kept."""
@@ -311,7 +314,7 @@ class PointsDraft:
             matrix = _column_matrix(self.vectors, settings, self.ids)
         else:
             matrix = _matrix(self.vectors, settings, self._label)
-        batch = Batch(self.ids, matrix, self.payloads, self.payload_json)
+        batch = Batch(self.ids, matrix, self.payloads, self.payload_json, self.sparse)
         return batch if self.kept is None else batch.take(self.kept)
 
     def _label(self, row: int) -> str:
@@ -327,12 +330,22 @@ def validate_points(points: object, capabilities: BackendCapabilities) -> Points
         ids = [point.id for point in given]
         vectors = [point.vector for point in given]
         payloads = [point.payload for point in given]
-        sparse = any(point.sparse_vector for point in given)
+        sparse = [point.sparse_vector for point in given]
     except AttributeError:
         raise InvalidOptionError("vectors must hold VectorPoint objects only") from None
-    if sparse and not capabilities.supports_hybrid_search:
+    has_sparse = any(vector is not None for vector in sparse)
+    if any(sparse) and not capabilities.supports_hybrid_search:
         raise UnsupportedError("sparse vectors are not supported", capability="supports_hybrid_search")
-    return _draft(ids, vectors, payloads, capabilities.limits)
+    draft = _draft(ids, vectors, payloads, capabilities.limits)
+    return replace(draft, sparse=validate_sparse(ids, sparse)) if has_sparse else draft
+
+
+def validate_sparse(ids: Sequence[PointId], vectors: Iterable[object]) -> SparseRows:
+    """The sparse vectors of points, a row each. An error names the point."""
+    return SparseRows.of(
+        sparse_row(vector, f"the sparse vector of point {point_id!r}")
+        for point_id, vector in zip(ids, vectors, strict=True)
+    )
 
 
 def validate_columns(ids: object, vectors: object, payloads: object, capabilities: BackendCapabilities) -> PointsDraft:
@@ -381,13 +394,13 @@ def _last_of_each(ids: list[PointId]) -> list[int] | None:
 # --- searches --------------------------------------------------------------------------------------------------------
 
 
-def validate_limit(limit: object, limits: Limits) -> int:
+def validate_limit(limit: object, limits: Limits, *, name: str = "limit") -> int:
     """``limit``: an integer of 0 to the declared maximum."""
-    checked = _index(limit, "limit")
+    checked = _index(limit, name)
     if checked < 0:
-        raise InvalidInputError(f"limit must not be negative, it is {checked}")
+        raise InvalidInputError(f"{name} must not be negative, it is {checked}")
     if checked > limits.max_limit:
-        raise LimitExceededError(f"limit must be at most {limits.max_limit}, not {checked}", limit="max_limit")
+        raise LimitExceededError(f"{name} must be at most {limits.max_limit}, not {checked}", limit="max_limit")
     return checked
 
 
@@ -408,10 +421,12 @@ class QueryDraft:
     filter: Node
     threshold: float | None
     projection: Projection
+    name: str = "query_vector"
+    """What the vector is called in an error."""
 
     def on(self, settings: CollectionSettings) -> Query:
         """The query for a collection."""
-        vector = validate_vector(self.vector, settings)
+        vector = validate_vector(self.vector, settings, name=self.name)
         return Query(vector, self.limit, self.filter, self.threshold, self.projection)
 
 
@@ -422,17 +437,20 @@ def validate_query(
     score_threshold: object,
     options: Mapping[str, Any],
     capabilities: BackendCapabilities,
+    *,
+    name: str = "query_vector",
 ) -> QueryDraft:
     """The arguments of ``search_vectors``."""
     validate_options(options, ("with_payload", "with_vectors"))
     if query_vector is None or isinstance(query_vector, str | bytes | bytearray | Mapping | set | bool | int | float):
-        raise InvalidVectorError(f"query_vector must be a sequence of numbers, not a {type(query_vector).__name__}")
+        raise InvalidVectorError(f"{name} must be a sequence of numbers, not a {type(query_vector).__name__}")
     return QueryDraft(
         query_vector,
         validate_limit(limit, capabilities.limits),
         parse_filter(search_filter, capabilities),
         _threshold(score_threshold),
         validate_projection(options.get("with_payload", True), options.get("with_vectors", False)),
+        name,
     )
 
 

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from codeweaver_backends.types import HybridStrategy, PointId
 
-__all__ = ["RRF_K", "TIE", "Leg", "best", "fuse", "is_cut_settled", "normalised", "ranks"]
+__all__ = ["NO_LEG", "RRF_K", "TIE", "Leg", "best", "fuse", "is_cut_settled", "normalised", "ranks"]
 
 RRF_K: Final = 60
 """The constant of the paper."""

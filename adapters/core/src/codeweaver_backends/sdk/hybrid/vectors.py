@@ -17,7 +17,7 @@ import numpy.typing as npt
 from codeweaver_backends.errors import InvalidVectorError
 from codeweaver_backends.sdk.hybrid.terms import INDEX_LIMIT, term_index
 
-__all__ = ["LARGEST_WEIGHT", "SMALLEST_WEIGHT", "SparseRow", "SparseRows", "sparse_row"]
+__all__ = ["EMPTY_ROW", "LARGEST_WEIGHT", "SMALLEST_WEIGHT", "SparseRow", "SparseRows", "sparse_row"]
 
 SMALLEST_WEIGHT: Final = 1e-15
 """A weight below is zero, which is no entry: so that the product of two is never lost to a float32."""
@@ -37,12 +37,17 @@ class SparseRow(NamedTuple):
     def __bool__(self) -> bool:
         return len(self.indices) > 0
 
+    def copy(self) -> SparseRow:
+        """The same, in memory of its own: a row of a batch is a view, and holds the batch."""
+        return SparseRow(self.indices.copy(), self.weights.copy())
+
     def as_dict(self) -> dict[int, float]:
         """Index → weight."""
         return dict(zip(self.indices.tolist(), self.weights.tolist(), strict=True))
 
 
 EMPTY_ROW: Final = SparseRow(np.empty(0, np.uint32), np.empty(0, np.float32))
+_LOW_BITS: Final = 0xFFFF
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +79,19 @@ class SparseRows:
         bounds = self.offsets[start : end + 1]
         entries = slice(bounds[0], bounds[-1])
         return SparseRows(bounds - bounds[0], self.indices[entries], self.weights[entries])
+
+    def scores(self, query: SparseRow) -> npt.NDArray[np.float64]:
+        """The dot product of each row with ``query``, in float64; 0 where no term is shared; shape ``(rows,)``."""
+        # Most entries are of no term of the query: a table of the low bits of its indices drops nearly all of them.
+        table = np.zeros(_LOW_BITS + 1, np.bool_)
+        table[query.indices & _LOW_BITS] = True
+        entries = np.flatnonzero(table[self.indices & _LOW_BITS])
+        places = np.searchsorted(query.indices, self.indices[entries])
+        shared = query.indices.take(places, mode="clip") == self.indices[entries]
+        entries, places = entries[shared], places[shared]
+        rows = np.searchsorted(self.offsets, entries, side="right") - 1
+        products = self.weights[entries].astype(np.float64) * query.weights[places]
+        return np.bincount(rows, products, minlength=len(self)).astype(np.float64)  # of no entry they would be integers
 
     @classmethod
     def of(cls, rows: Iterable[SparseRow]) -> SparseRows:
