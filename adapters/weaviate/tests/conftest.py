@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
-from codeweaver_backends.errors import BackendTimeoutError
+from codeweaver_backends.testing import NotProvisioned
 from codeweaver_weaviate import WeaviateBackend
-from codeweaver_weaviate.testing import BINARY, Server, find_binary
+from codeweaver_weaviate.testing import Server, find_binary
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def start() -> Iterator[Callable[..., Server]]:
     """Start a server, with further environment variables as keywords. At the end all of them are killed."""
-    binary = find_binary()
-    if binary is None:
-        pytest.skip(f"not verified: {BINARY} is not set, and no weaviate is on the PATH")
-    servers: list[Server] = []
-
-    def start_one(**environment: str) -> Server:
-        folder = tmp_path / str(len(servers))
-        folder.mkdir()
-        servers.append(Server(binary, folder, **environment))
-        servers[-1].start()
-        return servers[-1]
-
-    yield start_one
-    for server in servers:
-        server.kill()
+    try:
+        binary = find_binary()
+    except NotProvisioned as reason:
+        pytest.skip(f"not verified: {reason}")
+    with ExitStack() as servers:
+        yield lambda **environment: servers.enter_context(Server(binary, **environment))
 
 
 @pytest.fixture
@@ -40,15 +32,13 @@ def server(start: Callable[..., Server]) -> Server:
 
 @pytest.fixture
 def repaired() -> Callable[[WeaviateBackend, str], Awaitable[None]]:
-    """Wait for a repair that takes more than one call's time."""
+    """Wait for a repair that takes longer than a read waits for it."""
 
     async def wait(backend: WeaviateBackend, name: str) -> None:
-        while True:
-            try:
+        async with asyncio.timeout(120):
+            await backend.count_vectors(name)
+            while not backend._repairs.is_whole(name):
+                await asyncio.sleep(0.1)
                 await backend.count_vectors(name)
-            except BackendTimeoutError as error:
-                assert "try again" in str(error)  # noqa: PT017 - it goes on
-            else:
-                return
 
     return wait

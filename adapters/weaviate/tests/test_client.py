@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,9 +21,9 @@ from codeweaver_backends.errors import (
     RateLimitError,
     UnsupportedError,
 )
-from codeweaver_backends.sdk.requests import CollectionSettings
+from codeweaver_backends.sdk import CollectionSettings, encode_id
 from codeweaver_backends.types import DistanceMetric, FilterCondition, VectorPoint
-from codeweaver_weaviate import WeaviateBackend, WeaviateConfig, convert
+from codeweaver_weaviate import WeaviateBackend, WeaviateConfig, client, schema
 from codeweaver_weaviate.client import SearchReply, aggregate_pb2, batch_delete_pb2, batch_pb2, weaviate_pb2_grpc
 
 POINTS = [VectorPoint(n, [1.0, n], {"n": n}) for n in range(5)]
@@ -35,11 +36,16 @@ class Double(weaviate_pb2_grpc.WeaviateServicer):  # type: ignore[misc]
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
         self.answers: dict[str, Handler] = {}
-        self.collection = convert.new_collection(CollectionSettings("c", 2, DistanceMetric.COSINE))
+        self.collection = schema.new_collection(CollectionSettings("c", 2, DistanceMetric.COSINE))
         self.version = "1.39.0"
         self.status = 200
+        self.missing = b""
+        """The body of a 404: Weaviate has none for a class that is not there."""
         self.delay = 0.0
         self.shards: list[dict[str, str]] = []
+        self.nodes: list[Any] = []
+        self.trial = ""
+        """What a class that cannot be created is refused with."""
 
     def called(self, name: str) -> list[Any]:
         return [request for called, request in self.calls if called == name]
@@ -68,14 +74,17 @@ class Double(weaviate_pb2_grpc.WeaviateServicer):  # type: ignore[misc]
         self.calls.append((f"{method} {path}", head))
         await asyncio.sleep(self.delay)
         body: Any = {"version": self.version}
-        if path.endswith("/shards"):
+        status = self.status
+        if path == "/v1/nodes":
+            body = {"nodes": self.nodes}
+        elif method == "POST":
+            status, body = 422, {"error": [{"message": self.trial}]}
+        elif path.endswith("/shards"):
             body = self.shards
         elif path.startswith("/v1/schema"):
-            body = convert.class_definition(self.collection)
-        content = json.dumps(body).encode()
-        writer.write(
-            f"HTTP/1.1 {self.status} -\r\nconnection: close\r\ncontent-length: {len(content)}\r\n\r\n".encode()
-        )
+            body = schema.class_definition(self.collection)
+        content = json.dumps(body).encode() if self.status != 404 else self.missing
+        writer.write(f"HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-length: {len(content)}\r\n\r\n".encode())
         writer.write(content)
         await writer.drain()
         writer.close()
@@ -140,7 +149,8 @@ async def _hang(_request: Any, _context: Any) -> None:
 )
 def test_addresses(settings: dict[str, Any], expected: tuple[str, str, bool]) -> None:
     """Check the two ports, from a url and from parts."""
-    assert WeaviateConfig(**settings).address == expected
+    config = WeaviateConfig(**settings)
+    assert (config.address, config.grpc_address, config.is_encrypted) == expected
 
 
 @pytest.mark.parametrize("url", ["there:8080", "ftp://there", "http://", "http://there/path", "http://me:pass@there"])
@@ -149,6 +159,28 @@ def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match="url") as caught:
         WeaviateConfig(url=url)
     assert "pass@" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rest", "grpc_too"),
+    [
+        ({"host": "there"}, True, True),
+        ({}, False, False),
+        ({"url": "http://localhost:1"}, False, False),
+        ({"host": "there", "grpc_host": "127.0.0.1"}, True, False),
+        ({"url": "http://localhost:1", "grpc_host": "there"}, False, True),
+        ({"host": "there", "proxy": False}, False, False),
+    ],
+)
+def test_a_proxy_is_used_where_it_is_meant(settings: dict[str, Any], rest: bool, grpc_too: bool) -> None:
+    """Check each port by its own host: the environment's proxy is never asked for this machine."""
+    config = WeaviateConfig(**settings)
+    assert (config.uses_proxy, config.grpc_uses_proxy) == (rest, grpc_too)
+
+
+def test_the_host_of_grpc_is_judged_as_the_other() -> None:
+    with pytest.raises(ValueError, match="grpc_host"):
+        WeaviateConfig(grpc_host="there:50051")
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -226,9 +258,9 @@ def test_a_partial_failure_that_is_not_flushed_leaves_more_open() -> None:
 def test_a_lost_write_is_tried_once_and_names_what_is_open(
     lost: int, first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Check that no retry hides a restart, that later chunks are not sent, and that the collection is looked over.
+    """Check that no retry hides a restart, that later parts are not sent, and that the collection is looked over.
 
-    The chunk before the lost one is open as well: only the next chunk, or a flush, has all of it written.
+    The part before the lost one is open as well: only the next part, or a flush, has all of it written.
     """
 
     async def test(backend: WeaviateBackend, double: Double) -> None:
@@ -247,13 +279,12 @@ def test_a_lost_write_is_tried_once_and_names_what_is_open(
         await backend.search_vectors("c", [1, 0])
         names = [name for name, _ in double.calls]
         sent = range(first, min(10 * lost, 25))
-        assert names[0] == "GET /v1/schema/Cw_c"
         assert {name for name in names if name.startswith("PATCH")} >= {
-            f"PATCH /v1/objects/Cw_c/{convert.point_uuid(n)}" for n in sent
+            f"PATCH /v1/objects/Cw_c/{schema.point_uuid(n)}" for n in sent
         }
         assert names.index("Aggregate") < names.index("Search")
 
-    monkeypatch.setattr(convert, "CHUNK_POINTS", 10)
+    monkeypatch.setattr(WeaviateBackend, "part_points", 10)
     run(test, timeout=20)
 
 
@@ -323,7 +354,7 @@ def test_too_large_an_answer_comes_in_pieces() -> None:
     """Check that the ranking is kept when the content is fetched apart from it."""
 
     async def test(backend: WeaviateBackend, double: Double) -> None:
-        every = {convert.point_uuid(point.id): point for point in POINTS}
+        every = {schema.point_uuid(point.id): point for point in POINTS}
 
         async def search(request: Any, context: Any) -> Any:
             wanted = list(request.filters.value_text_array.values) or list(every)
@@ -336,8 +367,8 @@ def test_too_large_an_answer_comes_in_pieces() -> None:
                 result.metadata.id, result.metadata.distance = uuid, 0.1 * (5 - int(every[uuid].id))
                 if content:
                     fields = result.properties.non_ref_props.fields
-                    fields[convert.ID].text_value = str(every[uuid].id)
-                    fields[convert.DOCUMENT].text_value = json.dumps(every[uuid].payload)
+                    fields[schema.ID].text_value = encode_id(every[uuid].id)
+                    fields[schema.PAYLOAD].text_value = json.dumps(every[uuid].payload)
             return reply
 
         double.answers["Search"] = search
@@ -360,9 +391,9 @@ def test_a_collection_made_again_is_looked_up_again() -> None:
 
         double.answers["Search"] = search
         await backend.search_vectors("c", [1, 0])
-        double.collection = convert.new_collection(CollectionSettings("c", 3, DistanceMetric.COSINE))
+        double.collection = schema.new_collection(CollectionSettings("c", 3, DistanceMetric.COSINE))
         assert await backend.search_vectors("c", [1, 0, 0]) == []
-        double.collection = convert.new_collection(CollectionSettings("c", 3, DistanceMetric.COSINE))
+        double.collection = schema.new_collection(CollectionSettings("c", 3, DistanceMetric.COSINE))
         assert await backend.search_vectors("c", [1, 0, 0]) == []
 
     run(test)
@@ -446,29 +477,50 @@ def test_what_a_crash_left_is_stamped_anew(indexed: int, identified: int, found:
     run(test)
 
 
-def test_a_long_repair_goes_on_with_the_next_call() -> None:
-    """Check that a collection is not read before what a failed write left is repaired, and that no step is repeated."""
+def test_a_long_repair_goes_on_in_the_background() -> None:
+    """Check that reads wait for it a while and then go on with what is whole, that writes do not wait, and its end."""
 
     async def test(backend: WeaviateBackend, double: Double) -> None:
         double.answers["BatchObjects"] = aborting(grpc.StatusCode.UNAVAILABLE, "socket closed")
         with pytest.raises(BackendConnectionError):
-            await backend.upsert_vectors("c", [VectorPoint(n, [1.0, n]) for n in range(40)])
+            await backend.upsert_vectors("c", [VectorPoint(n, [1.0, n]) for n in range(80)])
+        del double.answers["BatchObjects"]
         double.calls.clear()
         double.delay = 0.1
-        tries = 1
-        while True:
-            try:
-                await backend.search_vectors("c", [1, 0])
-                break
-            except BackendTimeoutError as error:
-                assert "try again" in str(error)  # noqa: PT017 - it goes on
-                assert not double.called("Search")
-                tries += 1
-        stamped = {name for name, _ in double.calls if name.startswith("PATCH")}
-        assert stamped == {f"PATCH /v1/objects/Cw_c/{convert.point_uuid(n)}" for n in range(40)}
-        assert 1 < tries < 40
+        begin = time.monotonic()
+        for _ in range(3):
+            await backend.search_vectors("c", [1, 0])
+        assert 0.3 < time.monotonic() - begin < 0.7  # one of three has waited for half of the timeout
+        begin = time.monotonic()
+        await backend.upsert_vectors("c", POINTS)
+        assert time.monotonic() - begin < 0.3
+        assert not backend._repairs.is_whole("c")
+        async with asyncio.timeout(5):
+            while not backend._repairs.is_whole("c"):  # noqa: ASYNC110 - nothing tells of its end
+                await asyncio.sleep(0.05)
+        stamped = [name for name, _ in double.calls if name.startswith("PATCH")]
+        assert sorted(stamped) == sorted(f"PATCH /v1/objects/Cw_c/{schema.point_uuid(n)}" for n in range(80))
 
     run(test, timeout=0.7)
+
+
+def test_a_repair_that_fails_is_begun_again() -> None:
+    """Check that a server which is away for a moment ends no repair for good, and fails no read beside it."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        double.answers["BatchObjects"] = aborting(grpc.StatusCode.UNAVAILABLE, "socket closed")
+        with pytest.raises(BackendConnectionError):
+            await backend.upsert_vectors("c", POINTS)
+        double.status = 503
+        assert await backend.search_vectors("c", [1, 0]) == []
+        assert not backend._repairs.is_whole("c")
+        double.status = 200
+        async with asyncio.timeout(5):
+            while not backend._repairs.is_whole("c"):
+                await asyncio.sleep(0.05)
+                await backend.search_vectors("c", [1, 0])
+
+    run(test)
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -523,11 +575,76 @@ def test_the_key_is_sent_on_both_ports_and_shown_nowhere() -> None:
         double.answers["Search"] = search
         with pytest.raises(BackendConnectionError) as caught:
             await backend.search_vectors("c", [1, 0])
-        assert seen == ["Bearer s3cret-key"]
+        assert set(seen) == {"Bearer s3cret-key"}
         assert "Bearer s3cret-key" in double.called("GET /v1/meta")[0]
         assert "s3cret" not in f"{caught.value} {caught.value.__cause__} {backend.config!r} {backend!r}"
 
     run(test, api_key="s3cret-key")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>not found</html>"])
+def test_a_server_that_is_no_weaviate_is_told_so(body: bytes) -> None:
+    """Check that its 404 is not taken for a collection that does not exist, neither at once nor later."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        double.status, double.missing = 404, body
+        with pytest.raises(BackendConnectionError, match="no Weaviate"):
+            await backend.count_vectors("c")
+        double.status = 200
+        await backend.count_vectors("c")
+        if body:
+            double.status = 404
+            with pytest.raises(BackendConnectionError, match="404"):
+                await backend.get_collection_info("c")
+
+    run(test, retries=0)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "trial", "is_refused"),
+    [
+        ([{"batchStats": {"queueLength": 0}}], "", False),
+        ([{"batchStats": {"queueLength": 0}}, {"batchStats": {"ratePerSecond": 0}}], "not enough nodes", True),
+        ([{"batchStats": {"ratePerSecond": 0}}], "only created when async indexing is enabled", False),
+        ([{}], "", False),
+    ],
+)
+def test_a_server_that_indexes_later_is_refused(nodes: list[Any], trial: str, is_refused: bool) -> None:
+    """Check what is asked of a server to tell, and that one which tells otherwise is not suspected."""
+
+    async def test(backend: WeaviateBackend, double: Double) -> None:
+        double.nodes, double.trial = nodes, trial
+        if is_refused:
+            with pytest.raises(UnsupportedError, match="ASYNC_INDEXING"):
+                await backend.list_collections()
+        else:
+            assert await backend.health_check()
+
+    run(test)
+
+
+def test_the_messages_are_those_of_the_client() -> None:
+    """Check every field that is written or read: the client keeps these modules to itself, and may change them."""
+    fields = {
+        client.BatchObject: "uuid collection properties vectors",
+        client.BatchObject.Properties: "non_ref_properties text_array_properties",
+        client.BatchObjectsRequest: "objects",
+        client.BatchDeleteRequest: "collection filters dry_run",
+        batch_delete_pb2.BatchDeleteReply: "failed matches successful",
+        client.SearchRequest: "collection limit after filters near_vector metadata properties"
+        " uses_123_api uses_125_api uses_127_api",
+        client.MetadataRequest: "uuid distance vectors last_update_time_unix",
+        client.PropertiesRequest: "non_ref_properties",
+        client.NearVector: "targets vectors",
+        client.Vectors: "name vector_bytes type",
+        client.Filters: "operator target value_text value_text_array filters",
+        client.AggregateRequest: "collection objects_count object_limit filters near_vector",
+        client.FoundObject: "metadata properties",
+    }
+    for message, names in fields.items():
+        assert set(names.split()) <= set(message.DESCRIPTOR.fields_by_name), message.DESCRIPTOR.name
+    calls = weaviate_pb2_grpc.WeaviateServicer
+    assert all(hasattr(calls, name) for name in ("Search", "BatchObjects", "BatchDelete", "Aggregate"))
 
 
 def test_an_old_server_is_refused() -> None:

@@ -17,7 +17,7 @@ import pytest
 from codeweaver_backends.errors import BackendConnectionError
 from codeweaver_backends.metrics import SCORE_TOLERANCE, scores
 from codeweaver_backends.types import DistanceMetric, FilterCondition, SearchFilter, VectorPoint
-from codeweaver_weaviate import WeaviateBackend, WeaviateConfig, convert
+from codeweaver_weaviate import WeaviateBackend, WeaviateConfig
 from codeweaver_weaviate.testing import Server
 
 KILLS = int(os.environ.get("CODEWEAVER_TEST_WEAVIATE_KILLS", "2"))
@@ -144,7 +144,7 @@ async def _survive(server: Server, kills: int, patch: pytest.MonkeyPatch, repair
     async with WeaviateBackend(WeaviateConfig(**server.settings)) as backend:
         await backend.create_collection(NAME, DIMENSION)
         for kill in range(kills):
-            patch.setattr(convert, "CHUNK_POINTS", chance.choice((BATCH // 4, BATCH)))
+            patch.setattr(WeaviateBackend, "part_points", chance.choice((BATCH // 4, BATCH)))
             await repaired(backend, NAME)
             await _round(server, backend, ledger, chance)
             async with WeaviateBackend(WeaviateConfig(**server.settings)) as fresh:

@@ -6,6 +6,7 @@ Needs a binary, which is started here; without one nothing of this is verified.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -16,13 +17,15 @@ import pytest
 
 from codeweaver_backends.errors import (
     BackendAuthenticationError,
+    BackendClosedError,
     BackendConnectionError,
     BackendTimeoutError,
     CollectionNotFoundError,
     LimitExceededError,
+    UnsupportedError,
 )
 from codeweaver_backends.types import FilterCondition, SearchFilter, VectorPoint
-from codeweaver_weaviate import WeaviateBackend, WeaviateConfig, convert
+from codeweaver_weaviate import WeaviateBackend, WeaviateConfig, schema
 from codeweaver_weaviate.testing import Server
 
 NAME = "live"
@@ -155,6 +158,108 @@ def test_a_server_that_hangs_during_a_write(
     asyncio.run(main())
 
 
+def test_calls_end_in_their_time(server: Server) -> None:
+    """Check each call against a server that hangs: none takes its timeout twice."""
+
+    async def main() -> None:
+        async with _filled(server) as filled, _open(server, timeout=2) as backend:
+            await backend.count_vectors(NAME)
+            server.pause()
+            many = [VectorPoint(n, [2.0, n], {"n": n}) for n in range(500)]
+            for call in (
+                lambda: backend.upsert_vectors(NAME, many),
+                lambda: backend.get_collection_info(NAME),
+                lambda: backend.search_vectors(NAME, [1.0, 1.0]),
+                lambda: backend.count_vectors(NAME, SMALL),
+                lambda: backend.delete_vectors(NAME, [1]),
+                backend.list_collections,
+                lambda: backend.delete_collection(NAME),
+            ):
+                begin = time.monotonic()
+                with pytest.raises(BackendTimeoutError):
+                    await call()
+                assert time.monotonic() - begin < 2.5
+            server.resume()
+            await filled.list_collections()
+
+    asyncio.run(main())
+
+
+def test_reads_go_on_while_a_write_is_repaired(
+    server: Server, repaired: Callable[[WeaviateBackend, str], Awaitable[None]]
+) -> None:
+    """Check that after a write of 500 which timed out, reads are answered, and that the repair comes to its end."""
+
+    async def main() -> None:
+        async with _filled(server), _open(server, timeout=1.5) as backend:
+            await backend.count_vectors(NAME)
+            server.pause()
+            with pytest.raises(BackendTimeoutError) as caught:
+                await backend.upsert_vectors(NAME, [VectorPoint(n, [2.0, n], {"n": n}) for n in range(50, 550)])
+            assert set(caught.value.ids) == set(range(50, 550))
+            server.resume()
+            for _ in range(10):
+                assert {hit.id for hit in await backend.search_vectors(NAME, [1.0, 50.0], 1_000)} >= set(range(50))
+                assert await backend.count_vectors(NAME, SMALL) == 10
+            await repaired(backend, NAME)
+            count, found, *small = await _read(backend)
+            assert count == found >= 100
+            assert small == [list(range(10)), 10]
+
+    asyncio.run(main())
+
+
+def test_closing_under_running_calls(server: Server) -> None:
+    """Check that callers whom nobody cancelled are told that the backend was closed, with the points of a write."""
+
+    async def main() -> None:
+        async with _filled(server):
+            for pause in (0.0, 0.01, 0.05):
+                backend = _open(server)
+                calls = [
+                    asyncio.create_task(call)
+                    for _ in range(5)
+                    for call in (
+                        backend.upsert_vectors(NAME, POINTS),
+                        backend.search_vectors(NAME, [1.0, 1.0]),
+                        backend.delete_vectors(NAME, [7_000]),
+                        backend.get_collection_info(NAME),
+                    )
+                ]
+                healthy = asyncio.create_task(backend.health_check())
+                await asyncio.sleep(pause)
+                await backend.aclose()
+                ended = await asyncio.gather(*calls, return_exceptions=True)
+                failures = [one for one in ended if isinstance(one, BaseException)]
+                assert {type(one) for one in failures} <= {BackendClosedError}
+                written = [one for one in ended[::4] if isinstance(one, BackendClosedError)]
+                assert all(set(one.ids) == set(range(100)) for one in written)
+                assert await healthy in (True, False)
+
+    asyncio.run(main())
+
+
+# --- a server that indexes later -------------------------------------------------------------------------------------
+
+
+def test_async_indexing_is_refused(start: Callable[..., Server]) -> None:
+    """Check that points which were just written are not missed in silence, and that nothing is left on the server."""
+    server = start(ASYNC_INDEXING="true")
+
+    async def main() -> None:
+        async with _open(server) as backend:
+            with pytest.raises(UnsupportedError, match="ASYNC_INDEXING") as caught:
+                await backend.create_collection(NAME, 2)
+            assert caught.value.capability == "visibility"
+            assert not await backend.health_check()
+        headers = {"authorization": f"Bearer {server.api_key}"}
+        async with httpx.AsyncClient(headers=headers, trust_env=False) as client:
+            schema_ = await client.get(f"http://127.0.0.1:{server.port}/v1/schema")
+        assert schema_.json()["classes"] == []
+
+    asyncio.run(main())
+
+
 # --- a server that takes no writes -----------------------------------------------------------------------------------
 
 
@@ -194,7 +299,7 @@ async def _refuses_writes(backend: WeaviateBackend) -> None:
 async def _set_status(server: Server, status: str) -> None:
     """What the server does by itself where the disk is too full, and what an administrator does."""
     settings = server.settings
-    shards = f"http://{settings['host']}:{settings['port']}/v1/schema/{convert.class_name(NAME)}/shards"
+    shards = f"http://{settings['host']}:{settings['port']}/v1/schema/{schema.class_name(NAME)}/shards"
     headers = {"authorization": f"Bearer {settings['api_key']}"}
     async with httpx.AsyncClient(headers=headers, trust_env=False) as client:
         for shard in (await client.get(shards)).json():
@@ -250,9 +355,9 @@ def test_writers_of_different_fields_and_a_deletion(server: Server) -> None:
                 writers = [_write_fields(backend, name, f"field{n}") for n, backend in enumerate((one, other, one))]
                 await asyncio.gather(*writers)
                 assert await other.count_vectors(name) == 60
-                definition = await one._connection.request("GET", f"/v1/schema/{convert.class_name(name)}")
+                definition = await one._connection.request("GET", f"/v1/schema/{schema.class_name(name)}")
                 assert {each["name"] for each in orjson.loads(definition.content)["properties"]} == {
-                    "ref", "doc", "facts", "stamp",
+                    "ref", "payload", "kept", "terms", "stamp",
                 }  # fmt: skip
                 gone = [asyncio.create_task(_write_until_gone(backend, name)) for backend in (one, other)]
                 await asyncio.sleep(0.02 * turn)

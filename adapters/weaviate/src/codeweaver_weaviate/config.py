@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
-from codeweaver_backends.config import ServerConfig
+from codeweaver_backends.config import Configures, ServerConfig
 
-__all__ = ["Address", "WeaviateConfig"]
+if TYPE_CHECKING:
+    from codeweaver_weaviate.backend import WeaviateBackend  # noqa: F401 - named in quotes, which the linter does not read
 
-
-class Address(NamedTuple):
-    """Where the two ports of a server are."""
-
-    rest: str
-    """``http(s)://host:port``"""
-    grpc: str
-    """``host:port``"""
-    tls: bool
+__all__ = ["WeaviateConfig"]
 
 
-class WeaviateConfig(ServerConfig):
+class WeaviateConfig(ServerConfig, Configures["WeaviateBackend"]):
     """A Weaviate server. It has two ports: REST for the schema, gRPC for points; both are needed.
 
     Without ports they are 8080 and 50051, with TLS 443 for both.
@@ -33,27 +26,33 @@ class WeaviateConfig(ServerConfig):
     grpc_host: str | None = Field(default=None, min_length=1, description="The same host as REST if absent")
     grpc_port: int | None = Field(default=None, ge=1, le=65_535, description="50051 if absent, with TLS 443")
 
-    @model_validator(mode="after")
-    def _check_url(self) -> WeaviateConfig:
-        if self.url is not None:
-            parts = urlsplit(self.url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("url must be http(s)://host:port")
-            if parts.path.strip("/") or parts.query or parts.fragment:
-                raise ValueError("url must not have a path")
-        return self
+    @field_validator("url")
+    @classmethod
+    def _without_path(cls, url: str | None) -> str | None:
+        if url is not None and urlsplit(url).path.strip("/"):
+            raise ValueError("must not have a path")
+        return url
+
+    @field_validator("grpc_host")
+    @classmethod
+    def _judged_grpc_host(cls, host: str | None) -> str | None:
+        return None if host is None else cls._judged_host(host)
 
     @property
-    def address(self) -> Address:
-        """The ports, from ``url`` or from ``host``, ``port`` and ``tls``."""
-        host, port, tls = self.host, self.port, self.tls
-        if self.url is not None:
-            parts = urlsplit(self.url)
-            host, port, tls = parts.hostname or "", parts.port, parts.scheme == "https"
-        rest = f"{'https' if tls else 'http'}://{_bracketed(host)}:{port or (443 if tls else 8080)}"
-        grpc_port = self.grpc_port or (443 if tls else 50_051)
-        return Address(rest, f"{_bracketed(self.grpc_host or host)}:{grpc_port}", tls)
+    def address(self) -> str:
+        """The URL of REST, with its port."""
+        address = super().address
+        return address if urlsplit(address).port else f"{address}:{443 if address.startswith('https:') else 8080}"
 
+    @property
+    def grpc_address(self) -> str:
+        """Host and port of gRPC."""
+        host = self.grpc_host or urlsplit(self.address).hostname or ""
+        return f"{f'[{host}]' if ':' in host else host}:{self.grpc_port or (443 if self.is_encrypted else 50_051)}"
 
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+    @property
+    def grpc_uses_proxy(self) -> bool:
+        """``uses_proxy``, of the host of gRPC."""
+        if self.grpc_host is None:
+            return self.uses_proxy
+        return self.model_copy(update={"url": None, "host": self.grpc_host}).uses_proxy

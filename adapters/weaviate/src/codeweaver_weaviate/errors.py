@@ -21,12 +21,13 @@ from codeweaver_backends.errors import (
 __all__ = [
     "READ_ONLY",
     "SHARD_READ_ONLY",
+    "is_absent",
     "is_forbidden",
     "is_missing",
     "is_read_only",
+    "is_stale",
     "is_too_large",
     "is_write_refused",
-    "may_be_missing",
     "translate",
 ]
 
@@ -41,7 +42,7 @@ _MISSING: Final = (
     "auto-schema: create collection",
     "not present in schema",
     "class not found",
-    "cannot find index for class",
+    "find index for class",
 )
 """Parts of the messages that say: there is no such collection, or it is not the one that was known under its name."""
 
@@ -51,7 +52,6 @@ _PERHAPS_MISSING: Final = ("non-existing index", "already shut or dropped")
 _BY_STATUS: Final[dict[int, tuple[type[BackendError], str]]] = {
     401: (BackendAuthenticationError, "the server refused the credentials"),
     403: (BackendAuthenticationError, "the server does not allow this with these credentials"),
-    404: (CollectionNotFoundError, "the collection does not exist"),
     429: (RateLimitError, "the server asks to slow down"),
 }
 _BY_CODE: Final[dict[StatusCode, tuple[type[BackendError], str]]] = {
@@ -68,7 +68,12 @@ def is_missing(text: str) -> bool:
     return any(part in text for part in _MISSING)
 
 
-def may_be_missing(error: Exception) -> bool:
+def is_absent(error: httpx.HTTPStatusError) -> bool:
+    """Whether a class that was asked for does not exist: then the answer is empty. An unknown address has a body."""
+    return error.response.status_code == httpx.codes.NOT_FOUND and not error.response.content
+
+
+def is_stale(error: Exception) -> bool:
     """Whether the collection may be gone, which is then to be looked up."""
     text = ""
     if isinstance(error, AioRpcError):
@@ -105,6 +110,8 @@ def translate(error: Exception) -> BackendError | None:
     if isinstance(error, AioRpcError):
         return _of_call(error.code(), error.details() or "")
     if isinstance(error, httpx.HTTPStatusError):
+        if is_absent(error):
+            return CollectionNotFoundError("the collection does not exist")
         cls, message = _BY_STATUS.get(error.response.status_code, (BackendConnectionError, "the server failed"))
         return cls(f"{message}: HTTP {error.response.status_code} {error.response.text.strip()[:_LONGEST]}")
     if isinstance(error, httpx.TimeoutException):

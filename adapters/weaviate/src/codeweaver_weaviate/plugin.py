@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
 from codeweaver_backends.plugins import DeclaredPlugin
 from codeweaver_backends.types import BaseComponentInfo, DistanceMetric
@@ -34,3 +37,7 @@ class WeaviatePlugin(DeclaredPlugin):
     backend = "codeweaver_weaviate.backend:WeaviateBackend"
     config = "codeweaver_weaviate.config:WeaviateConfig"
     dependencies = ("weaviate-client",)
+
+    @classmethod
+    def advice(cls, config: Any) -> Iterable[str]:
+        return config.key_advice()  # type: ignore[no-any-return]

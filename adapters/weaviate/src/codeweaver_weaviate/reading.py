@@ -14,18 +14,22 @@ from typing import Final
 from grpc.aio import AioRpcError
 
 from codeweaver_backends.errors import InvalidOptionError
-from codeweaver_backends.sdk.filters.tree import Always, Node
-from codeweaver_backends.sdk.requests import Page, Query, WithPayload
+from codeweaver_backends.sdk import FOREIGN_CURSOR, Always, Node, Page, Projection, Query, scorer
 from codeweaver_backends.types import ScrollPage, SearchResult
-from codeweaver_weaviate import convert
-from codeweaver_weaviate.client import AggregateRequest, Connection, Filters, NearVector, SearchRequest
-from codeweaver_weaviate.client import SearchResult as Found
-from codeweaver_weaviate.convert import Collection
+from codeweaver_weaviate.client import AggregateRequest, Connection, Filters, FoundObject, NearVector, SearchRequest
+from codeweaver_weaviate.dialect import everything, ids_filter, look_up, narrowed, window_term, with_id
 from codeweaver_weaviate.errors import is_too_large, is_write_refused
-from codeweaver_weaviate.facts import window_token
-from codeweaver_weaviate.filters import everything, ids_filter, look_up, narrowed, with_id
+from codeweaver_weaviate.schema import (
+    Collection,
+    metadata_request,
+    near,
+    probe,
+    properties_request,
+    search_result,
+    vector_point,
+)
 
-__all__ = ["count", "count_indexed", "fetch", "request", "scroll", "search"]
+__all__ = ["count", "count_indexed", "fetch", "object_request", "scroll", "search"]
 
 MOST: Final = 10_000
 """What the server returns at most, as it is shipped."""
@@ -37,21 +41,16 @@ _WINDOW_POINTS: Final = 5_000
 """Of a filtered scroll: few enough that no window holds as many as the server returns."""
 
 
-def request(
-    collection: Collection,
-    limit: int,
-    filters: Filters | None = None,
-    *,
-    with_payload: WithPayload | None = None,
-    with_vectors: bool = False,
+def object_request(
+    collection: Collection, limit: int, filters: Filters | None = None, projection: Projection | None = None
 ) -> SearchRequest:
-    """A question for objects; with ``with_payload=None`` for their UUIDs only."""
+    """A question for objects; without a projection for their UUIDs only."""
     return SearchRequest(
-        collection=collection.class_name,
+        collection=collection.engine_name,
         limit=limit,
         filters=filters,
-        metadata=convert.metadata_request(collection, with_vectors=with_vectors),
-        properties=None if with_payload is None else convert.properties_request(with_payload),
+        metadata=metadata_request(collection, with_vectors=projection is not None and projection.vectors),
+        properties=None if projection is None else properties_request(projection),
         uses_123_api=True,
         uses_125_api=True,
         uses_127_api=True,
@@ -63,42 +62,39 @@ def request(
 
 async def search(connection: Connection, collection: Collection, query: Query) -> list[SearchResult]:
     """The best points that match."""
-    filters = narrowed(query.node)
+    filters = narrowed(query.filter)
     asked = query.limit
     hits = await _nearest(connection, collection, query, filters, asked)
     if len(hits) < query.limit and len(hits) < await _aggregate(connection, collection, filters):
-        there = min(await count(connection, collection, query.node), query.limit)
+        there = min(await count(connection, collection, query.filter), query.limit)
         while len(hits) < there and asked < MOST:
             asked = min(2 * asked, MOST)
             hits = (await _nearest(connection, collection, query, filters, asked))[: query.limit]
-    if query.threshold is not None:
-        hits = [hit for hit in hits if hit.score >= query.threshold]
-    return hits
+    return [hit for hit in hits if query.passes(hit.score)]
 
 
 async def _nearest(
     connection: Connection, collection: Collection, query: Query, filters: Filters | None, limit: int
 ) -> list[SearchResult]:
-    with_payload, metric = query.with_payload, collection.settings.metric
-    asked = request(collection, limit, filters, with_payload=with_payload, with_vectors=query.with_vectors)
-    asked.near_vector.CopyFrom(convert.near(collection, query.vector))
+    asked = object_request(collection, limit, filters, query.projection)
+    asked.near_vector.CopyFrom(near(collection, query.vector))
     asked.metadata.distance = True
     try:
-        reply = await connection.search(asked)
+        found = list((await connection.search(asked)).results)
+        distances = [one.metadata.distance for one in found]
     except AioRpcError as error:
         if not is_too_large(error):
             raise
-    else:
-        return [convert.search_result(one, one.metadata.distance, metric, with_payload) for one in reply.results]
-    # Too much for one message: the ranking first, then what was found in pieces.
-    asked.ClearField("properties")
-    del asked.metadata.vectors[:]
-    ranked = {one.metadata.id: one.metadata.distance for one in (await connection.search(asked)).results}
-    found = await fetch(connection, collection, list(ranked), with_payload, with_vectors=query.with_vectors)
+        # Too much for one message: the ranking first, then what was found in pieces.
+        asked.ClearField("properties")
+        del asked.metadata.vectors[:]
+        ranked = {one.metadata.id: one.metadata.distance for one in (await connection.search(asked)).results}
+        objects = await fetch(connection, collection, list(ranked), query.projection)
+        found = [objects[uuid] for uuid in ranked if uuid in objects]
+        distances = [ranked[one.metadata.id] for one in found]
+    score = scorer(collection.settings.metric, dot="negative dot", squared=True)
     return [
-        convert.search_result(found[uuid], distance, metric, with_payload)
-        for uuid, distance in ranked.items()
-        if uuid in found
+        search_result(one, score(distance), query.projection) for one, distance in zip(found, distances, strict=True)
     ]
 
 
@@ -106,28 +102,22 @@ async def _nearest(
 
 
 async def fetch(
-    connection: Connection,
-    collection: Collection,
-    uuids: Sequence[str],
-    with_payload: WithPayload,
-    *,
-    with_vectors: bool,
-) -> dict[str, Found]:
+    connection: Connection, collection: Collection, uuids: Sequence[str], projection: Projection
+) -> dict[str, FoundObject]:
     """The objects of these UUIDs, in no order."""
     most = _FETCHED
-    if with_vectors:
+    if projection.vectors:
         most = max(1, min(most, _FETCHED_VECTOR_BYTES // (4 * collection.settings.dimension)))
-    found: dict[str, Found] = {}
-    pieces = [uuids[start : start + most] for start in range(0, len(uuids), most)]
-    while pieces:
-        piece = pieces.pop()
-        asked = request(collection, len(piece), ids_filter(piece), with_payload=with_payload, with_vectors=with_vectors)
+    found: dict[str, FoundObject] = {}
+    parts = [uuids[start : start + most] for start in range(0, len(uuids), most)]
+    while parts:
+        part = parts.pop()
         try:
-            reply = await connection.search(asked)
+            reply = await connection.search(object_request(collection, len(part), ids_filter(part), projection))
         except AioRpcError as error:
-            if len(piece) == 1 or not is_too_large(error):
+            if len(part) == 1 or not is_too_large(error):
                 raise
-            pieces += (piece[: len(piece) // 2], piece[len(piece) // 2 :])
+            parts += (part[: len(part) // 2], part[len(part) // 2 :])
         else:
             found.update((one.metadata.id, one) for one in reply.results)
     return found
@@ -139,16 +129,16 @@ async def fetch(
 async def scroll(connection: Connection, collection: Collection, page: Page) -> ScrollPage:
     """A page, in the order of the objects' UUIDs."""
     after, width = _position(page.cursor)
-    if isinstance(page.node, Always):
+    if isinstance(page.filter, Always):
         return await _scroll_all(connection, collection, page, after)
     if not width:
-        matching = max(1, await count(connection, collection, page.node))
+        matching = max(1, await count(connection, collection, page.filter))
         width = min(_WINDOWS, max(1, _WINDOWS * min(page.limit + 1, _WINDOW_POINTS) // matching))
         width = _WINDOWS if matching <= _WINDOW_POINTS else width
     uuids = await _matching_after(connection, collection, page, after, width)
     shown = uuids[: page.limit]
-    found = await fetch(connection, collection, shown, page.with_payload, with_vectors=page.with_vectors)
-    points = [convert.vector_point(found[uuid], page.with_payload) for uuid in shown if uuid in found]
+    found = await fetch(connection, collection, shown, page.projection)
+    points = [vector_point(found[uuid], page.projection) for uuid in shown if uuid in found]
     return ScrollPage(points, f"{shown[-1]}+{width}" if len(uuids) > len(shown) else None)
 
 
@@ -158,16 +148,16 @@ def _position(cursor: str | None) -> tuple[str, int]:
         return "", 0
     match = _CURSOR.fullmatch(cursor)
     if match is None or not int(match[2] or 1):
-        raise InvalidOptionError("cursor must be None or what the last page gave")
+        raise InvalidOptionError(FOREIGN_CURSOR)
     return match[1], min(int(match[2] or 0), _WINDOWS)
 
 
 async def _scroll_all(connection: Connection, collection: Collection, page: Page, after: str) -> ScrollPage:
     most = min(page.limit + 1, MOST)
-    if page.with_vectors:
+    if page.projection.vectors:
         most = min(most, 1 + _FETCHED_VECTOR_BYTES // (4 * collection.settings.dimension))
     while True:
-        asked = request(collection, most, with_payload=page.with_payload, with_vectors=page.with_vectors)
+        asked = object_request(collection, most, projection=page.projection)
         asked.after = after
         try:
             found = (await connection.search(asked)).results
@@ -176,10 +166,9 @@ async def _scroll_all(connection: Connection, collection: Collection, page: Page
             if most == 1 or not is_too_large(error):
                 raise
             most = max(1, most // 2)
-    full = len(found) == most
     shown = found[: page.limit]
-    points = [convert.vector_point(one, page.with_payload) for one in shown]
-    return ScrollPage(points, shown[-1].metadata.id if full else None)
+    points = [vector_point(one, page.projection) for one in shown]
+    return ScrollPage(points, shown[-1].metadata.id if len(found) == most else None)
 
 
 async def _matching_after(
@@ -187,15 +176,16 @@ async def _matching_after(
 ) -> list[str]:
     """More than a page of the matching UUIDs after this one, if there are more.
 
-    The server's own cursor takes no filter. But UUIDs are spread evenly, and every point has a token for the beginning
+    The server's own cursor takes no filter. But UUIDs are spread evenly, and every point has a term for the beginning
     of its own: the matches are asked for window by window.
     """
     uuids: list[str] = []
     start = int(after[:3], 16) if after else 0
     while start < _WINDOWS and len(uuids) <= page.limit:
         window = range(start, min(start + width, _WINDOWS))
-        inside = () if len(window) == _WINDOWS else (look_up(map(window_token, window)),)
-        found = (await connection.search(request(collection, MOST, narrowed(page.node, *inside)))).results
+        inside = () if len(window) == _WINDOWS else (look_up(map(window_term, window)),)
+        asked = object_request(collection, MOST, narrowed(page.filter, *inside))
+        found = (await connection.search(asked)).results
         if len(found) == MOST and width > 1:
             width //= 2  # more matches than were counted
             continue
@@ -218,7 +208,7 @@ async def count(connection: Connection, collection: Collection, node: Node) -> i
 
 async def _there(connection: Connection, collection: Collection, filters: Filters) -> int:
     try:
-        return await connection.count_deletable(collection.class_name, filters)
+        return await connection.count_deletable(collection.engine_name, filters)
     except AioRpcError as error:
         if not is_write_refused(error):
             raise
@@ -226,16 +216,15 @@ async def _there(connection: Connection, collection: Collection, filters: Filter
 
 
 async def count_indexed(connection: Connection, collection: Collection, stored: int) -> tuple[int, int, int]:
-    """How many objects the index of facts knows, how many of those exist and have an id, and how many a search finds.
+    """How many objects the index of terms knows, how many of those exist and have an id, and how many a search finds.
 
     Where all three are as many as are stored, every object is in each of the three indexes: none is left over in the
     first that could make up for one that lacks in another.
     """
-    near = convert.near(collection, convert.probe(collection))
     return await asyncio.gather(
         _aggregate(connection, collection, everything()),
         _there(connection, collection, with_id()),
-        _aggregate(connection, collection, everything(), near, stored + 1_000),
+        _aggregate(connection, collection, everything(), near(collection, probe(collection)), stored + 1_000),
     )
 
 
@@ -243,10 +232,14 @@ async def _aggregate(
     connection: Connection,
     collection: Collection,
     filters: Filters | None = None,
-    near: NearVector | None = None,
+    near_vector: NearVector | None = None,
     most: int | None = None,
 ) -> int:
     asked = AggregateRequest(
-        collection=collection.class_name, objects_count=True, filters=filters, near_vector=near, object_limit=most
+        collection=collection.engine_name,
+        objects_count=True,
+        filters=filters,
+        near_vector=near_vector,
+        object_limit=most,
     )
     return await connection.count(asked)

@@ -1,4 +1,4 @@
-"""Filter messages, evaluated here over the tokens of payloads that were never stored, select what the filter means."""
+"""Filter messages, evaluated here over the terms of payloads that were never stored, select what the filter means."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from codeweaver_backends.sdk.filters.compile import compile_filter
 from codeweaver_backends.sdk.filters.evaluate import matches
 from codeweaver_backends.sdk.filters.parse import parse_filter
 from codeweaver_backends.sdk.filters.tree import Never, Node
@@ -16,9 +17,8 @@ from codeweaver_backends.sdk.index.facts import Path
 from codeweaver_backends.sdk.index.keys import INT64_MAX, INT64_MIN
 from codeweaver_backends.types import FilterCondition, FilterLike, Payload, SearchFilter
 from codeweaver_conformance import strategies
-from codeweaver_weaviate import facts
 from codeweaver_weaviate.client import Filters
-from codeweaver_weaviate.filters import FACTS, narrowed, translate
+from codeweaver_weaviate.dialect import EVERY, SPELLING, TERMS, WeaviateDialect, narrowed, number_key, terms_of
 from codeweaver_weaviate.plugin import CAPABILITIES
 
 UUID = "0123abcd-0000-5000-8000-000000000000"
@@ -28,23 +28,23 @@ PATHS = st.lists(st.text("ab.\x1f\x1e", max_size=3), min_size=1, max_size=3)
 TEXT = st.text(st.characters(exclude_categories=("Cs",))) | st.text(alphabet="ab*?\n\x01\x02\x05\x1d\x1e\x1f \u3000")
 
 
-def holds(filters: Filters, tokens: set[str]) -> bool:
-    """What the server makes of a filter: tokens are trimmed, ``*`` and ``?`` have no escape and stop at a newline."""
+def holds(filters: Filters, terms: set[str]) -> bool:
+    """What the server makes of a filter: terms are trimmed, ``*`` and ``?`` have no escape and stop at a newline."""
     match filters.operator:
         case Filters.OPERATOR_AND:
-            return all(holds(part, tokens) for part in filters.filters)
+            return all(holds(part, terms) for part in filters.filters)
         case Filters.OPERATOR_OR:
-            return any(holds(part, tokens) for part in filters.filters)
+            return any(holds(part, terms) for part in filters.filters)
         case Filters.OPERATOR_NOT:
             [part] = filters.filters
-            return not holds(part, tokens)
+            return not holds(part, terms)
         case Filters.OPERATOR_CONTAINS_ANY:
-            assert filters.target.property == FACTS
+            assert filters.target.property == TERMS
             assert filters.value_text_array.values
-            return any(value.strip(GO_SPACE) in tokens for value in filters.value_text_array.values)
+            return any(value.strip(GO_SPACE) in terms for value in filters.value_text_array.values)
         case Filters.OPERATOR_LIKE:
             pattern = re.escape(filters.value_text).replace(r"\?", ".").replace(r"\*", ".*")
-            return any(re.fullmatch(pattern, token) for token in tokens)
+            return any(re.fullmatch(pattern, term) for term in terms)
     raise AssertionError(filters.operator)
 
 
@@ -56,9 +56,10 @@ def answer(node: Node, payload: Payload) -> bool:
 
 
 def stored(payload: Payload) -> set[str]:
-    tokens = facts.payload_tokens(payload, UUID)
-    assert all(token == token.strip(GO_SPACE) for token in tokens), "nothing for the server to trim"
-    return set(tokens)
+    [terms] = terms_of([payload], [UUID])
+    assert len(set(terms)) == len(terms)
+    assert all(term == term.strip(GO_SPACE) for term in terms), "nothing for the server to trim"
+    return set(terms)
 
 
 def check(search_filter: FilterLike, payload: Payload) -> None:
@@ -110,7 +111,7 @@ def test_numbers_compare_by_exact_value(value: float, bound: float, operator: st
 @given(NUMBERS, NUMBERS)
 def test_number_keys_keep_the_order(one: float, other: float) -> None:
     """Check that keys, padded, compare as the numbers."""
-    a, b = (facts.number_key(value).ljust(19, "0") for value in (one, other))
+    a, b = (number_key(value).ljust(19, "0") for value in (one, other))
     assert (a < b, a == b) == (one < other, one == other)
 
 
@@ -131,16 +132,16 @@ def test_instants_compare_as_instants(value: datetime, bound: datetime, operator
 @given(PATHS, PATHS)
 def test_paths_are_told_apart(one: list[str], other: list[str]) -> None:
     """Check that no key can look like a path, nor end one."""
-    code = facts.path_code(tuple(one)), facts.path_code(tuple(other))
+    code = SPELLING.path(tuple(one)), SPELLING.path(tuple(other))
     assert (code[0] == code[1]) == (one == other)
     assert not code[0].startswith(code[1]) or one == other
 
 
 def test_long_paths_are_short() -> None:
-    """A path is repeated in every token, also in twenty of one number."""
+    """A path is repeated in every term, also in twenty of one number."""
     long: Path = ("x" * 500, "y")
-    assert len(facts.path_code(long)) < 40
-    assert facts.path_code(long) != facts.path_code(("x" * 500, "z"))
+    assert len(SPELLING.path(long)) < 40
+    assert SPELLING.path(long) != SPELLING.path(("x" * 500, "z"))
     check(FilterCondition(long, "eq", 1), {"x" * 500: {"y": 1}})
 
 
@@ -151,15 +152,22 @@ def test_only_what_is_needed_is_asked() -> None:
         SearchFilter(should=[FilterCondition("a", "ne", 1), FilterCondition("b", "eq", 1)]), CAPABILITIES
     )
     assert narrowed(parse_filter(None, CAPABILITIES)) is None
-    assert narrowed(positive) == translate(positive)
+    assert narrowed(positive) == compile_filter(positive, WeaviateDialect())
     guarded = narrowed(negative)
     assert guarded is not None
     assert guarded.operator == Filters.OPERATOR_AND
-    assert list(guarded.filters[-1].value_text_array.values) == [facts.EVERY]
+    assert list(guarded.filters[-1].value_text_array.values) == [EVERY]
 
 
 @pytest.mark.parametrize("order", ["gt", "ge", "lt", "le"])
 def test_ranges_stay_small(order: str) -> None:
     """A range is some dozens of look-ups, whatever the bound."""
     for bound in (0, 7, -1, 123456, 0.1, 2**63 - 1, -1e308):
-        assert len(facts.number_terms("f\x1e", order, bound)) < 320  # type: ignore[arg-type]
+        asked = WeaviateDialect().compare(("f",), "number", order, bound)  # type: ignore[arg-type]
+        assert len(asked.value_text_array.values) < 320
+
+
+@pytest.mark.parametrize("number", [0, 1, -1, 1_000_000, -1_000_000, 0.5, -0.5])
+def test_everyday_numbers_leave_few_terms(number: float) -> None:
+    """A number leaves a term for every digit of its key: those of round ones are cut, below zero as above."""
+    assert len(number_key(number)) <= 8
