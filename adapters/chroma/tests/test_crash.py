@@ -258,7 +258,7 @@ def test_a_graph_that_cannot_be_mended_is_told(written: tuple[Path, Ledger]) -> 
             assert await backend.count_vectors("other") == 0
             await backend.delete_collection(NAME)
             assert await backend.diagnose() is None
-            await backend.create_collection(NAME, 2)
+            await backend.create_collection(NAME, 2, DistanceMetric.EUCLIDEAN)
             await take(backend, 0)
             assert await backend.count_vectors(NAME) == BATCH
 
