@@ -48,7 +48,7 @@ def point(n: int, step: int) -> VectorPoint:
 async def take(backend: ChromaBackend, step: int) -> None:
     if is_deletion(step):
         await backend.delete_vectors(NAME, touched(step))
-        await backend.create_collection(f"aside-{step}", 2)
+        await backend.create_collection(f"aside-{step}", 2, exist_ok=True)  # a kill may have left it
         await backend.upsert_vectors(f"aside-{step}", [VectorPoint(1, [1, 1])])
         await backend.delete_collection(f"aside-{step}")
     else:
