@@ -1,4 +1,4 @@
-"""Streams: read whole, held whole, written out of order, errors of either side lost, and what is left behind."""
+"""Streams of points: read whole, held whole, written out of order, errors of either side lost, tasks left behind."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any, ClassVar
 
 from codeweaver_backends.errors import BackendError, CollectionNotFoundError, EngineError, InvalidInputError
 from codeweaver_backends.sdk.requests import Batch
-from codeweaver_backends.types import SearchResult, VectorLike, VectorPoint
+from codeweaver_backends.types import VectorPoint
 from codeweaver_tools.defects.registry import plant
 from codeweaver_tools.defects.rig import Collection, Rig
 
 Chunks = AsyncIterable[Iterable[VectorPoint]]
-Queries = AsyncIterable[VectorLike]
 
 
-async def _of(*items: Any) -> AsyncIterator[Any]:
+async def stream_of(*items: Any) -> AsyncIterator[Any]:
     """A stream of these items."""
     for item in items:
         yield item
@@ -30,19 +29,19 @@ async def _of(*items: Any) -> AsyncIterator[Any]:
 @plant("str-buffers-all", "The whole stream is read into memory before the first write.", side="above")
 class _BuffersAll(Rig):
     async def stream_upsert_vectors(self, collection_name: str, vector_stream: Chunks, *args: Any, **how: Any) -> None:
-        await super().stream_upsert_vectors(collection_name, _of(), *args, **how)  # which judges the arguments
+        await super().stream_upsert_vectors(collection_name, stream_of(), *args, **how)  # which judges the arguments
         points: list[VectorPoint] = []
         try:
             async for chunk in vector_stream:
                 points += chunk
         finally:
-            await super().stream_upsert_vectors(collection_name, _of(points), *args, **how)
+            await super().stream_upsert_vectors(collection_name, stream_of(points), *args, **how)
 
 
 @plant("str-no-back-pressure", "A worker writes from a queue without a bound; the stream is never made to wait.")
 class _NoBackPressure(Rig):
     async def stream_upsert_vectors(self, collection_name: str, vector_stream: Chunks, *args: Any, **how: Any) -> None:
-        await super().stream_upsert_vectors(collection_name, _of(), *args, **how)
+        await super().stream_upsert_vectors(collection_name, stream_of(), *args, **how)
         queue: asyncio.Queue[Iterable[VectorPoint] | None] = asyncio.Queue()
 
         async def queued() -> AsyncIterator[Iterable[VectorPoint]]:
@@ -78,10 +77,10 @@ class _KeepsWritten(Rig):
 @plant("str-batch-error-swallowed", "A batch that fails is skipped, and the call returns as if all went in.")
 class _BatchErrorSwallowed(Rig):
     async def stream_upsert_vectors(self, collection_name: str, vector_stream: Chunks, *args: Any, **how: Any) -> None:
-        await super().stream_upsert_vectors(collection_name, _of(), *args, **how)
+        await super().stream_upsert_vectors(collection_name, stream_of(), *args, **how)
         async for chunk in vector_stream:
             with suppress(InvalidInputError, EngineError):
-                await super().stream_upsert_vectors(collection_name, _of(chunk), *args, **how)
+                await super().stream_upsert_vectors(collection_name, stream_of(chunk), *args, **how)
 
 
 @plant("str-failure-pulls-on", "After a failed write the stream is read for a while, and its rest thrown away.")
@@ -106,13 +105,13 @@ class _FailureWaits(Rig):
     async def stream_upsert_vectors(self, collection_name: str, vector_stream: Chunks, *args: Any, **how: Any) -> None:
         failure: BackendError | None = None
         written = 0
-        await super().stream_upsert_vectors(collection_name, _of(), *args, **how)
+        await super().stream_upsert_vectors(collection_name, stream_of(), *args, **how)
         async for chunk in vector_stream:
             if failure is not None:
                 break
             points = list(chunk)
             try:
-                await super().stream_upsert_vectors(collection_name, _of(points), *args, **how)
+                await super().stream_upsert_vectors(collection_name, stream_of(points), *args, **how)
             except BackendError as error:
                 failure, error.acknowledged = error, written
             written += len(points)
@@ -155,7 +154,8 @@ class _SourceErrorSwallowed(Rig):
         await super().stream_upsert_vectors(collection_name, quiet(), *args, **how)
 
 
-async def _wrapped(stream: AsyncIterable[Any]) -> AsyncIterator[Any]:
+async def wrapped(stream: AsyncIterable[Any]) -> AsyncIterator[Any]:
+    """The stream, its errors told as the engine's."""
     try:
         async for item in stream:
             yield item
@@ -166,7 +166,7 @@ async def _wrapped(stream: AsyncIterable[Any]) -> AsyncIterator[Any]:
 @plant("str-source-error-wrapped", "What the stream raises is told as an error of the engine.", side="above")
 class _SourceErrorWrapped(Rig):
     async def stream_upsert_vectors(self, collection_name: str, vector_stream: Chunks, *args: Any, **how: Any) -> None:
-        await super().stream_upsert_vectors(collection_name, _wrapped(vector_stream), *args, **how)
+        await super().stream_upsert_vectors(collection_name, wrapped(vector_stream), *args, **how)
 
 
 @plant("str-source-error-copied", "What the stream raises is raised as another object of its class.", side="above")
@@ -180,18 +180,12 @@ class _SourceErrorCopied(Rig):
             raise type(error)(*error.args) from error
 
 
-@plant("str-search-error-wrapped", "What a stream of queries raises is told as an error of the engine.", side="above")
-class _SearchErrorWrapped(Rig):
-    def stream_search_vectors(self, collection_name: str, query_stream: Queries, *args: Any) -> Any:
-        return super().stream_search_vectors(collection_name, _wrapped(query_stream), *args)
-
-
 @plant("str-source-error-loses", "Where the stream raises, the batch that it did not fill is lost.", side="above")
 class _SourceErrorLoses(Rig):
     async def stream_upsert_vectors(
         self, collection_name: str, vector_stream: Chunks, batch_size: int = 100, **how: Any
     ) -> None:
-        await super().stream_upsert_vectors(collection_name, _of(), batch_size, **how)
+        await super().stream_upsert_vectors(collection_name, stream_of(), batch_size, **how)
 
         async def full() -> AsyncIterator[Iterable[VectorPoint]]:
             gathered: list[VectorPoint] = []
@@ -211,12 +205,12 @@ class _TailLost(Rig):
     async def stream_upsert_vectors(
         self, collection_name: str, vector_stream: Chunks, batch_size: int = 100, **how: Any
     ) -> None:
-        await super().stream_upsert_vectors(collection_name, _of(), batch_size, **how)
+        await super().stream_upsert_vectors(collection_name, stream_of(), batch_size, **how)
         gathered: list[VectorPoint] = []
         async for chunk in vector_stream:
             gathered += chunk
             full = len(gathered) // batch_size * batch_size
-            await super().stream_upsert_vectors(collection_name, _of(gathered[:full]), batch_size, **how)
+            await super().stream_upsert_vectors(collection_name, stream_of(gathered[:full]), batch_size, **how)
             gathered = gathered[full:]
 
 
@@ -279,13 +273,13 @@ class _WritesOvertake(Rig):
     async def stream_upsert_vectors(
         self, collection_name: str, vector_stream: Chunks, batch_size: int = 100, **how: Any
     ) -> None:
-        await super().stream_upsert_vectors(collection_name, _of(), batch_size, **how)
+        await super().stream_upsert_vectors(collection_name, stream_of(), batch_size, **how)
         pair: list[list[VectorPoint]] = []
 
         async def write() -> None:
             for points in reversed(pair):
                 await super(_WritesOvertake, self).stream_upsert_vectors(
-                    collection_name, _of(points), batch_size, **how
+                    collection_name, stream_of(points), batch_size, **how
                 )
             pair.clear()
 
@@ -301,7 +295,7 @@ class _MissingEmpty(Rig):
     async def stream_upsert_vectors(self, collection_name: str, vector_stream: Chunks, *args: Any, **how: Any) -> None:
         items = aiter(vector_stream)
         try:
-            await super().stream_upsert_vectors(collection_name, _of(), *args, **how)
+            await super().stream_upsert_vectors(collection_name, stream_of(), *args, **how)
         except CollectionNotFoundError:
             if not [point async for chunk in items for point in chunk]:
                 return
@@ -317,19 +311,6 @@ class _MissingCreated(Rig):
         except CollectionNotFoundError:
             await self.create_collection(collection_name, 2)
             raise
-
-
-@plant("str-search-missing", "A stream of no queries to a missing collection is no error.", side="above")
-class _SearchMissing(Rig):
-    async def stream_search_vectors(self, collection_name: str, query_stream: Queries, limit: int = 10) -> Any:
-        async def none() -> AsyncIterator[list[SearchResult]]:
-            with suppress(CollectionNotFoundError):
-                async for hits in super(_SearchMissing, self).stream_search_vectors(collection_name, _of(), limit):
-                    yield hits
-            async for query in query_stream:
-                yield await self.search_vectors(collection_name, query, limit)  # type: ignore[arg-type]
-
-        return none()
 
 
 @plant("str-batch-size-clamped", "A batch_size of 0 or less is taken for 1.", side="above")
@@ -388,109 +369,6 @@ class _ProgressBatches(Rig):
         await super().stream_upsert_vectors(*args, progress=told)
 
 
-# --- searching ---
-
-
-@plant("str-search-out-of-order", "Answers come as they are ready, and not in the order of their queries.")
-class _SearchOutOfOrder(Rig):
-    async def stream_search_vectors(
-        self, collection_name: str, query_stream: Queries, limit: int = 10
-    ) -> AsyncIterator[list[SearchResult]]:
-        pair: list[list[SearchResult]] = []
-        async for hits in super().stream_search_vectors(collection_name, query_stream, limit):
-            pair.append(hits)
-            if len(pair) == 2:  # the answer with less to read is there first
-                for one in sorted(pair, key=lambda found: sum(len(repr(hit.payload)) for hit in found)):
-                    yield one
-                pair = []
-        for one in pair:
-            yield one
-
-
-@plant("str-search-eager", "The whole stream of queries is read before the first answer.", side="above")
-class _SearchEager(Rig):
-    async def stream_search_vectors(
-        self, collection_name: str, query_stream: Queries, limit: int = 10
-    ) -> AsyncIterator[list[SearchResult]]:
-        async for _ in super().stream_search_vectors(collection_name, _of(), limit):
-            pass
-        queries: list[Any] = []
-        failure: Exception | None = None
-        try:
-            async for query in query_stream:
-                queries.append(query)
-                if len(queries) == 1_000:
-                    break
-        except Exception as error:  # noqa: BLE001 - raised below
-            failure = error
-        async for hits in super().stream_search_vectors(collection_name, _of(*queries), limit):
-            yield hits
-        if failure is not None:
-            raise failure
-
-
-@plant("str-search-one-behind", "An answer is given when the next query is there.", side="above")
-class _SearchOneBehind(Rig):
-    async def stream_search_vectors(
-        self, collection_name: str, query_stream: Queries, limit: int = 10
-    ) -> AsyncIterator[list[SearchResult]]:
-        async for _ in super().stream_search_vectors(collection_name, _of(), limit):
-            pass
-        last: list[Any] = []
-        try:
-            async for query in query_stream:
-                for one in last:
-                    yield await self.search_vectors(collection_name, one, limit)
-                last = [query]
-        except Exception:
-            for one in last:
-                yield await self.search_vectors(collection_name, one, limit)
-            raise
-        for one in last:
-            yield await self.search_vectors(collection_name, one, limit)
-
-
-@plant("str-search-empty-skipped", "An answer without a hit is left out.", side="above")
-class _SearchEmptySkipped(Rig):
-    async def stream_search_vectors(self, *args: Any) -> AsyncIterator[list[SearchResult]]:
-        async for hits in super().stream_search_vectors(*args):
-            if hits:
-                yield hits
-
-
-@plant("str-search-limit-ignored", "Every query of a stream is answered with ten hits.", side="above")
-class _SearchLimitIgnored(Rig):
-    async def stream_search_vectors(
-        self, collection_name: str, query_stream: Queries, limit: int = 10
-    ) -> AsyncIterator[list[SearchResult]]:
-        async for _ in super().stream_search_vectors(collection_name, _of(), limit):
-            pass
-        async for hits in super().stream_search_vectors(collection_name, query_stream, 10):
-            yield hits
-
-
-@plant("str-search-last-query-lost", "The last query of a stream is not answered.", side="above")
-class _SearchLastLost(Rig):
-    async def stream_search_vectors(self, *args: Any) -> AsyncIterator[list[SearchResult]]:
-        kept: list[list[SearchResult]] = []
-        async for hits in super().stream_search_vectors(*args):
-            for one in kept:
-                yield one
-            kept = [hits]
-
-
-@plant("str-search-error-skipped", "A query that is refused is left out of the answers.", side="above")
-class _SearchErrorSkipped(Rig):
-    async def stream_search_vectors(
-        self, collection_name: str, query_stream: Queries, limit: int = 10
-    ) -> AsyncIterator[list[SearchResult]]:
-        async for _ in super().stream_search_vectors(collection_name, _of(), limit):
-            pass
-        async for query in query_stream:
-            with suppress(InvalidInputError):
-                yield await self.search_vectors(collection_name, query, limit)  # type: ignore[arg-type]
-
-
 # --- the end ---
 
 
@@ -505,17 +383,6 @@ class _CancelSwallowed(Rig):
     async def stream_upsert_vectors(self, *args: Any, **how: Any) -> None:
         with suppress(asyncio.CancelledError):
             await super().stream_upsert_vectors(*args, **how)
-
-
-@plant("str-search-leaves-open", "Answers that are left early leave the stream of queries open.")
-class _SearchLeavesOpen(Rig):
-    async def stream_search_vectors(
-        self, collection_name: str, query_stream: Queries, limit: int = 10
-    ) -> AsyncIterator[list[SearchResult]]:
-        async for _ in super().stream_search_vectors(collection_name, _of(), limit):
-            pass
-        async for query in query_stream:
-            yield await self.search_vectors(collection_name, query, limit)  # type: ignore[arg-type]
 
 
 # --- transactions ---
