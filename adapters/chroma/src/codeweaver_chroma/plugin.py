@@ -15,6 +15,7 @@ __all__ = ["CAPABILITIES", "EMBEDDED_CAPABILITIES", "SERVER_CAPABILITIES", "Chro
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
     supports_columnar=True,
+    supports_streaming=True,
     supports_payload_indexes=True,
     max_vector_dimension=4_096,
     supported_distance_metrics=[DistanceMetric.COSINE, DistanceMetric.EUCLIDEAN, DistanceMetric.DOT_PRODUCT],

@@ -12,6 +12,7 @@ __all__ = ["CAPABILITIES", "LanceDBPlugin"]
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
     supports_columnar=True,
+    supports_streaming=True,
     supports_payload_indexes=True,
     max_vector_dimension=65_536,
     supported_distance_metrics=[DistanceMetric.COSINE, DistanceMetric.EUCLIDEAN, DistanceMetric.DOT_PRODUCT],

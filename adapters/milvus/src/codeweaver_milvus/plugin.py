@@ -15,6 +15,7 @@ __all__ = ["CAPABILITIES", "MilvusPlugin"]
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
     supports_columnar=True,
+    supports_streaming=True,
     supports_payload_indexes=True,
     # Engines add up in float32, on some machines one number after the other: with more dimensions scores leave the
     # contract's tolerance. (On others Lite keeps it up to 32,768.)

@@ -139,7 +139,7 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
         self._client.abandon()
 
     async def _ping(self) -> None:
-        await self._fetched("select 1")
+        await self._fetch_rows("select 1")
 
     def _translate_error(self, error: Exception) -> BackendError | None:
         return translate(error)
@@ -198,7 +198,7 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
             transaction.ended = "a call was cut short, and nothing was written" if cut else _LOST
             self._client.transactions.release(unit.connection, intact=False)
 
-    async def _fetched(self, sql: str) -> list[asyncpg.Record]:
+    async def _fetch_rows(self, sql: str) -> list[asyncpg.Record]:
         """The rows of a query that is of no collection, asked again where the connection was lost."""
         return await retried(lambda: self._client.fetch(sql), self.config.retries, is_lost)
 
@@ -274,7 +274,7 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
                 rows = await unit.fetch(self._catalogue.names)
         else:
             try:
-                rows = await self._fetched(self._catalogue.names)
+                rows = await self._fetch_rows(self._catalogue.names)
             except asyncpg.UndefinedTableError:
                 rows = []
         return [row["name"] for row in rows]

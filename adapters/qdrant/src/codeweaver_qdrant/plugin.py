@@ -18,6 +18,7 @@ EXACT_SIZE = 100_000
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
     supports_columnar=True,
+    supports_streaming=True,
     supports_payload_indexes=True,
     max_vector_dimension=65_536,
     supported_distance_metrics=list(DistanceMetric),

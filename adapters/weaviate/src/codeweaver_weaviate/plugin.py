@@ -15,6 +15,7 @@ __all__ = ["CAPABILITIES", "WeaviatePlugin"]
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
     supports_columnar=True,
+    supports_streaming=True,
     supports_payload_indexes=True,
     replace_is_atomic=False,
     max_vector_dimension=65_535,

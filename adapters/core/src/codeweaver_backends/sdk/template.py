@@ -118,8 +118,7 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
                 async with self._bounded():
                     await self._upsert_part(collection, part)
             except Exception as error:
-                told = self._unwritten(error, batch.ids[written:])
-                raise told from (error.__cause__ if told is error else error)  # no error is its own cause
+                raise self._unwritten(error, batch.ids[written:]) from error
             written += len(part)
 
     async def _upsert_part(self, collection: H, part: Batch) -> None:
@@ -137,8 +136,7 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
                 async with self._bounded():
                     await self._delete_part(collection, ids[start : start + self.ids_at_once])
             except Exception as error:
-                told = self._unwritten(error, ids[start:])
-                raise told from (error.__cause__ if told is error else error)  # no error is its own cause
+                raise self._unwritten(error, ids[start:]) from error
 
     async def _delete_part(self, collection: H, ids: list[PointId]) -> None:
         """Delete points, as many as one request takes. It is given the configured timeout."""

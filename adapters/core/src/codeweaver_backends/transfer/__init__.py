@@ -7,7 +7,7 @@ was written with what was read, and give a report. They use the calls of the pro
 
 from codeweaver_backends.transfer.copying import copy, import_points
 from codeweaver_backends.transfer.exporting import export_points
-from codeweaver_backends.transfer.files import Columns
+from codeweaver_backends.transfer.layout import Columns
 from codeweaver_backends.transfer.report import (
     Check,
     CollectionReport,

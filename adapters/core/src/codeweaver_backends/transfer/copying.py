@@ -15,8 +15,9 @@ import numpy as np
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
 from codeweaver_backends.errors import CollectionNotFoundError, InvalidOptionError, RateLimitError, UnsupportedError
 from codeweaver_backends.transfer.comparing import Comparison, compare_answers, compare_points
-from codeweaver_backends.transfer.files import Columns, FileOrigin
+from codeweaver_backends.transfer.files import FileOrigin
 from codeweaver_backends.transfer.journal import Entry, Journal
+from codeweaver_backends.transfer.layout import Columns
 from codeweaver_backends.transfer.origin import BackendOrigin, Origin, PointPage, capabilities_of
 from codeweaver_backends.transfer.plan import Plan, check_payloads, make_plan
 from codeweaver_backends.transfer.report import (

@@ -11,8 +11,9 @@ from typing import Any
 
 from codeweaver_backends.errors import InvalidOptionError, UnsupportedError
 from codeweaver_backends.transfer.comparing import compare_points
-from codeweaver_backends.transfer.files import FileOrigin, Header, file_format
+from codeweaver_backends.transfer.files import FileOrigin, file_format
 from codeweaver_backends.transfer.jsonl import JSONLinesWriter
+from codeweaver_backends.transfer.layout import Header
 from codeweaver_backends.transfer.origin import BackendOrigin, capabilities_of
 from codeweaver_backends.transfer.report import (
     Check,

@@ -7,88 +7,28 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from codeweaver_backends.capabilities import Limits
 from codeweaver_backends.errors import InvalidOptionError
+from codeweaver_backends.transfer.layout import Columns, Header, Reader
 from codeweaver_backends.transfer.origin import PointPage, payload_bytes
 from codeweaver_backends.transfer.plan import payload_depth
 from codeweaver_backends.transfer.report import OnProgress, Progress, TransferRefusedError
 from codeweaver_backends.types import CollectionInfo, DistanceMetric, PointId, VectorPoint
 
-__all__ = ["FORMAT", "Columns", "FileOrigin", "Header", "Reader", "file_format"]
+__all__ = ["FileOrigin", "file_format"]
 
-FORMAT: Final = "codeweaver-points/1"
-"""The layout of the rows and of the header; a change of either is another number."""
 _PAGE_BYTES: Final = 8_000_000
 _LARGEST_PAGE: Final = 1_000
 _INT64_MAX: Final = 2**63 - 1
 _ID_LENGTH: Final = 512
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Where a file of others keeps what a point is made of."""
-
-    id: str = "id"
-    vector: str = "vector"
-    payload: str | None = None
-    """One column that is the payload: a JSON object, or its text. If absent, the payload is made of columns."""
-    fields: Sequence[str] | None = None
-    """The columns to make the payload of; all the others if absent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What a file of ``export_points`` says of its collection."""
-
-    collection: str
-    dimension: int
-    metric: DistanceMetric
-    points: int | None = None
-    payload_indexes: dict[str, str] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        """As it stands in the file."""
-        return {
-            "format": FORMAT,
-            "collection": self.collection,
-            "dimension": self.dimension,
-            "metric": self.metric.value,
-            "payload_indexes": self.payload_indexes,
-            "points": self.points,
-        }
-
-    @classmethod
-    def read(cls, content: dict[str, Any], file: Path) -> Header:
-        """What ``as_json`` has made. Raises ``TransferRefusedError`` for another version."""
-        if content.get("format") != FORMAT:
-            raise TransferRefusedError(
-                [f"{file.name}: the format {content.get('format')!r} is unknown; this version reads {FORMAT!r}"]
-            )
-        try:
-            metric = DistanceMetric(content["metric"])
-            return cls(
-                content["collection"], content["dimension"], metric, content["points"], content["payload_indexes"]
-            )
-        except (KeyError, ValueError) as error:
-            raise TransferRefusedError([f"{file.name}: the header is damaged: {error}"]) from None
-
-
-class Reader(Protocol):
-    """One format's way to read a file, row by row. Rows are counted from 1 in messages."""
-
-    header: Header | None
-
-    def rows(self, start: int, size: int) -> Iterator[list[VectorPoint]]:
-        """Points from that row on (0 is the first), in lists of at most ``size``."""
-        ...
 
 
 def file_format(file: Path) -> str:

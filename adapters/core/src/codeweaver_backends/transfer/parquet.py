@@ -27,7 +27,7 @@ from typing import IO, Any, Final
 import numpy as np
 import orjson
 
-from codeweaver_backends.transfer.files import Columns, Header
+from codeweaver_backends.transfer.layout import Columns, Header
 from codeweaver_backends.transfer.report import TransferError, TransferRefusedError
 from codeweaver_backends.types import VectorPoint
 
