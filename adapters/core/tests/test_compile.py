@@ -13,7 +13,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from codeweaver_backends.capabilities import BackendCapabilities
@@ -170,6 +170,7 @@ def questions(draw: st.DrawFn) -> tuple[list[Payload], list[Node]]:
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
+@settings(max_examples=50)
 @given(question=questions())
 def test_compiled_filters_mean_what_they_say(spelling: str, question: tuple[list[Payload], list[Node]]) -> None:
     points, nodes = question
@@ -179,6 +180,7 @@ def test_compiled_filters_mean_what_they_say(spelling: str, question: tuple[list
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
+@settings(max_examples=50)
 @given(question=questions())
 def test_what_an_engine_cannot_test_is_resolved(spelling: str, question: tuple[list[Payload], list[Node]]) -> None:
     points, nodes = question
@@ -274,6 +276,7 @@ def leaves_of(payload: Mapping[str, Any], prefix: Path = ()) -> list[Leaf]:
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
+@settings(max_examples=50)
 @given(points=POINTS | ALIKE, asked=st.lists(LEAVES, max_size=6))
 @example(points=[{"a": [True]}, {"a": 1}, {"a": None}, {"a": [None]}, {"a": []}, {"a": {}}, {}], asked=[])
 @example(points=[{"a": {"b": 1}}, {"a.b": 1}, {"a": {"": 1}}, {"": {"a": 1}}, {"": 1}], asked=[])
@@ -289,6 +292,7 @@ def test_edges_are_exact(spelling: str, points: list[Payload], asked: list[Leaf]
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
+@settings(max_examples=50)
 @given(points=st.lists(ALIKE, min_size=1, max_size=2).map(lambda parts: [*chain(*parts)]).flatmap(st.permutations))
 def test_columns_give_what_rows_give(spelling: str, points: list[Payload]) -> None:
     spelt = SPELLINGS[spelling]()

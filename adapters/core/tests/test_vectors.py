@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -29,10 +30,10 @@ MATRICES = st.lists(st.lists(FLOATS, min_size=5, max_size=5).filter(any), min_si
 EXTREMES = np.array([[2.0**100, 2.0**-60, 1, 0, 3], [1e-45, 0, 0, 0, 0], [3e38] * 5, [1, 2, 3, 4, 5]], np.float32)
 
 
-def cosines(matrix: FloatMatrix) -> FloatMatrix:
+def cosines(matrix: FloatMatrix) -> npt.NDArray[np.float64]:
     exact = matrix.astype(np.float64)
     exact /= np.linalg.norm(exact, axis=1, keepdims=True)
-    product: FloatMatrix = exact @ exact.T
+    product: npt.NDArray[np.float64] = exact @ exact.T
     return product
 
 

@@ -45,7 +45,6 @@ C = TypeVar("C")
 Resolved: TypeAlias = Mapping[Leaf, Collection[str]]
 """The keys of the points that match a leaf."""
 
-_WIDEST: Final = 1 << 30
 _NOTHING: Final[Resolved] = {}
 
 
@@ -176,9 +175,9 @@ def candidates(node: Node, dialect: Dialect[Any]) -> Node:
     """A tree that the engine can test and that at least every point matches which matches ``node``."""
     match node:
         case All(parts):
-            return all_of([candidates(part, dialect) for part in parts], _WIDEST)
+            return all_of([candidates(part, dialect) for part in parts], None)
         case Either(parts):
-            return either_of([candidates(part, dialect) for part in parts], _WIDEST)
+            return either_of([candidates(part, dialect) for part in parts], None)
         case Not(leaf):
             return ALWAYS if dialect.untestable(leaf) else node
         case Always() | Never():
@@ -201,7 +200,7 @@ async def resolve(
     bounds = [part for part in parts if not untestable_leaves(part, dialect)]
     resolved: dict[Leaf, list[str]] = {}
     for leaf in untestable_leaves(node, dialect):
-        narrow = all_of([*bounds, candidates(leaf, dialect)], _WIDEST)
+        narrow = all_of([*bounds, candidates(leaf, dialect)], None)
         resolved[leaf] = []
         if not isinstance(narrow, Never):
             found = read(compile_filter(narrow, dialect))

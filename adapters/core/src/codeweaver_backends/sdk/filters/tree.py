@@ -171,8 +171,11 @@ ALWAYS, NEVER = Always(), Never()
 # --- groups ----------------------------------------------------------------------------------------------------------
 
 
-def all_of(parts: Iterable[Node], widest: int) -> Node:
-    """The conjunction, folded: flat, without constants, equalities of one path merged up to ``widest`` values."""
+def all_of(parts: Iterable[Node], widest: int | None) -> Node:
+    """The conjunction, folded: flat, without constants, equalities of one path merged up to ``widest`` values.
+
+    With ``None`` for ``widest`` nothing is merged.
+    """
     flat: list[Node] = []
     for part in parts:
         if isinstance(part, Never):
@@ -181,13 +184,14 @@ def all_of(parts: Iterable[Node], widest: int) -> Node:
             flat.extend(part.parts)
         elif not isinstance(part, Always):
             flat.append(part)
-    flat = _merged(flat, widest, negated=True)
+    if widest is not None:
+        flat = _merged(flat, widest, negated=True)
     if _opposed(flat):
         return NEVER
     return flat[0] if len(flat) == 1 else All(tuple(flat)) if flat else ALWAYS
 
 
-def either_of(parts: Iterable[Node], widest: int) -> Node:
+def either_of(parts: Iterable[Node], widest: int | None) -> Node:
     """The disjunction, folded as ``all_of`` does."""
     flat: list[Node] = []
     for part in parts:
@@ -197,7 +201,8 @@ def either_of(parts: Iterable[Node], widest: int) -> Node:
             flat.extend(part.parts)
         elif not isinstance(part, Never):
             flat.append(part)
-    flat = _merged(flat, widest, negated=False)
+    if widest is not None:
+        flat = _merged(flat, widest, negated=False)
     if _opposed(flat):
         return ALWAYS
     return flat[0] if len(flat) == 1 else Either(tuple(flat)) if flat else NEVER
