@@ -100,7 +100,7 @@ def test_list(folder: Path) -> None:
     assert found["default"] == "prod"
     assert [one["name"] for one in found["deployments"]] == ["prod", "broken", "dev"]
     [memory] = [one for one in found["backends"] if one["name"] == "memory"]
-    assert memory["profiles"] == ["vector", "scan", "columnar", "transactions"]
+    assert memory["profiles"] == ["vector", "scan", "columnar", "hybrid", "streaming", "transactions"]
     assert memory["from"].startswith("codeweaver-backends ")
 
 

@@ -122,6 +122,7 @@ class Probe(BaseBackend):
     """Counts, and fails as it is told."""
 
     name = "probe"
+    _holds_nothing = True
 
     def __init__(self, failure: Exception | None = None) -> None:
         super().__init__(BackendConfig(timeout=0.05))

@@ -112,14 +112,12 @@ def validate_create(
 def _metric(value: object) -> DistanceMetric:
     if isinstance(value, DistanceMetric):
         return value
-    names = ", ".join(one.value for one in DistanceMetric)
     if type(value) is str:
         with suppress(ValueError):
             return DistanceMetric(value)
-        raise InvalidOptionError(f"distance_metric must be one of {names}, not {value!r}")
-    raise InvalidOptionError(
-        f"distance_metric must be a DistanceMetric or one of {names}, not a {type(value).__name__}"
-    )
+    names = ", ".join(one.value for one in DistanceMetric)
+    given = "another text" if isinstance(value, str) else f"a {type(value).__name__}"
+    raise InvalidOptionError(f"distance_metric must be a DistanceMetric or one of {names}, not {given}")
 
 
 def _payload_indexes(value: object, capabilities: BackendCapabilities) -> dict[str, str]:
