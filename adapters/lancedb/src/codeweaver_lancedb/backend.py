@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, TypeVar
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import BackendError
-from codeweaver_backends.sdk.calls import off_loop
+from codeweaver_backends.sdk.calls import in_thread, off_loop
 from codeweaver_backends.sdk.cursors import cursor_after, position_of
 from codeweaver_backends.sdk.filters.tree import Node
 from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query
@@ -45,6 +46,9 @@ class LanceDBBackend(BackendTemplate[Collection]):
         return CAPABILITIES
 
     # --- lifetime ---
+
+    async def _load(self) -> None:
+        await in_thread(importlib.import_module, "lancedb")  # it takes seconds, of which the loop must not be robbed
 
     async def _connect(self) -> None:
         self._database = await Database.open(self._place, self._folder, self._options)

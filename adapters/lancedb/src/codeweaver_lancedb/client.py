@@ -7,7 +7,6 @@ old one fails, whoever dropped it, instead of believing old settings or writing 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import secrets
 import time
@@ -264,14 +263,15 @@ class Database:
 
     @classmethod
     async def open(cls, uri: str, folder: Path | None, options: dict[str, str]) -> Database:
-        """Connect, importing the engine first if need be: that takes seconds, of which the loop must not be robbed."""
+        """Connect."""
         global _first_process  # noqa: PLW0603 - the engine's threads are the process's
         _first_process = _first_process or os.getpid()
         if _first_process != os.getpid():
             raise UnsupportedError(
                 "LanceDB does not survive a fork; start the process by spawn or forkserver", capability="fork"
             )
-        lancedb = await asyncio.to_thread(importlib.import_module, "lancedb")
+        import lancedb
+
         # An interval of zero: what another instance commits is seen by the next read.
         connection = await lancedb.connect_async(
             uri, read_consistency_interval=timedelta(0), storage_options=options or None

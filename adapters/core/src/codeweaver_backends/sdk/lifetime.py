@@ -143,6 +143,9 @@ class BaseBackend:
 
     # --- what an adapter overrides ---
 
+    async def _load(self) -> None:
+        """Import the client where that takes long, in a thread. No engine is asked, so the timeout is not running."""
+
     async def _connect(self) -> None:
         """Open the client. Called once, before the first call."""
 
@@ -269,6 +272,7 @@ class BaseBackend:
                     break
             await _wait_for(opening)
         try:
+            await self._load()
             async with asyncio.timeout(self.config.timeout):
                 await self._connect()
             self._process, self._is_open = os.getpid(), True
