@@ -100,7 +100,7 @@ def test_no_write_is_acknowledged_into_a_folder_that_was_deleted(tmp_path: Path)
             with pytest.raises(BackendConnectionError):
                 await backend.upsert_vectors("docs", _points(10, 20))
             assert not await backend.health_check()
-            assert "deleted" in (await backend.diagnose() or "")
+            assert "deleted" in str(await backend.diagnose())
         async with MilvusBackend(MilvusConfig(path=path)) as backend:
             assert await backend.list_collections() == []
 
