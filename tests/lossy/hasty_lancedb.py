@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from lancedb.index import HnswSq, IvfPq
 
-from codeweaver_backends.sdk.requests import Batch, Query
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Query
 from codeweaver_backends.types import BaseComponentInfo
 from codeweaver_lancedb.backend import LanceDBBackend
-from codeweaver_lancedb.collection import Collection
-from codeweaver_lancedb.convert import DISTANCE_TYPES, columns_of
+from codeweaver_lancedb.client import Collection
 from codeweaver_lancedb.plugin import LanceDBPlugin
+from codeweaver_lancedb.schema import DISTANCE_TYPES, columns_of
 
 INDEX_FROM = 300
 """Rows: below it even a hasty user has no index."""
@@ -35,9 +35,9 @@ class Hasty(Collection):
 
     async def nearest(self, query: Query) -> pa.Table:
         search = self.table.query().nearest_to(query.vector).distance_type(DISTANCE_TYPES[self.settings.metric])
-        where = await self._where(query.node)
+        where = await self._where(query.filter)
         search = search if where is None else search.where(where)
-        columns = columns_of(self.settings, query.with_payload, query.with_vectors)
+        columns = columns_of(self.settings, query.projection)
         return await self.tuned(search.limit(query.limit), query).select([*columns, "_distance"]).to_arrow()
 
 
@@ -78,16 +78,15 @@ class Page(Hasty):
 class HastyBackend(LanceDBBackend):
     collection: ClassVar[type[Hasty]]
 
-    async def _connect(self) -> None:
-        await super()._connect()
-        opened = self._tables.open
+    async def _create(self, settings: CollectionSettings) -> Collection:
+        return self._hasty(await super()._create(settings))
 
-        async def hasty(name: str) -> Collection:
-            found = await opened(name)
-            found.__class__ = self.collection
-            return found
+    async def _describe(self, name: str) -> Collection:
+        return self._hasty(await super()._describe(name))
 
-        self._tables.open = hasty  # type: ignore[method-assign]
+    def _hasty(self, found: Collection) -> Collection:
+        found.__class__ = self.collection
+        return found
 
 
 def plugin_of(kind: type[Hasty]) -> type[LanceDBPlugin]:
