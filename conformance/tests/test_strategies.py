@@ -17,7 +17,7 @@ from codeweaver_backends.capabilities import BackendCapabilities, Limits
 from codeweaver_backends.sdk.filters.parse import parse_filter
 from codeweaver_backends.sdk.payloads import encode_payload
 from codeweaver_backends.sdk.requests import CollectionSettings
-from codeweaver_backends.sdk.validate import validate_batch, validate_vector
+from codeweaver_backends.sdk.validate import validate_points, validate_vector
 from codeweaver_backends.types import DistanceMetric, FilterCondition, FilterLike, SearchFilter
 from codeweaver_conformance import oracle
 from codeweaver_conformance.strategies import WORLD, Case, World, filters, generate, ids, payloads, vectors, worlds
@@ -51,7 +51,7 @@ def test_cases_are_what_the_contract_allows_within_its_floors() -> None:
         if case.number % 100 == 0:
             points, metric = case.collection.points, case.collection.metric
             wanted = CollectionSettings("x", case.collection.dimension, metric)
-            assert len(validate_batch(list(points), wanted, PLAIN)) == len(points), "ids are distinct"
+            assert len(validate_points(list(points), PLAIN).on(wanted)) == len(points), "ids are distinct"
             assert 30 <= len(points) <= 60
             assert 4 <= case.collection.dimension <= 8
 
