@@ -504,13 +504,3 @@ def test_an_interrupted_comparison_is_interrupted(folder: Path, monkeypatch: pyt
     monkeypatch.setattr(MemoryBackend, "upsert_batch", interrupt)
     done = run("compare", "memory", "--source", folder)
     assert done.exit_code == 130
-
-
-# --- what is installed -----------------------------------------------------------------------------------------------
-
-
-def test_backends_lists_what_is_installed() -> None:
-    done = run("backends")
-    assert done.exit_code == 0
-    assert "memory" in done.stdout
-    assert "columnar" in done.stdout
