@@ -8,12 +8,11 @@ from typing import Final
 import orjson
 
 from codeweaver_backends.errors import InvalidIdError, InvalidOptionError
-from codeweaver_backends.sdk.validate import validate_ids
+from codeweaver_backends.sdk.validate import FOREIGN_CURSOR, validate_ids
 from codeweaver_backends.types import PointId
 
 __all__ = ["FOREIGN_CURSOR", "cursor_after", "position_of"]
 
-FOREIGN_CURSOR: Final = "cursor must be None or what the last page gave"
 _CURSOR: Final = "after:"
 
 

@@ -38,6 +38,7 @@ from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Pr
 from codeweaver_backends.types import DistanceMetric, FilterLike, FloatMatrix, PointId, VectorPoint
 
 __all__ = [
+    "FOREIGN_CURSOR",
     "MAX_ID_LENGTH",
     "PointsDraft",
     "QueryDraft",
@@ -56,6 +57,7 @@ __all__ = [
     "validate_vector",
 ]
 
+FOREIGN_CURSOR: Final = "cursor must be None or what the last page gave"
 _CURSOR_LENGTH: Final = 8_192
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
@@ -461,7 +463,7 @@ def validate_page(
 ) -> Page:
     """The arguments of ``scroll_vectors``; a page holds at least one point."""
     if not (cursor is None or (isinstance(cursor, str) and _is_cursor(cursor))):
-        raise InvalidOptionError("cursor must be None or what the last page gave")
+        raise InvalidOptionError(FOREIGN_CURSOR)
     size = validate_limit(limit, capabilities.limits)
     if size < 1:
         raise InvalidInputError("the limit of a page must be at least 1")
