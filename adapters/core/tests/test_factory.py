@@ -240,6 +240,7 @@ def test_profiles_and_their_claims() -> None:
         "scan": ("supports_scan", ("get_vectors", "scroll_vectors", "count_vectors", "delete_by_filter")),
         "columnar": ("supports_columnar", ("upsert_batch",)),
         "hybrid": ("supports_hybrid_search", ("create_sparse_index", "hybrid_search", "update_sparse_vectors")),
+        "index": ("index_kinds", ("optimize_collection",)),
         "streaming": ("supports_streaming", ("stream_upsert_vectors", "stream_search_vectors")),
         "transactions": ("supports_transactions", ("begin_transaction", "commit_transaction", "rollback_transaction")),
     }

@@ -50,6 +50,7 @@ from codeweaver_backends.sdk.validate import (
     validate_query,
     validate_vector,
 )
+from codeweaver_backends.sdk.vector_index import VectorIndex
 from codeweaver_backends.types import DistanceMetric, PointId, SearchFilter, VectorPoint
 from codeweaver_conformance import oracle
 from codeweaver_conformance.strategies import ids, payloads, vectors
@@ -132,7 +133,7 @@ def test_other_names_are_refused(name: Any, words: str) -> None:
 def test_settings_of_a_collection() -> None:
     indexes = {"a.b": "keyword", "n": "integer"}
     _, settings = validate_create("x", np.int64(3), DistanceMetric.EUCLIDEAN, {"payload_indexes": indexes}, ALL)
-    assert settings == CollectionSettings("x", 3, DistanceMetric.EUCLIDEAN, indexes)
+    assert settings == CollectionSettings("x", 3, DistanceMetric.EUCLIDEAN, indexes, VectorIndex())
     assert type(settings.dimension) is int
     assert validate_create("x", 1, DistanceMetric.COSINE, {"payload_indexes": None}, MODEST)[1].payload_indexes == {}
     assert validate_create("x", 1, DistanceMetric.COSINE, {"payload_indexes": {}}, MODEST)[1].payload_indexes == {}

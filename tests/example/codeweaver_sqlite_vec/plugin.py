@@ -13,6 +13,7 @@ CAPABILITIES: Final = BackendCapabilities(
     supports_scan=True,
     supports_columnar=True,
     supports_streaming=True,
+    exact_search=True,
     max_vector_dimension=4_096,
     supported_distance_metrics=[DistanceMetric.COSINE, DistanceMetric.EUCLIDEAN, DistanceMetric.MANHATTAN],
     limits=Limits(max_limit=100_000, exact_size=100_000),

@@ -31,6 +31,7 @@ __all__ = ["NetworkBackend", "NetworkConfig", "NetworkPlugin", "Remote"]
 
 CAPABILITIES = BackendCapabilities(
     supports_transactions=True,
+    exact_search=True,
     supported_distance_metrics=list(DistanceMetric),
     max_vector_dimension=16_384,
     limits=Limits(max_limit=100_000, exact_size=100_000),

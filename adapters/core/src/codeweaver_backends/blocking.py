@@ -21,6 +21,7 @@ from codeweaver_backends.protocols import (
     Backend,
     ColumnarBackend,
     HybridSearchBackend,
+    MaintainableBackend,
     ScannableBackend,
     StreamingBackend,
     TransactionalBackend,
@@ -90,6 +91,7 @@ class BlockingBackend:
     count_vectors = _blocking(ScannableBackend.count_vectors)
     delete_by_filter = _blocking(ScannableBackend.delete_by_filter)
     upsert_batch = _blocking(ColumnarBackend.upsert_batch)
+    optimize_collection = _blocking(MaintainableBackend.optimize_collection)
     create_sparse_index = _blocking(HybridSearchBackend.create_sparse_index)  # type: ignore[arg-type]
     hybrid_search = _blocking(HybridSearchBackend.hybrid_search)  # type: ignore[arg-type]
     update_sparse_vectors = _blocking(HybridSearchBackend.update_sparse_vectors)

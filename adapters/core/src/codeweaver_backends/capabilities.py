@@ -6,7 +6,7 @@ is reported. The plugin's class method states the upper bound, a connected insta
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
@@ -23,7 +23,7 @@ class Limits(BaseModel):
     max_limit: int = Field(default=10_000, ge=1_000)
     """The largest ``limit`` of a search."""
     exact_size: int = Field(default=1_000, ge=1_000)
-    """Up to this many points a search is exact; beyond it the recall is measured and told."""
+    """Up to this many points a search is exact. Beyond it an index may answer, with ``index_recall``."""
     max_filter_depth: int = Field(default=32, ge=8)
     """Nested filters, the outermost counted as 1."""
     max_filter_conditions: int = Field(default=1_024, ge=64)
@@ -75,7 +75,20 @@ class BackendCapabilities(BaseCapabilities):
     """Several backends, also of several processes, may have the same store open at once."""
     replace_is_atomic: bool = True
     """A reader never sees a point half replaced, or missing while it is replaced."""
+    index_kinds: list[Literal["hnsw", "ivf"]] = []
+    """``MaintainableBackend``, and what ``create_collection(vector_index={"kind": …})`` takes: beyond the exact size a
+    search may be answered by an index over the vectors. Empty: every search is exact."""
+    index_recall: float = Field(default=0.95, ge=0.95, le=1.0)
+    """Of the ten nearest points, the share that a search by an index finds on average, with any filter."""
+    exact_search: bool = False
+    """``exact=True`` makes one search exact at any size."""
+    search_effort: bool = False
+    """``effort`` multiplies what a search by an index looks at."""
     max_vector_dimension: PositiveInt = 4_096
     supported_distance_metrics: list[DistanceMetric] = [DistanceMetric.COSINE]
     payload_index_types: list[Literal["keyword", "integer", "float", "bool", "datetime"]] = []
     limits: Limits = Limits()
+
+    def with_exact_size(self, points: int) -> Self:
+        """The same claims, of an instance that is configured to be exact up to so many points."""
+        return self.model_copy(update={"limits": self.limits.model_copy(update={"exact_size": points})})

@@ -46,6 +46,7 @@ __all__ = [
     "ServerConfig",
     "check_config",
     "describe_validation_error",
+    "index_from",
 ]
 
 Backend_co = TypeVar("Backend_co", covariant=True)
@@ -114,6 +115,11 @@ class BackendConfig(BaseSettings):
             _settings(file.table("backends", cls.backend), str(file.path), is_trusted=file.is_trusted)
             for file in reversed(settings_files())
         ]
+
+
+def index_from(default: int) -> Any:
+    """The setting of an engine that has an index: from how many points on it may be used."""
+    return Field(default=default, ge=1_000, description="Points up to which every search is exact, without an index")
 
 
 def _settings(values: Mapping[str, Any], source: str, *, is_trusted: bool = True) -> dict[str, Setting]:

@@ -17,7 +17,7 @@ __all__ = ["CLAUSES", "CONTRACT_VERSION", "Clause", "Level", "Profile", "clauses
 
 CONTRACT_VERSION: Final = "1.0"
 
-Profile: TypeAlias = Literal["vector", "scan", "columnar", "hybrid", "streaming", "transactions"]
+Profile: TypeAlias = Literal["vector", "scan", "columnar", "hybrid", "index", "streaming", "transactions"]
 Level: TypeAlias = Literal["core", "extended"]
 
 
@@ -165,6 +165,11 @@ _TABLE: Final = (
     Clause("scores.type", "Each score is a finite Python float; results can be written as JSON."),
     Clause("scores.repeatable", "The same search on unchanged points gives the same scores."),
     Clause("scores.ties", "Points of equal score are all returned while the limit allows, none twice."),
+    Clause(
+        "scores.exact",
+        "exact=True makes a search exact at any size, and changes nothing where it is exact already.",
+        capability="exact_search",
+    ),
     # --- metrics ---
     Clause("metrics.cosine", "Cosine is the cosine of the angle, in [−1, 1], whatever the lengths."),
     Clause(
@@ -561,6 +566,91 @@ _TABLE: Final = (
         "Both slots follow the transaction: rolled back, the old terms are found again.",
         profile="hybrid",
         capability="supports_hybrid_search+supports_transactions",
+    ),
+    # --- index ---
+    Clause(
+        "index.recall",
+        "Beyond the exact size a search with no options finds, of the ten nearest, the declared share on average, never below 0.95, under each claimed metric.",
+        profile="index",
+        capability="index_kinds",
+    ),
+    Clause(
+        "index.filter",
+        "So it does with any filter: whether few points pass or many, and whether they lie together or apart.",
+        profile="index",
+        capability="index_kinds",
+    ),
+    Clause(
+        "index.whole",
+        "No search is short: it gives limit points, or all that match, each once, at any limit; of the limit nearest at least 0.95 are among them.",
+        profile="index",
+        capability="index_kinds",
+    ),
+    Clause(
+        "index.scores",
+        "Scores, order, threshold and filters are exact, whichever way a search is answered.",
+        profile="index",
+        capability="index_kinds",
+    ),
+    Clause(
+        "index.fresh",
+        "Points that were written, replaced or deleted since the index was built are found, found anew, or gone, by the next search.",
+        profile="index",
+        capability="index_kinds",
+    ),
+    Clause(
+        "index.deleted",
+        "After most points were deleted recall and number are what they were, and a collection that is small again is exact.",
+        profile="index",
+        capability="index_kinds",
+    ),
+    Clause(
+        "index.exact",
+        "exact=True makes one search exact at any size.",
+        profile="index",
+        capability="index_kinds+exact_search",
+    ),
+    Clause(
+        "index.effort",
+        "effort, a number of 1 or more, multiplies what a search by the index looks at: a hundredfold finds at least 0.99 of the ten nearest.",
+        profile="index",
+        capability="index_kinds+search_effort",
+    ),
+    Clause(
+        "index.hybrid",
+        "The dense leg of a hybrid search is as exact, as whole and as fresh, and takes exact.",
+        profile="index",
+        capability="index_kinds+exact_search+supports_hybrid_search",
+    ),
+    Clause(
+        "index.unindexed",
+        "Under vector_index='exact' search is exact at any size, and so it is up to the exact size in every collection.",
+        profile="index",
+        capability="index_kinds",
+    ),
+    Clause(
+        "index.optimize",
+        "optimize_collection returns what get_collection_info tells, changes no point, may be repeated and run beside writes, and raises CollectionNotFoundError for a missing collection.",
+        profile="index",
+        capability="index_kinds",
+    ),
+    Clause(
+        "index.count",
+        "indexed_vector_count is the number of points that the index answers for: 0 without one, all after optimize_collection; None where the engine estimates it.",
+        profile="index",
+        capability="index_kinds",
+    ),
+    Clause(
+        "index.reopen",
+        "A fresh instance tells the vector_index that the collection was made with, and answers by the index as before.",
+        profile="index",
+        capability="index_kinds",
+    ),
+    Clause(
+        "index.options",
+        "vector_index is auto, exact, or a claimed kind with its own numbers; anything else is refused, an unclaimed kind with UnsupportedError, and nothing is created; exact and effort of a wrong kind are refused.",
+        profile="index",
+        capability="index_kinds",
     ),
     # --- streaming ---
     Clause(

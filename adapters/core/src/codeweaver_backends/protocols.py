@@ -31,6 +31,7 @@ __all__ = [
     "Backend",
     "ColumnarBackend",
     "HybridSearchBackend",
+    "MaintainableBackend",
     "OptionalProfile",
     "ScannableBackend",
     "StreamingBackend",
@@ -50,7 +51,10 @@ class VectorBackend(Protocol):
     ) -> None:
         """Create an empty collection. ``distance_metric`` is a member or its string (``"cosine"``).
 
-        Options: ``payload_indexes={field: type}`` where claimed. Raises ``CollectionExistsError``,
+        Options: ``payload_indexes={field: type}`` where claimed; ``vector_index``, which is ``"auto"`` (an index once
+        there are more points than ``Limits.exact_size``, where the engine has one), ``"exact"`` (none), or a kind that
+        is claimed, ``{"kind": "hnsw", "m": 16, "ef_construction": 64}`` or ``{"kind": "ivf", "partitions": 256}``, with
+        its numbers or without. Raises ``CollectionExistsError``,
         ``InvalidNameError``, ``InvalidDimensionError``, ``UnsupportedError`` for a metric that is not claimed.
         """
         ...
@@ -83,7 +87,9 @@ class VectorBackend(Protocol):
         """Return the ``limit`` best points that match, best first.
 
         ``search_filter`` may be a filter, a lone condition, what ``F`` builds, or a dict.
-        Options: ``with_payload`` (``True``, ``False`` or a list of top-level keys), ``with_vectors`` (``bool``).
+        Options: ``with_payload`` (``True``, ``False`` or a list of top-level keys), ``with_vectors`` (``bool``);
+        ``exact=True`` reads every vector that matches, at any size; ``effort`` (a number of 1 or more) multiplies what
+        a search by an index looks at.
         ``score_threshold`` keeps scores ``>= t``.
         """
         ...
@@ -186,6 +192,18 @@ class HybridSearchBackend(VectorBackend, Protocol):
 
 
 @runtime_checkable
+class MaintainableBackend(VectorBackend, Protocol):
+    """Keeping a large collection fast. No right answer needs it."""
+
+    async def optimize_collection(self, name: str) -> CollectionInfo:
+        """Return when every acknowledged point is as fast to find as it will be, and tell what is stored then.
+
+        A collection that was made without the option ``vector_index`` is given the engine's index by it.
+        """
+        ...
+
+
+@runtime_checkable
 class StreamingBackend(VectorBackend, Protocol):
     """Writing and searching without holding everything in memory."""
 
@@ -224,6 +242,7 @@ class Backend(
     ScannableBackend,
     ColumnarBackend,
     HybridSearchBackend,
+    MaintainableBackend,
     StreamingBackend,
     TransactionalBackend,
     VectorBackend,
@@ -329,6 +348,7 @@ PROFILES: Final[dict[str, OptionalProfile]] = {
     "scan": _optional(ScannableBackend, "supports_scan"),
     "columnar": _optional(ColumnarBackend, "supports_columnar"),
     "hybrid": _optional(HybridSearchBackend, "supports_hybrid_search"),
+    "index": _optional(MaintainableBackend, "index_kinds"),
     "streaming": _optional(StreamingBackend, "supports_streaming"),
     "transactions": _optional(TransactionalBackend, "supports_transactions"),
 }

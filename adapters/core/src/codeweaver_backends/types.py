@@ -164,6 +164,9 @@ class CollectionInfo:
     vector_count: int
     indexed_vector_count: int | None = None
     payload_indexes: dict[str, str] = field(default_factory=dict)
+    vector_index: str | dict[str, Any] = "exact"
+    """As ``create_collection`` was given it. ``indexed_vector_count`` tells what the index answers for; ``None``: the
+    engine only estimates it."""
 
 
 @dataclass(slots=True)

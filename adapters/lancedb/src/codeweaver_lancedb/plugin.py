@@ -14,6 +14,7 @@ CAPABILITIES = BackendCapabilities(
     supports_columnar=True,
     supports_streaming=True,
     supports_payload_indexes=True,
+    exact_search=True,
     max_vector_dimension=65_536,
     supported_distance_metrics=[DistanceMetric.COSINE, DistanceMetric.EUCLIDEAN, DistanceMetric.DOT_PRODUCT],
     payload_index_types=["keyword", "integer", "float", "bool", "datetime"],

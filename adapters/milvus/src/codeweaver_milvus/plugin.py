@@ -17,6 +17,7 @@ CAPABILITIES = BackendCapabilities(
     supports_columnar=True,
     supports_streaming=True,
     supports_payload_indexes=True,
+    exact_search=True,
     # Engines add up in float32, on some machines one number after the other: with more dimensions scores leave the
     # contract's tolerance. (On others Lite keeps it up to 32,768.)
     max_vector_dimension=8_192,

@@ -18,6 +18,7 @@ CAPABILITIES = BackendCapabilities(
     supports_streaming=True,
     supports_transactions=True,
     supports_payload_indexes=True,
+    exact_search=True,
     max_vector_dimension=16_000,
     supported_distance_metrics=list(DistanceMetric),
     payload_index_types=["keyword", "integer", "float", "bool", "datetime"],

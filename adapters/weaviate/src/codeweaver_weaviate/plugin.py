@@ -17,6 +17,7 @@ CAPABILITIES = BackendCapabilities(
     supports_columnar=True,
     supports_streaming=True,
     supports_payload_indexes=True,
+    exact_search=True,
     replace_is_atomic=False,
     max_vector_dimension=65_535,
     supported_distance_metrics=list(DistanceMetric),

@@ -89,6 +89,9 @@ class MemoryBackend(BackendTemplate[Collection]):
         except KeyError:
             raise CollectionNotFoundError("the collection does not exist") from None
 
+    async def _indexed(self, collection: Collection, size: int) -> int:
+        return 0
+
     # --- writing ---
 
     async def _upsert(self, collection: Collection, batch: Batch) -> None:

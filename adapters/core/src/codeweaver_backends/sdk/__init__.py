@@ -12,6 +12,7 @@ from codeweaver_backends.config import (
     ServerConfig,
     check_config,
     describe_validation_error,
+    index_from,
 )
 from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION, Clause, Level, Profile, clauses_of
 from codeweaver_backends.metrics import SCORE_TOLERANCE, clamp_cosine, score_of_distance, scorer, scores
@@ -88,6 +89,7 @@ from codeweaver_backends.sdk.index.terms import Column, Elements, Entries, Spell
 from codeweaver_backends.sdk.lifetime import BaseBackend, operation
 from codeweaver_backends.sdk.names import PREFIX, decode_name, encode_name
 from codeweaver_backends.sdk.payloads import decode_payload, encode_payload, encode_payloads
+from codeweaver_backends.sdk.plan import SearchIndex, Way, answered, narrow, plan, wants_index
 from codeweaver_backends.sdk.requests import (
     Batch,
     CollectionSettings,
@@ -119,6 +121,7 @@ from codeweaver_backends.sdk.validate import (
     validate_sparse,
     validate_vector,
 )
+from codeweaver_backends.sdk.vector_index import VectorIndex
 from codeweaver_backends.sdk.vectors import (
     check_lengths,
     power_scaled,
@@ -204,6 +207,7 @@ __all__ = [
     "Regex",
     "Resolved",
     "Scalar",
+    "SearchIndex",
     "ServerConfig",
     "SharedFolder",
     "SharedFolders",
@@ -218,8 +222,11 @@ __all__ = [
     "Transaction",
     "TransactionalBase",
     "ValidationResult",
+    "VectorIndex",
+    "Way",
     "WithPayload",
     "all_of",
+    "answered",
     "candidates",
     "canonical_number",
     "check_config",
@@ -245,6 +252,7 @@ __all__ = [
     "has_method",
     "implements",
     "in_thread",
+    "index_from",
     "instant_key",
     "instant_of",
     "kind_of",
@@ -253,6 +261,7 @@ __all__ = [
     "matches",
     "may_configure",
     "missing_dependencies",
+    "narrow",
     "number_key",
     "number_pair",
     "off_loop",
@@ -262,6 +271,7 @@ __all__ = [
     "parse_instant",
     "path_speller",
     "pause_before",
+    "plan",
     "position_of",
     "power_scaled",
     "predicate",
@@ -292,4 +302,5 @@ __all__ = [
     "validate_query",
     "validate_sparse",
     "validate_vector",
+    "wants_index",
 ]

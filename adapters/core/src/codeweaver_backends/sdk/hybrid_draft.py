@@ -66,6 +66,8 @@ class HybridDraft:
             self.alpha,
             dense.filter,
             dense.projection,
+            dense.exact,
+            dense.effort,
         )
 
 
@@ -80,7 +82,7 @@ def validate_hybrid(
     capabilities: BackendCapabilities,
 ) -> HybridDraft:
     """The arguments of ``hybrid_search``."""
-    validate_options(options, ("with_payload", "with_vectors", "candidates"))
+    validate_options(options, ("with_payload", "with_vectors", "exact", "effort", "candidates"))
     shown = {name: value for name, value in options.items() if name != "candidates"}
     query = validate_query(dense_vector, limit, search_filter, None, shown, capabilities, name="dense_vector")
     return HybridDraft(

@@ -11,8 +11,9 @@ import numpy as np
 import orjson
 
 from codeweaver_backends.errors import UnsupportedError
-from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.filters.tree import Always, Node
 from codeweaver_backends.sdk.hybrid.vectors import SparseRow, SparseRows
+from codeweaver_backends.sdk.vector_index import VectorIndex
 from codeweaver_backends.types import DistanceMetric, FloatMatrix, HybridStrategy, Payload, PointId
 
 __all__ = [
@@ -39,6 +40,8 @@ class CollectionSettings:
     dimension: int
     metric: DistanceMetric
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
+    vector_index: VectorIndex | None = None
+    """``None``: the collection was made without the option, and is exact until ``optimize_collection``."""
 
     def to_json(self, layout: int, **own: Any) -> str:
         """The settings as an adapter stores them with a collection.
@@ -52,6 +55,8 @@ class CollectionSettings:
             "payload_indexes": list(self.payload_indexes.items()),
             **own,
         }
+        if self.vector_index is not None:
+            stored["vector_index"] = self.vector_index.option
         return orjson.dumps(stored).decode()
 
     @classmethod
@@ -78,7 +83,9 @@ class CollectionSettings:
                 capability="layout",
             )
         dimension, metric = int(stored.pop("dimension")), DistanceMetric(stored.pop("metric"))
-        return cls(name, dimension, metric, dict(stored.pop("payload_indexes"))), stored
+        payload_indexes, option = dict(stored.pop("payload_indexes")), stored.pop("vector_index", None)
+        vector_index = None if option is None else VectorIndex.from_option(option)
+        return cls(name, dimension, metric, payload_indexes, vector_index), stored
 
 
 class Slot(Enum):
@@ -192,6 +199,15 @@ class Query:
     filter: Node
     threshold: float | None
     projection: Projection
+    exact: bool = False
+    """Whether every vector that matches is to be read."""
+    effort: float = 1.0
+    """By how much to multiply what a search by an index looks at; 1 or more."""
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether some points may not match."""
+        return not isinstance(self.filter, Always)
 
     def passes(self, score: float) -> bool:
         """Whether a score reaches the threshold."""
@@ -226,10 +242,13 @@ class HybridQuery:
     """The weight of the dense leg, 0 to 1."""
     filter: Node
     projection: Projection
+    exact: bool = False
+    """Of the dense leg, as ``effort``: see ``Query``."""
+    effort: float = 1.0
 
     def dense_leg(self, limit: int) -> Query:
         """The dense search, for ids and scores only."""
-        return Query(self.vector, limit, self.filter, None, Projection(payload=False))
+        return Query(self.vector, limit, self.filter, None, Projection(payload=False), self.exact, self.effort)
 
     def sparse_leg(self, limit: int) -> SparseQuery:
         """The sparse search."""

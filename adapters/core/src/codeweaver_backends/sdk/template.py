@@ -13,6 +13,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any, ClassVar, Generic
 
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from codeweaver_backends.errors import (
     CollectionExistsError,
     EngineError,
     RateLimitError,
+    UnsupportedError,
 )
 from codeweaver_backends.sdk.calls import off_loop, retried
 from codeweaver_backends.sdk.conveniences import Conveniences
@@ -33,7 +35,7 @@ from codeweaver_backends.sdk.filters.tree import Always, Never, Node
 from codeweaver_backends.sdk.handles import CollectionUse, H, HandleCache, Intent, RecreatedError
 from codeweaver_backends.sdk.hybrid_calls import HybridCalls
 from codeweaver_backends.sdk.lifetime import operation
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, HybridQuery, Page, Projection, Query
 from codeweaver_backends.sdk.streaming import StreamingCalls
 from codeweaver_backends.sdk.transactions import TransactionalBase
 from codeweaver_backends.sdk.validate import (
@@ -168,6 +170,17 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
         """How many points there are, whoever wrote them."""
         return await self._count(collection, Always())
 
+    async def _indexed(self, collection: H, size: int) -> int | None:
+        """For how many of its ``size`` points the index over the vectors answers; ``None``: the engine estimates it."""
+        return None
+
+    async def _optimize(self, collection: H) -> None:
+        """Make every point as fast to find as it will be: build the index, or what is missing of it, and tidy up.
+
+        Asked where ``index_kinds`` are claimed. It takes as long as it takes: bound only its single steps.
+        """
+        raise NotImplementedError
+
     # --- what an adapter uses ---
 
     def _use(self, name: str, intent: Intent) -> CollectionUse[H]:
@@ -210,6 +223,8 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
                 raise
             async with self._bounded():
                 there = (await self._describe(settings.name)).settings
+            if "vector_index" not in kwargs:  # a collection that was made before there was the option is no other one
+                there = replace(there, vector_index=settings.vector_index)
             if there != settings:
                 raise CollectionExistsError("the collection exists already, with other settings") from None
         else:
@@ -236,10 +251,27 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
         use = self._use(checked, Intent.READ)
         while True:
             async with use as collection:
-                known, size = collection.settings, await self._size(collection)
-                return CollectionInfo(
-                    known.name, known.dimension, known.metric, size, None, dict(known.payload_indexes)
-                )
+                return await self._info(collection)
+
+    async def _info(self, collection: H) -> CollectionInfo:
+        known, size = collection.settings, await self._size(collection)
+        return CollectionInfo(
+            known.name,
+            known.dimension,
+            known.metric,
+            size,
+            await self._indexed(collection, size),
+            dict(known.payload_indexes),
+            "exact" if known.vector_index is None else known.vector_index.option,
+        )
+
+    @operation(claim="index_kinds")
+    async def optimize_collection(self, name: str) -> CollectionInfo:
+        use = self._use(validate_name(name), Intent.WRITE)
+        while True:
+            async with use as collection:
+                await self._optimize(collection)
+                return await self._info(collection)
 
     # --- writing ---
 
@@ -315,7 +347,16 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
                 if not query.limit or isinstance(query.filter, Never):
                     await self._confirm(collection)
                     return []
+                await self._check_exact(collection, query)
                 return await self._search(collection, query)
+
+    async def _check_exact(self, collection: H, query: Query | HybridQuery) -> None:
+        """Refuse an exact search that the engine cannot make: of a collection beyond the exact size."""
+        claims = self.capabilities
+        if query.exact and not claims.exact_search and await self._size(collection) > claims.limits.exact_size:
+            raise UnsupportedError(
+                f"exact search beyond {claims.limits.exact_size} points is not supported", capability="exact_search"
+            )
 
     @operation(claim="supports_scan")
     async def get_vectors(

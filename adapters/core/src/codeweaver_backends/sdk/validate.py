@@ -35,6 +35,7 @@ from codeweaver_backends.sdk.hybrid.vectors import SparseRows, sparse_row
 from codeweaver_backends.sdk.index.keys import INT64_MAX
 from codeweaver_backends.sdk.payloads import encode_payloads
 from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query, WithPayload
+from codeweaver_backends.sdk.vector_index import VectorIndex
 from codeweaver_backends.types import DistanceMetric, FilterLike, FloatMatrix, PointId, VectorPoint
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
 
 FOREIGN_CURSOR: Final = "cursor must be None or what the last page gave"
 _CURSOR_LENGTH: Final = 8_192
+_MOST_EFFORT: Final = 1_000_000
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 MAX_ID_LENGTH: Final = 512
@@ -106,9 +108,12 @@ def validate_create(
             f"the metric {metric.name} is not supported; supported are {allowed}",
             capability="supported_distance_metrics",
         )
-    validate_options(options, ("payload_indexes", "exist_ok"))
+    validate_options(options, ("payload_indexes", "vector_index", "exist_ok"))
     indexes = _payload_indexes(options.get("payload_indexes"), capabilities)
-    return _flag(options.get("exist_ok", False), "exist_ok"), CollectionSettings(checked, size, metric, indexes)
+    vectors = VectorIndex.judged(options.get("vector_index", "auto"), capabilities)
+    return _flag(options.get("exist_ok", False), "exist_ok"), CollectionSettings(
+        checked, size, metric, indexes, vectors
+    )
 
 
 def _metric(value: object) -> DistanceMetric:
@@ -421,13 +426,15 @@ class QueryDraft:
     filter: Node
     threshold: float | None
     projection: Projection
+    exact: bool = False
+    effort: float = 1.0
     name: str = "query_vector"
     """What the vector is called in an error."""
 
     def on(self, settings: CollectionSettings) -> Query:
         """The query for a collection."""
         vector = validate_vector(self.vector, settings, name=self.name)
-        return Query(vector, self.limit, self.filter, self.threshold, self.projection)
+        return Query(vector, self.limit, self.filter, self.threshold, self.projection, self.exact, self.effort)
 
 
 def validate_query(
@@ -441,7 +448,7 @@ def validate_query(
     name: str = "query_vector",
 ) -> QueryDraft:
     """The arguments of ``search_vectors``."""
-    validate_options(options, ("with_payload", "with_vectors"))
+    validate_options(options, ("with_payload", "with_vectors", "exact", "effort"))
     if query_vector is None or isinstance(query_vector, str | bytes | bytearray | Mapping | set | bool | int | float):
         raise InvalidVectorError(f"{name} must be a sequence of numbers, not a {type(query_vector).__name__}")
     return QueryDraft(
@@ -450,8 +457,20 @@ def validate_query(
         parse_filter(search_filter, capabilities),
         _threshold(score_threshold),
         validate_projection(options.get("with_payload", True), options.get("with_vectors", False)),
+        _flag(options.get("exact", False), "exact"),
+        _effort(options.get("effort", 1.0), capabilities),
         name,
     )
+
+
+def _effort(value: object, capabilities: BackendCapabilities) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.floating | np.integer):
+        raise InvalidOptionError(f"effort must be a number, not a {type(value).__name__}")
+    if not 1 <= value <= _MOST_EFFORT:  # so written, NaN is refused too
+        raise InvalidInputError(f"effort must be a number of 1 to {_MOST_EFFORT:,}")
+    if value != 1 and not capabilities.search_effort:
+        raise UnsupportedError("effort is not supported", capability="search_effort")
+    return float(value)
 
 
 def validate_page(
