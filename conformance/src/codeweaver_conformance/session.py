@@ -203,6 +203,19 @@ class Conformance:
         self._fixtures.clear()
         return self.backend
 
+    async def with_settings(self, **settings: Any) -> Any:
+        """A backend on the same store with other settings: beside the first where that is claimed, else in its place.
+
+        It is closed after the test, and the first is opened again when it is asked for.
+        """
+        if not self.capabilities.supports_multiple_instances:
+            if self._shared is not None:
+                await _close(self._shared)
+                self._shared = None
+            for backend in self._extra:
+                await _close(backend)
+        return self.fresh(**settings)
+
     async def another(self) -> Any:
         """A second backend on the same store: beside the first where that is claimed, else after a restart."""
         return self.fresh() if self.capabilities.supports_multiple_instances else await self.reopen()

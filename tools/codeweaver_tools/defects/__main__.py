@@ -23,7 +23,7 @@ ENOUGH = 0.95
 """The share of defects that must be caught."""
 
 _MEMORY = "memory"
-_RIG = f"{__package__}.rig:RigPlugin"
+_RIG = f"{__package__}.index_rig:IndexRigPlugin"
 _NETWORK = f"{__package__}.network:NetworkPlugin"
 
 

@@ -32,7 +32,7 @@ from codeweaver_backends.types import (
     SearchResult,
 )
 
-__all__ = ["Collection", "Point", "Rig", "RigPlugin", "rewritten", "walk"]
+__all__ = ["Collection", "Point", "Rig", "RigPlugin", "hit_of", "rewritten", "walk"]
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +105,7 @@ class Rig(MemoryBackend):
             return []
         score = self.score(collection.settings.metric, query.vector, np.stack([point.vector for point in found]))
         rows = [row for row in self.order(score)[: query.limit] if self.keeps(float(score[row]), query.threshold)]
-        return [self.shown(_hit(found[row], float(score[row]), query.projection)) for row in rows]
+        return [self.shown(hit_of(found[row], float(score[row]), query.projection)) for row in rows]
 
     def _collection(self, name: str) -> Collection:
         """The collection of this name."""
@@ -161,7 +161,8 @@ class Rig(MemoryBackend):
         return await super().count_vectors(collection_name, self.given(search_filter))
 
 
-def _hit(point: Point, score: float, projection: Projection) -> SearchResult:
+def hit_of(point: Point, score: float, projection: Projection) -> SearchResult:
+    """A point as a hit."""
     payload = projection.payload_of(point.payload_json)
     return SearchResult(point.id, score, payload, point.vector.tolist() if projection.vectors else None)
 

@@ -50,6 +50,7 @@ def profile_calls(backend: Any, name: str) -> dict[str, Call]:
         "count_vectors": lambda: backend.count_vectors(name),
         "delete_by_filter": lambda: backend.delete_by_filter(name, everything),
         "upsert_batch": lambda: backend.upsert_batch(name, [B], np.array([[1.0, 0.0]], dtype=np.float32), [{}]),
+        "optimize_collection": lambda: backend.optimize_collection(name),
         "create_sparse_index": lambda: backend.create_sparse_index(name, ["t"]),
         "hybrid_search": lambda: backend.hybrid_search(name, [1.0, 0.0], {"term": 1.0}),
         "update_sparse_vectors": lambda: backend.update_sparse_vectors(name, [sparse]),
