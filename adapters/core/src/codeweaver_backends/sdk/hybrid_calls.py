@@ -123,19 +123,11 @@ class HybridCalls(BaseBackend, Generic[H], ABC):
     ) -> None:
         name = validate_name(collection_name)
         index = SparseIndex.from_arguments(fields, index_type, kwargs)
-        use = self._use(name, Intent.WRITE)
+        incarnation, cursor = await self._define(name, index), None
         while True:
-            async with use as collection:
-                async with self._bounded():
-                    await self._write_definition(collection, index.to_json())
-                cursor: str | None = None
-                while True:
-                    async with self._bounded():
-                        page = await self._scroll(collection, Page(cursor, _PAGE, ALWAYS, Projection()))
-                    await self._write_texts(collection, index, page.points)
-                    cursor = page.cursor
-                    if cursor is None:
-                        return
+            cursor = await self._index_page(name, incarnation, index, cursor)
+            if cursor is None:
+                return
 
     @operation(claim="supports_hybrid_search")
     async def hybrid_search(
@@ -230,6 +222,30 @@ class HybridCalls(BaseBackend, Generic[H], ABC):
         if known is not None and known[0] == collection.incarnation and self._joined() is None:
             return known[2]
         return await self._sparse_index(collection)
+
+    async def _define(self, name: str, index: SparseIndex) -> str:
+        """Write the definition, and tell of which incarnation."""
+        use = self._use(name, Intent.WRITE)
+        while True:
+            async with use as collection:
+                async with self._bounded():
+                    await self._write_definition(collection, index.to_json())
+                return collection.incarnation
+
+    async def _index_page(self, name: str, incarnation: str, index: SparseIndex, cursor: str | None) -> str | None:
+        """Write the texts of a page of points, and tell where the next one begins.
+
+        Each page is a use of its own: an engine that locks what it writes holds no page while it works on the next.
+        """
+        use = self._use(name, Intent.WRITE)
+        while True:
+            async with use as collection:
+                async with self._bounded():
+                    if collection.incarnation != incarnation or await self._sparse_index(collection) != index:
+                        raise ConflictError("the collection, or its sparse index, was created again meanwhile")
+                    page = await self._scroll(collection, Page(cursor, _PAGE, ALWAYS, Projection()))
+                await self._write_texts(collection, index, page.points)
+                return page.cursor
 
     # --- writing ---
 
