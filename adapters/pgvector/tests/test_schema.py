@@ -36,6 +36,7 @@ from codeweaver_pgvector.schema import (
     payloads_columns,
     rows_to_copy,
 )
+from codeweaver_pgvector.slots import SLOT_COLUMNS, decoded, encoded, slots_to_copy
 
 unhurried = settings(deadline=None)
 hostile = st.text(st.sampled_from("\0\x01\x02\x03\x04ab'\"\\%_ é"), max_size=8)
@@ -128,6 +129,21 @@ def test_both_ways_in_write_the_same(some: list[tuple[PointId, Payload]], metric
     assert np.array_equal(np.array(given_vectors, dtype=np.float32), batch.vectors)
 
 
+@unhurried
+@given(st.lists(st.dictionaries(st.integers(0, 999_999_999), st.floats(1e-15, 1e15)), min_size=1, max_size=300))
+def test_sparse_vectors_come_back(vectors: list[dict[int, float]]) -> None:
+    points = [VectorPoint(n, [1.0], None, dict(vector)) for n, vector in enumerate(vectors)]
+    batch = batch_of(points)
+    stored = encoded(batch.sparse, batch.ids)
+    for vector, data in zip(vectors, stored, strict=True):
+        back = decoded(data)
+        assert back == ({key: float(np.float32(weight)) for key, weight in vector.items()} or None)
+        assert list(back or ()) == sorted(vector)
+    codes = [encode_id(one, CODE) for one in batch.ids]
+    rows = _parsed(b"".join(slots_to_copy(codes, batch)), len(SLOT_COLUMNS))
+    assert rows == [(code.encode(), data, None) for code, data in zip(codes, stored, strict=True)]
+
+
 @pytest.mark.parametrize("exponent", [-120, -60, 0, 60, 126])
 @pytest.mark.parametrize("metric", [DistanceMetric.COSINE, DistanceMetric.DOT_PRODUCT])
 def test_lengths_do_not_spoil_scores(metric: DistanceMetric, exponent: int) -> None:
@@ -158,21 +174,20 @@ def test_what_a_dot_product_cannot_add_up_is_refused() -> None:
         check_lengths(both.vectors, _LONGEST, both.ids)
 
 
-def _parsed(data: bytes) -> list[tuple[bytes | None, ...]]:
+def _parsed(data: bytes, columns: int = len(COLUMNS)) -> list[tuple[bytes | None, ...]]:
     """The rows of a binary COPY."""
-    assert data.startswith(b"PGCOPY\n\xff\r\n\0" + bytes(8))
-    rows, at = [], 19
-    while (count := struct.unpack_from(">h", data, at)[0]) != -1:
-        assert count == len(COLUMNS)
+    rows, at = [], 0
+    while at < len(data):
+        assert struct.unpack_from(">h", data, at)[0] == columns
         at += 2
         row: list[bytes | None] = []
-        for _ in range(count):
+        for _ in range(columns):
             (size,) = struct.unpack_from(">i", data, at)
             at += 4
             row.append(None if size < 0 else data[at : at + size])
             at += max(size, 0)
         rows.append(tuple(row))
-    assert at + 2 == len(data)
+    assert at == len(data)
     return rows
 
 

@@ -57,11 +57,17 @@ async def use(backend: PgvectorBackend, name: str = "points") -> None:
     for metric in DistanceMetric:
         made = f"{name}_{metric.value}"
         await backend.create_collection(made, 2, metric, payload_indexes={"n": "integer"})
-        await backend.upsert_vectors(made, [VectorPoint(n, [1.0, n + 1.0], {"n": n}) for n in range(300)])
+        await backend.upsert_vectors(made, [VectorPoint(n, [1.0, n + 1.0], {"n": n}, {n: 1.0}) for n in range(300)])
+        await backend.create_sparse_index(made, ["t"])
         await backend.upsert_vectors(made, [VectorPoint(7, [2.0**100 if metric == "cosine" else 1.0, 1.0], {"n": 7})])
         async with backend.transaction() as tx:
-            await tx.upsert_vectors(made, [VectorPoint("new", [1.0, 2.0], {"n": 8})])
+            await tx.upsert_vectors(made, [VectorPoint("new", [1.0, 2.0], {"n": 8, "t": "word"})])
+            await tx.update_sparse_vectors(made, [VectorPoint("new", [], None, {1: 2.0})])
             assert await tx.count_vectors(made) == 301
+        queries: list[tuple[Any, set[Any]]] = [("word", {"new"}), ({1: 1.0}, {1, "new"})]
+        for query, ids in queries:
+            assert {hit.id for hit in await backend.hybrid_search(made, [1.0, 2.0], query, alpha=0.0)} == ids
+        assert (await backend.get_vectors(made, ["new"]))[0].sparse_vector == {1: 2.0}
         lone = {"field": "n", "operator": "eq", "value": 8}
         assert {hit.id for hit in await backend.search_vectors(made, [1.0, 9.0], search_filter=lone)} == {8, "new"}
         assert await backend.delete_by_filter(made, lone) == 2

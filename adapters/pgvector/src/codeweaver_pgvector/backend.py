@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
-from types import TracebackType
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, ClassVar, Final
 
 import asyncpg
+import numpy as np
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import (
@@ -23,9 +22,11 @@ from codeweaver_backends.metrics import scorer
 from codeweaver_backends.sdk.calls import retried
 from codeweaver_backends.sdk.cursors import cursor_after, position_of
 from codeweaver_backends.sdk.filters.tree import Node
-from codeweaver_backends.sdk.handles import CollectionUse, Intent
+from codeweaver_backends.sdk.handles import CollectionUse, Intent, RecreatedError
+from codeweaver_backends.sdk.hybrid.fusion import NO_LEG, Leg
+from codeweaver_backends.sdk.hybrid.vectors import SparseRows
 from codeweaver_backends.sdk.index.codes import decode_id, encode_id
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query, Slot, SparseQuery
 from codeweaver_backends.sdk.template import BackendTemplate
 from codeweaver_backends.sdk.transactions import Transaction
 from codeweaver_backends.sdk.vectors import check_lengths
@@ -35,7 +36,9 @@ from codeweaver_pgvector.config import PgvectorConfig
 from codeweaver_pgvector.dialect import CODE, Condition
 from codeweaver_pgvector.errors import CONFLICTS, is_intact, is_lost, translate
 from codeweaver_pgvector.plugin import CAPABILITIES
-from codeweaver_pgvector.schema import COLUMNS, Catalogue, Table, columns_to_merge, engine_query, point_of, rows_to_copy
+from codeweaver_pgvector.schema import COLUMNS, Catalogue, columns_to_merge, engine_query, point_of, rows_to_copy
+from codeweaver_pgvector.slots import SLOT_COLUMNS, encoded, slots_to_copy
+from codeweaver_pgvector.use import BoundCollection, UseInTransaction
 
 __all__ = ["PgvectorBackend"]
 
@@ -48,62 +51,6 @@ _LONGEST: Final = 1e18
 _DISPOSAL: Final = 2.0
 """Seconds that a deletion spends on dropping tables; what is left is dropped by the next one."""
 _LOST: Final = "its connection was lost, and nothing was written"
-
-
-@dataclass(frozen=True, slots=True)
-class BoundCollection:
-    """A collection, and where the queries of a call on it run."""
-
-    table: Table
-    queries: Queries
-
-    @property
-    def settings(self) -> CollectionSettings:
-        """What the collection was created with."""
-        return self.table.settings
-
-    @property
-    def incarnation(self) -> str:
-        """The number of its table."""
-        return str(self.table.number)
-
-    @property
-    def unit(self) -> UnitOfWork:
-        """The transaction of a call that writes."""
-        assert isinstance(self.queries, UnitOfWork)  # noqa: S101 - so it is looked up for writes
-        return self.queries
-
-
-class _UseInTransaction(CollectionUse[BoundCollection]):
-    """A call's use of a collection by one attempt, in a transaction in which the collection is looked up, too."""
-
-    def __init__(
-        self,
-        backend: PgvectorBackend,
-        name: str,
-        intent: Intent,
-        begin: Callable[[], AbstractAsyncContextManager[UnitOfWork]],
-    ) -> None:
-        super().__init__(backend, backend._handles, name, intent, timeout=backend.config.timeout, retries=0)
-        self._backend = backend
-        self._begin = begin
-
-    async def __aenter__(self) -> BoundCollection:
-        async with AsyncExitStack() as stack:
-            unit = await stack.enter_async_context(self._begin())
-            if self._intent is Intent.WRITE:
-                async with unit.bounded():
-                    found = await self._backend._found(unit, self._name, lock=True)
-            else:
-                await stack.enter_async_context(unit.bounded())
-                found = await self._backend._found(unit, self._name)
-            self._stack = stack.pop_all()
-        return found
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        return bool(await self._stack.__aexit__(kind, error, trace))
 
 
 class PgvectorBackend(BackendTemplate[BoundCollection]):
@@ -155,7 +102,7 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
         Other reads run on any connection, by the cached handle.
         """
         if intent is Intent.WRITE or self._joined() is not None:
-            return _UseInTransaction(self, name, intent, self._unit_of_work)
+            return UseInTransaction(self, name, intent, self._unit_of_work)
         return super()._use(name, intent)
 
     @asynccontextmanager
@@ -305,15 +252,24 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
                 return await self._found(unit, name)
         return await self._found(self._client, name)
 
-    async def _found(self, queries: Queries, name: str, *, lock: bool = False) -> BoundCollection:
-        """Look a collection up; ``lock`` keeps it from being deleted before the transaction ends."""
+    async def _found(self, queries: Queries, name: str, lock: str = "") -> BoundCollection:
+        """Look a collection up, and lock it."""
         rows: list[Any] = []
         with suppress(asyncpg.UndefinedTableError):
-            rows = await queries.fetch(self._catalogue.selection(lock=lock), name)
+            rows = await queries.fetch(self._catalogue.selection(lock), name)
         table = self._catalogue.table(name, rows[0]) if rows else None
         if table is None:
             raise CollectionNotFoundError("the collection does not exist")
         return BoundCollection(table, queries)
+
+    async def _anew(self, collection: BoundCollection, lock: str = "") -> BoundCollection:
+        """The same collection as it is now: it may have got its first sparse vectors since it was looked up."""
+        found = await self._found(collection.queries, collection.settings.name, lock)
+        if found.incarnation != collection.incarnation:
+            raise RecreatedError("the collection was created again; try again")
+        if found.queries is self._client:
+            self._handles[found.settings.name] = found
+        return found
 
     async def _confirm(self, collection: BoundCollection) -> None:
         if collection.queries is self._client:  # in a transaction it was looked up for this very call
@@ -329,6 +285,9 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
         order = sorted(range(len(codes)), key=codes.__getitem__)
         if order != list(range(len(codes))):
             codes, batch = [codes[at] for at in order], batch.take(order)
+        if batch.sparse is not None or batch.text is not None:
+            async with collection.unit.bounded():
+                await self._have_slots(collection)
         start = 0
         for part in batch.split(*self._part_size(collection), json_weight=self.json_weight):
             async with collection.unit.part():
@@ -346,10 +305,60 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
             with suppress(asyncpg.UniqueViolationError):
                 async with unit.savepoint():
                     await unit.copy(table.schema, table.engine_name, COLUMNS, rows_to_copy(codes, part, metric))
+                    if part.sparse is not None or part.text is not None:
+                        rows = slots_to_copy(codes, part)
+                        await unit.copy(table.schema, table.slots.engine_name, SLOT_COLUMNS, rows)
                 return
         for start in range(0, len(part), _MERGED_AT_ONCE):
             stop = start + _MERGED_AT_ONCE
-            await unit.execute(table.merge, *columns_to_merge(codes[start:stop], part.slice(start, stop), metric))
+            few, merged = codes[start:stop], part.slice(start, stop)
+            await unit.execute(table.merge, *columns_to_merge(few, merged, metric))
+            if table.has_slots:
+                slots = encoded(merged.sparse, merged.ids), encoded(merged.text, merged.ids)
+                await unit.execute(table.slots.merge, few, *slots)
+
+    async def _have_slots(self, collection: BoundCollection) -> None:
+        """Have a table of sparse vectors."""
+        if not collection.table.has_slots:
+            async with self._alone(collection):
+                pass
+
+    @asynccontextmanager
+    async def _alone(self, collection: BoundCollection) -> AsyncIterator[None]:
+        """Be the collection's only writer, and have a table of sparse vectors; before anything is written.
+
+        Writers who know of none have ended then: they would leave the sparse vectors of points that they replace.
+        What is done becomes visible at once, and the call's transaction begins anew; in the user's it stays until the
+        commit, and so does the lock.
+        """
+        unit, is_own = collection.unit, self._joined() is None
+        if is_own:  # of two who hold their locks and want to be alone, neither would ever be
+            await unit.renew()
+        if not (await self._anew(collection, "for update")).table.has_slots:
+            await unit.execute(collection.table.slots.creation)
+        yield
+        if is_own:
+            await unit.renew()
+        collection.table = (await self._anew(collection, "for share")).table
+
+    async def _write_slot(
+        self, collection: BoundCollection, slot: Slot, ids: Sequence[PointId], rows: SparseRows
+    ) -> None:
+        await self._have_slots(collection)
+        unit, table = collection.unit, collection.table
+        codes = [encode_id(point_id, CODE) for point_id in ids]
+        await unit.execute(table.slots.update(slot), codes, encoded(rows, ids))
+
+    async def _read_definition(self, collection: BoundCollection) -> bytes | None:
+        if collection.queries is self._client:  # in a transaction it was looked up for this very call
+            collection = await self._found(self._client, collection.settings.name)
+        definition = collection.table.definition
+        return None if definition is None else definition.encode()
+
+    async def _write_definition(self, collection: BoundCollection, definition: bytes) -> None:
+        settings = self._catalogue.row(collection.settings, sparse_index=definition.decode())
+        async with self._alone(collection):
+            await collection.unit.execute(self._catalogue.definition, *settings)
 
     async def _delete(self, collection: BoundCollection, ids: list[PointId]) -> None:
         deletion = collection.table.deletion("id = any($1::text[])")
@@ -381,11 +390,25 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
             results.append(SearchResult(decode_id(row["id"], CODE), value, payload, row["vector"]))
         return results
 
+    async def _search_sparse(self, collection: BoundCollection, query: SparseQuery) -> Leg:
+        if not collection.table.has_slots:
+            collection = await self._anew(collection)
+            if not collection.table.has_slots:
+                return NO_LEG
+        table, [vector] = collection.table, encoded(SparseRows.of([query.vector]), ["sparse_query"])
+        condition = Condition(table.declared, [vector, query.limit])
+        sql = table.slots.search(query.slot, condition.sql(query.filter))
+        rows = await self._rows(collection, sql, condition.values)
+        scores = np.array([row["score"] for row in rows], np.float64)
+        return Leg([decode_id(row["id"], CODE) for row in rows], scores)
+
     async def _get(
         self, collection: BoundCollection, ids: list[PointId], projection: Projection
     ) -> Iterable[VectorPoint]:
         sql = collection.table.selection("id = any($1::text[])", projection)
         rows = await self._rows(collection, sql, [[encode_id(one, CODE) for one in ids]])
+        if rows and rows[0].get("is_outdated"):
+            return await self._get(await self._anew(collection), ids, projection)
         return [point_of(row, projection) for row in rows]
 
     async def _scroll(self, collection: BoundCollection, page: Page) -> ScrollPage:
@@ -394,6 +417,8 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
         condition = Condition(collection.table.declared, [after, page.limit + 1])
         sql = collection.table.selection(f"id > $1::text and {condition.sql(page.filter)}", page.projection)
         rows = await self._rows(collection, f"{sql} order by id limit $2::bigint", condition.values)
+        if rows and rows[0].get("is_outdated"):
+            return await self._scroll(await self._anew(collection), page)
         points = [point_of(row, page.projection) for row in rows[: page.limit]]
         return ScrollPage(points, cursor_after(points[-1].id) if len(rows) > len(points) else None)
 

@@ -25,6 +25,8 @@ _CLOSING: Final = 2.0
 """Seconds that a connection is given to say goodbye, or to roll back."""
 _PARALLEL: Final = "64MB"
 """Smaller tables are scanned faster than workers are started; PostgreSQL overrates those it has not analysed yet."""
+_COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_TAIL: Final = b"\xff\xff"
 
 
 class Queries(Protocol):
@@ -111,9 +113,10 @@ class UnitOfWork:
     """
 
     def __init__(
-        self, connection: Connection, timeout: float, *, spent: float = 0.0, is_repeatable: bool = False
+        self, connection: Connection, timeout: float, begin: str, *, spent: float = 0.0, is_repeatable: bool = False
     ) -> None:
         self.connection = connection
+        self._begin = begin
         self.is_repeatable = is_repeatable
         """Whether it sees the data as of its first statement, and not as others leave it meanwhile."""
         self.has_removed = False
@@ -166,10 +169,10 @@ class UnitOfWork:
         count = status.rpartition(" ")[2]
         return int(count) if count.isdecimal() else 0
 
-    async def copy(self, schema: str, table: str, columns: Sequence[str], data: Iterable[bytes]) -> None:
-        """Load rows in the binary format of COPY."""
+    async def copy(self, schema: str, table: str, columns: Sequence[str], rows: Iterable[bytes]) -> None:
+        """Load rows that are in the binary format of COPY."""
         await self.connection.copy_to_table(
-            table, schema_name=schema, columns=columns, source=_stream(data), format="binary"
+            table, schema_name=schema, columns=columns, source=_stream(rows), format="binary"
         )
 
     @asynccontextmanager
@@ -187,6 +190,10 @@ class UnitOfWork:
         async with self.bounded():
             await self.execute("release savepoint undoable")
 
+    async def renew(self) -> None:
+        """Commit, let go of every lock, and begin anew."""
+        await self.connection.execute(f"commit; {self._begin}")
+
     async def commit(self) -> None:
         """Commit in the time that is left."""
         async with self.bounded():
@@ -195,9 +202,11 @@ class UnitOfWork:
             raise TransactionError("the server rolled the transaction back")
 
 
-async def _stream(data: Iterable[bytes]) -> AsyncIterator[bytes]:
-    for piece in data:
+async def _stream(rows: Iterable[bytes]) -> AsyncIterator[bytes]:
+    yield _COPY_HEAD
+    for piece in rows:
         yield piece
+    yield _COPY_TAIL
 
 
 class Client:
@@ -255,8 +264,9 @@ class Client:
         """
         clock = asyncio.get_running_loop().time
         start = clock()
-        async with self._connection("begin") as connection:
-            unit = UnitOfWork(connection, self._config.timeout, spent=clock() - start)
+        begin = self._beginning("begin")
+        async with self._connection(begin) as connection:
+            unit = UnitOfWork(connection, self._config.timeout, begin, spent=clock() - start)
             try:
                 yield unit
             except Exception as error:
@@ -276,8 +286,9 @@ class Client:
 
     async def begin(self) -> UnitOfWork:
         """A transaction that outlives the call; its connection is of ``transactions``."""
-        connection = await self._acquired(self.transactions, "begin isolation level repeatable read")
-        return UnitOfWork(connection, self._config.timeout, is_repeatable=True)
+        begin = self._beginning("begin isolation level repeatable read")
+        connection = await self._acquired(self.transactions, begin)
+        return UnitOfWork(connection, self._config.timeout, begin, is_repeatable=True)
 
     @asynccontextmanager
     async def _connection(self, begin: str | None = None) -> AsyncIterator[Connection]:
@@ -302,7 +313,7 @@ class Client:
                 if connection in self._without_codec:
                     await self._teach(connection)
                 if begin is not None:
-                    await connection.execute(self._beginning(begin))
+                    await connection.execute(begin)
                 ready = True
             finally:
                 if not ready:
@@ -357,7 +368,8 @@ class Client:
                 " where extname = 'vector'"
             )
             if schema is not None:
-                await connection.set_type_codec("vector", schema=schema, encoder=bytes, decoder=bytes, format="binary")
+                for name in ("vector", "sparsevec"):
+                    await connection.set_type_codec(name, schema=schema, encoder=bytes, decoder=bytes, format="binary")
                 self._without_codec.discard(connection)
 
 

@@ -15,6 +15,7 @@ __all__ = ["CAPABILITIES", "PgvectorPlugin"]
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
     supports_columnar=True,
+    supports_hybrid_search=True,
     supports_streaming=True,
     supports_transactions=True,
     supports_payload_indexes=True,

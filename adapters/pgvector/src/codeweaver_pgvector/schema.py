@@ -1,4 +1,5 @@
 """What is stored: a catalogue with a row for each collection, a table of points for each row, and points as its rows.
+Sparse vectors are beside them (``slots``).
 
 A collection's table is named after a number that is never given again, so what belonged to a deleted collection cannot
 be taken for its successor's. Deleting takes the name out of the catalogue's row: that is undone by a rollback and holds
@@ -31,6 +32,7 @@ from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Projecti
 from codeweaver_backends.sdk.vectors import power_scaled
 from codeweaver_backends.types import DistanceMetric, FloatMatrix, VectorPoint
 from codeweaver_pgvector.dialect import CODE, DeclaredField, column_of, json_text, path_key
+from codeweaver_pgvector.slots import NULL, SLICE, Slots, decoded
 
 __all__ = [
     "COLUMNS",
@@ -103,15 +105,19 @@ class Catalogue:
         """A new row of a name and its settings; gives its number, or nothing if the name is taken."""
         return f"insert into {self.name} (name, settings) values ($1, $2) on conflict (name) do nothing {self._given}"
 
-    def selection(self, *, lock: bool) -> str:
-        """The row of a name; locked, it cannot be deleted before the transaction ends."""
-        return f"select {self._shown} from {self.name} where name = $1" + " for key share" * lock
+    def selection(self, lock: str = "") -> str:
+        """The row of a name. Locked, it is neither deleted nor changed before the transaction ends.
+
+        ``for share`` is a writer's lock, ``for update`` that of who must be the only writer.
+        """
+        return f"select {self._shown} from {self.name} where name = $1 {lock}"
 
     @property
     def _shown(self) -> str:
         # Where the extension is, is looked up with it: nobody's search path need lead there.
         where = "select nspname from pg_extension join pg_namespace on pg_namespace.oid = extnamespace"
-        return f"number, settings, ({where} where extname = 'vector') as vectors"
+        slots = f"to_regclass('\"{self.schema}\".codeweaver_slots_' || number) is not null"
+        return f"number, settings, ({where} where extname = 'vector') as vectors, {slots} as slots"
 
     @property
     def _given(self) -> str:
@@ -128,9 +134,10 @@ class Catalogue:
         return f"select number from {self.name} where name is null"
 
     def disposal(self, number: int) -> str:
-        """Drop the table of a deleted collection, unless someone is still using it for more than a moment."""
+        """Drop the tables of a deleted collection, unless someone is still using them for more than a moment."""
+        tables = ", ".join(f'"{self.schema}".codeweaver_{kind}_{number}' for kind in ("points", "slots"))
         return (
-            f'set local lock_timeout = 100; drop table if exists "{self.schema}".codeweaver_points_{number};'
+            f"set local lock_timeout = 100; drop table if exists {tables};"
             f" delete from {self.name} where number = {number}"
         )
 
@@ -139,14 +146,22 @@ class Catalogue:
         """Take the name out of its row."""
         return f"update {self.name} set name = null where name = $1"
 
-    def row(self, settings: CollectionSettings) -> tuple[str, str]:
-        """The parameters of ``insertion``."""
-        return settings.name, settings.to_json(LAYOUT)
+    @property
+    def definition(self) -> str:
+        """Change the settings; the parameters are those of ``insertion``."""
+        return f"update {self.name} set settings = $2 where name = $1"
+
+    def row(self, settings: CollectionSettings, **own: str) -> tuple[str, str]:
+        """The parameters of ``insertion``: name and settings. ``own`` may be the definition of a ``sparse_index``."""
+        return settings.name, settings.to_json(LAYOUT, **own)
 
     def table(self, name: str, row: Any) -> Table | None:
         """The table of a row; ``None`` if the row is not ours. Raises ``UnsupportedError`` for another layout."""
         found = CollectionSettings.from_json(name, row["settings"], LAYOUT)
-        return Table(found[0], row["number"], self, quoted(row["vectors"])) if found else None
+        if found is None:
+            return None
+        settings, own = found
+        return Table(settings, row["number"], self, quoted(row["vectors"]), own.get("sparse_index"), row["slots"])
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -161,6 +176,10 @@ class Table:
     catalogue: Catalogue
     vectors: str
     """The schema that the extension is in, quoted."""
+    definition: str | None
+    """That of the sparse index, when the collection was looked up."""
+    has_slots: bool
+    """Whether there was a table of sparse vectors then."""
 
     @property
     def schema(self) -> str:
@@ -183,11 +202,21 @@ class Table:
         fields = self.settings.payload_indexes.items()
         return {tuple(name.split(".")): DeclaredField(f"f{at}", kind) for at, (name, kind) in enumerate(fields)}
 
+    @cached_property
+    def slots(self) -> Slots:
+        """The table of sparse vectors, which may not be there yet."""
+        return Slots(self)
+
     # --- reading: a deleted collection has no points, also where its table is still there ---
 
     @property
+    def is_living(self) -> str:
+        """The condition that the collection is not deleted."""
+        return f"(select name is not null from {self.catalogue.name} where number = {self.number})"
+
+    @property
     def _living(self) -> str:
-        return f"{self.name} where (select name is not null from {self.catalogue.name} where number = {self.number})"
+        return f"{self.name} where {self.is_living}"
 
     def counting(self, where: str) -> str:
         """How many points there are."""
@@ -211,7 +240,16 @@ class Table:
 
     def selection(self, where: str, projection: Projection) -> str:
         """The points of a condition."""
-        return f"select {_shown(projection)} from {self._living} and {where}"
+        return f"select {_shown(projection)}{self._slot(projection)} from {self._living} and {where}"
+
+    def _slot(self, projection: Projection) -> str:
+        """The points' own sparse vectors; or whether there is a table for them by now, and the answer to be doubted."""
+        if not projection.vectors:
+            return ""
+        if not self.has_slots:
+            return f", null::bytea as sparse, (select to_regclass('{self.slots.name}') is not null) as is_outdated"
+        of_point = f"where {self.slots.engine_name}.id = {self.engine_name}.id"
+        return f", (select sparse from {self.slots.name} {of_point}) as sparse"
 
     # --- writing: writers of the same points lock them by ids, so that one waits for the other, and never both ---
 
@@ -274,8 +312,9 @@ def _shown(projection: Projection) -> str:
 
 
 def point_of(row: Any, projection: Projection) -> VectorPoint:
-    """The point of a row that ``search`` or ``selection`` gave."""
-    return VectorPoint(decode_id(row["id"], CODE), row["vector"], projection.payload_of(row["payload"]))
+    """The point of a row that ``selection`` gave."""
+    sparse = decoded(row["sparse"]) if projection.vectors else None
+    return VectorPoint(decode_id(row["id"], CODE), row["vector"], projection.payload_of(row["payload"]), sparse)
 
 
 # --- payloads --------------------------------------------------------------------------------------------------------
@@ -348,20 +387,12 @@ def engine_query(vector: FloatMatrix, metric: DistanceMetric) -> tuple[bytes, fl
 
 # --- rows ------------------------------------------------------------------------------------------------------------
 
-_COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_COPY_TAIL: Final = b"\xff\xff"
-_NULL: Final = b"\xff\xff\xff\xff"
-_SLICE: Final = 256
-"""Points that are made ready at once, while the server takes in those before."""
-
 
 def rows_to_copy(codes: Sequence[str], batch: Batch, metric: DistanceMetric) -> Iterator[bytes]:
-    """A batch, and the codes of its ids, in the binary format of COPY, of the columns ``COLUMNS``, slice by slice."""
-    yield _COPY_HEAD
-    for start in range(0, len(batch), _SLICE):
-        stop = start + _SLICE
+    """A batch, and the codes of its ids, as rows of COPY, of the columns ``COLUMNS``, slice by slice."""
+    for start in range(0, len(batch), SLICE):
+        stop = start + SLICE
         yield _copied(codes[start:stop], batch.slice(start, stop), metric)
-    yield _COPY_TAIL
 
 
 def _copied(codes: Sequence[str], batch: Batch, metric: DistanceMetric) -> bytes:
@@ -369,15 +400,15 @@ def _copied(codes: Sequence[str], batch: Batch, metric: DistanceMetric) -> bytes
     both = _binary(vectors, _SIZE, _NOTHING)
     for row in scaled:
         [given] = _binary(batch.vectors[row : row + 1], _SIZE)
-        both[row] = both[row][: -len(_NULL)] + given
+        both[row] = both[row][: -len(NULL)] + given
     # The number of columns and the length of the id; the length of a jsonb and its version.
     start, length = struct.Struct(">hi").pack, struct.Struct(">ib").pack
     parts: list[bytes] = []
     for code, vec_and_given, (doc, raw, ts) in zip(codes, both, payloads_columns(batch.payload_json), strict=True):
         key = code.encode()
         parts += (start(len(COLUMNS), len(key)), key, vec_and_given, length(len(doc) + 1, 1), doc)
-        parts += (_NULL,) if raw is None else (len(raw).to_bytes(4, "big"), raw)
-        parts += (_NULL,) if ts is None else (length(len(ts) + 1, 1), ts)
+        parts += (NULL,) if raw is None else (len(raw).to_bytes(4, "big"), raw)
+        parts += (NULL,) if ts is None else (length(len(ts) + 1, 1), ts)
     return b"".join(parts)
 
 
