@@ -66,6 +66,31 @@ def test_writers_on_several_event_loops_exclude_each_other() -> None:
     assert (inside, most) == (0, 1)
 
 
+def test_writes_that_may_overlap_are_waited_for_by_one_that_may_not() -> None:
+    async def scenario() -> list[str]:
+        gate, order = Gate(), list[str]()
+
+        async def shared(name: str) -> None:
+            async with gate.sharing():
+                order.append(f"{name} begins")
+                await asyncio.sleep(0.02)
+                order.append(f"{name} ends")
+
+        async def alone() -> None:
+            async with gate.writing():
+                await gate.drained()
+                order.append("alone begins")
+                await asyncio.sleep(0.02)
+                order.append("alone ends")
+
+        tasks = [asyncio.create_task(work) for work in (shared("a"), shared("b"), alone(), shared("c"))]
+        await asyncio.gather(*tasks)
+        return order
+
+    a_and_b = ["a begins", "b begins", "a ends", "b ends"]
+    assert asyncio.run(scenario()) == [*a_and_b, "alone begins", "alone ends", "c begins", "c ends"]
+
+
 def test_a_read_that_a_flush_overtook_is_made_again() -> None:
     async def scenario() -> tuple[str, int]:
         gate, reads = Gate(), 0

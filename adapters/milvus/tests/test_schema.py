@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeweaver_backends.errors import LimitExceededError, UnsupportedError
+from codeweaver_backends.sdk.hybrid.vectors import EMPTY_ROW, SparseRows, sparse_row
 from codeweaver_backends.sdk.index.codes import decode_id
 from codeweaver_backends.sdk.index.keys import INT64_MAX, INT64_MIN
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Slot
 from codeweaver_backends.sdk.vectors import restored
 from codeweaver_backends.types import DistanceMetric, PointId
 from codeweaver_milvus.dialect import CODE, MARK, NO_HIGH, NO_LOW, compact_number, range_name
-from codeweaver_milvus.schema import LITE, Schema, Traits, key_of, traits_of
+from codeweaver_milvus.schema import LITE, Schema, Traits, key_of, sparse_vector, traits_of
 
 SERVER = traits_of("v2.3.5")
 _INTERPRETED = set(map(chr, range(32))) | set('"\\%_')
@@ -117,6 +119,8 @@ def test_a_row() -> None:
         text.values: f"{MARK}sx{MARK}",
         "<n": compact_number(2),
         ">n": compact_number(10),
+        schema.slots[Slot.SPARSE]: {4_294_967_294: 1.0},
+        schema.slots[Slot.TEXT]: {4_294_967_294: 1.0},
     }
     assert restored(row[schema.vector], row["kept"]) == pytest.approx([3, 4])
 
@@ -132,6 +136,10 @@ def test_the_table_knows_the_versions() -> None:
     assert traits_of("milvus_lite-3.2.2") is LITE
     assert traits_of("v2.3.5-lite") is SERVER
     assert traits_of("2.6.4") is traits_of("v3.0.1-dev")
+    versions = {"2.3.9": (False, False), "2.4": (True, False), "2.6.1": (True, False), "2.6.2": (True, True)}
+    for version, expected in versions.items():
+        traits = traits_of(version)
+        assert (traits.capabilities.supports_hybrid_search, traits.partial_update) == expected, version
     with pytest.raises(UnsupportedError, match=r"the oldest is 2\.3"):
         traits_of("v2.2.16")
 
@@ -145,6 +153,28 @@ def test_what_the_server_cannot_hold_is_refused() -> None:
     _schema(LITE).check(batch({1: numbers}))
     with pytest.raises(LimitExceededError, match="columns"):
         _schema(SERVER, {f"f{n}": "integer" for n in range(30)})
+
+
+def test_sparse_vectors_have_columns_of_their_own_and_come_back() -> None:
+    schema = _schema(LITE)
+    given_ = [sparse_row({7: 0.5, "a": 2.0}), EMPTY_ROW]
+    rows = schema.rows(dataclasses.replace(batch({1: {}, 2: {}}), sparse=SparseRows.of(given_)))
+    stored = [row[schema.slots[Slot.SPARSE]] for row in rows]
+    assert list(map(sparse_vector, stored)) == [given_[0].as_dict(), None]
+    assert [row[schema.slots[Slot.TEXT]] for row in rows] == [{4_294_967_294: 1.0}] * 2
+    assert set(schema.slots.values()) < set(schema.names) & set(schema.indexes)
+
+
+def test_a_definition_belongs_to_one_incarnation() -> None:
+    schema = _schema(LITE)
+    properties = schema.properties() | schema.definition_properties(b'{"version":1}')
+    found = Schema.described("c", {"properties": properties}, LITE)
+    assert found is not None
+    assert (found.definition, found.slots) == (b'{"version":1}', schema.slots)
+    other = Schema.of(schema.settings, LITE)
+    found = Schema.described("c", {"properties": properties | other.properties()}, LITE)
+    assert found is not None
+    assert found.definition is None
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b.c"]), st.sampled_from(["keyword", "integer", "datetime"])))

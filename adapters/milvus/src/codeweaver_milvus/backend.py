@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+import numpy as np
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import BackendClosedError, BackendError
@@ -13,9 +15,11 @@ from codeweaver_backends.sdk.calls import off_loop
 from codeweaver_backends.sdk.cursors import cursor_after, position_of
 from codeweaver_backends.sdk.filters.compile import compile_filter, resolve, untestable_leaves
 from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.hybrid.fusion import Leg
+from codeweaver_backends.sdk.hybrid.vectors import SparseRows
 from codeweaver_backends.sdk.index.codes import decode_id
 from codeweaver_backends.sdk.payloads import decode_payload
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query, Slot, SparseQuery
 from codeweaver_backends.sdk.template import BackendTemplate
 from codeweaver_backends.sdk.vectors import restored, unit_vector
 from codeweaver_backends.types import PointId, ScrollPage, SearchResult, VectorPoint
@@ -24,7 +28,7 @@ from codeweaver_milvus.config import MilvusConfig
 from codeweaver_milvus.dialect import CODE
 from codeweaver_milvus.errors import is_answer, translate_error
 from codeweaver_milvus.plugin import CAPABILITIES
-from codeweaver_milvus.schema import Schema, key_of
+from codeweaver_milvus.schema import Schema, key_of, sparse_vector, sparse_vectors
 
 __all__ = ["MilvusBackend"]
 
@@ -105,6 +109,19 @@ class MilvusBackend(BackendTemplate[Collection]):
         rows = await off_loop(len(part), collection.schema.rows, part)
         await self._client.upsert(collection, part, rows)
 
+    async def _write_slot(self, collection: Collection, slot: Slot, ids: Sequence[PointId], rows: SparseRows) -> None:
+        values = dict(zip(map(key_of, ids), sparse_vectors(rows, len(ids)), strict=True))
+        await self._client.replace(collection, collection.schema.slot(slot), values)
+
+    async def _read_definition(self, collection: Collection) -> bytes | None:
+        if not collection.schema.slots:
+            return None
+        return (await self._client.current(collection)).definition
+
+    async def _write_definition(self, collection: Collection, definition: bytes) -> None:
+        collection.schema.slot(Slot.TEXT)
+        await self._client.define(collection, definition)
+
     async def _delete_part(self, collection: Collection, ids: list[PointId]) -> None:
         await self._client.delete(collection, list(map(key_of, ids)))
 
@@ -123,13 +140,22 @@ class MilvusBackend(BackendTemplate[Collection]):
         expression = await self._expression(collection, query.filter)
         reader = _Reader(collection.schema, query.projection)
         score_of = scorer(collection.settings.metric, cosine="cosine", squared=True)
-        found = await self._client.search(collection, vector, query.limit, expression, reader.fields)
+        found = await self._client.search(
+            collection, collection.schema.vector, vector, query.limit, expression, reader.fields
+        )
         scored = ((hit, score_of(hit["distance"])) for hit in found)
         return [
             SearchResult(decode_id(hit["id"], CODE), score, *reader.parts(hit["entity"]))
             for hit, score in scored
             if query.passes(score)
         ]
+
+    async def _search_sparse(self, collection: Collection, query: SparseQuery) -> Leg:
+        column, vector = collection.schema.slot(query.slot), query.vector.as_dict()
+        expression = await self._expression(collection, query.filter)
+        found = await self._client.search(collection, column, vector, query.limit, expression, ["id"])
+        scores = np.array([hit["distance"] for hit in found], np.float64)
+        return Leg([decode_id(hit["id"], CODE) for hit in found], scores)
 
     async def _get(self, collection: Collection, ids: list[PointId], projection: Projection) -> list[VectorPoint]:
         await self._confirm_columns(collection)
@@ -184,8 +210,14 @@ class _Reader:
         """The columns to fetch."""
         payload = ["payload_json"] if self.projection.payload is not False else []
         kept = ["kept"] if self.schema.restores else []
-        vector = [self.schema.vector, *kept] if self.projection.vectors else []
+        sparse = [self.schema.slot(Slot.SPARSE)] if self.gives_sparse else []
+        vector = [self.schema.vector, *kept, *sparse] if self.projection.vectors else []
         return [*payload, *vector] or ["id"]
+
+    @property
+    def gives_sparse(self) -> bool:
+        """Whether sparse vectors are wanted, and stored."""
+        return self.projection.vectors and bool(self.schema.slots)
 
     def parts(self, row: Mapping[str, Any]) -> tuple[Any, list[float] | None]:
         """Payload and vector."""
@@ -197,4 +229,5 @@ class _Reader:
     def point(self, row: Mapping[str, Any]) -> VectorPoint:
         """The point of a row."""
         payload, vector = self.parts(row)
-        return VectorPoint(decode_id(row["id"], CODE), vector, payload)
+        sparse = sparse_vector(row[self.schema.slot(Slot.SPARSE)]) if self.gives_sparse else None
+        return VectorPoint(decode_id(row["id"], CODE), vector, payload, sparse)

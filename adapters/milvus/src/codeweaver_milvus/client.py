@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -23,6 +23,7 @@ from codeweaver_backends.errors import (
 )
 from codeweaver_backends.sdk.calls import in_thread
 from codeweaver_backends.sdk.folders import SharedFolder
+from codeweaver_backends.sdk.handles import RecreatedError
 from codeweaver_backends.sdk.names import PREFIX, decode_name, encode_name
 from codeweaver_backends.sdk.requests import Batch, CollectionSettings
 from codeweaver_backends.types import FloatMatrix
@@ -30,7 +31,7 @@ from codeweaver_milvus.config import MilvusConfig
 from codeweaver_milvus.errors import is_missing, is_not_searchable, is_unimplemented
 from codeweaver_milvus.library import AsyncMilvusClient
 from codeweaver_milvus.lite import FOLDERS, Gate, Lite, Unfinished
-from codeweaver_milvus.schema import METRICS, Schema, Traits, traits_of
+from codeweaver_milvus.schema import Schema, Traits, traits_of
 
 __all__ = ["Client", "Collection"]
 
@@ -194,6 +195,13 @@ class Client:
         engine_name = encode_name(name)
         return Collection(schema, engine_name, self._gate(engine_name))
 
+    async def current(self, collection: Collection) -> Schema:
+        """The collection's schema as it is now. Raises ``RecreatedError`` where it is another incarnation's."""
+        schema = (await self.describe(collection.settings.name)).schema
+        if schema.incarnation != collection.incarnation:
+            raise RecreatedError("the collection was created again; try again")
+        return schema
+
     async def schema(self, name: str) -> Schema | None:
         """The collection's schema, or ``None`` if there is no collection of ours."""
         try:
@@ -206,9 +214,11 @@ class Client:
 
     async def _make_searchable(self, schema: Schema, engine_name: str) -> None:
         """Index and load: also what a creator that died in the middle has left undone."""
-        if not await self._call("list_indexes", engine_name, field_name=schema.vector):
+        for column, (kind, metric) in schema.indexes.items():
+            if await self._call("list_indexes", engine_name, field_name=column):
+                continue
             index = self._client.prepare_index_params()
-            index.add_index(schema.vector, index_type="FLAT", metric_type=METRICS[schema.settings.metric])
+            index.add_index(column, index_type=kind, metric_type=metric)
             try:
                 await self._call("create_index", engine_name, index)
             except grpc.RpcError as error:
@@ -260,17 +270,56 @@ class Client:
         async def work() -> None:
             await self._call(method, collection.engine_name, *arguments, **options)
 
-        if self._folder is None:
-            await work()
-        else:
+        if self._folder is not None:
             await self._exclusively(collection.gate, collection.engine_name, work)
+        elif collection.schema.slots:
+            async with collection.gate.sharing():
+                await work()
+        else:
+            await work()
 
     async def upsert(self, collection: Collection, batch: Batch, rows: list[dict[str, Any]]) -> None:
         """Write the rows of a batch."""
         await self._write(collection, "upsert", rows)
+        entries = sum(len(column.indices) for column in (batch.sparse, batch.text) if column is not None)
+        size = _stored_bytes(batch.vectors.nbytes, sum(map(len, batch.payload_json)), entries)
+        await self._wrote(collection, len(rows), size)
+
+    async def replace(self, collection: Collection, column: str, values: Mapping[str, dict[int, float]]) -> None:
+        """Replace a sparse vector of the rows of these ids; an id that does not exist stays so."""
+        gate, schema, is_partial = collection.gate, collection.schema, self.traits.partial_update
+        fields = ["id", "payload_json"] if is_partial else schema.names
+        rows: list[dict[str, Any]] = []
+
+        async def work() -> None:
+            # Rows are read and written again, by servers too: what others write between would be undone.
+            await gate.drained()
+            await self.current(collection)
+            options = {"output_fields": fields, "consistency_level": "Strong"}
+            rows[:] = await self._call("query", collection.engine_name, schema.dialect.among(values), **options)
+            kept = ["id"] if is_partial else fields
+            replaced = [{**{name: row[name] for name in kept}, column: values[row["id"]]} for row in rows]
+            if replaced:
+                await self._call("upsert", collection.engine_name, replaced, partial_update=is_partial)
+
+        await self._exclusively(gate, collection.engine_name, work)
+        payloads = sum(len(row["payload_json"]) for row in rows)
+        vectors = 4 * collection.settings.dimension * len(rows)
+        await self._wrote(collection, len(rows), _stored_bytes(vectors, payloads, sum(map(len, values.values()))))
+
+    async def define(self, collection: Collection, definition: bytes) -> None:
+        """Store the definition of the sparse index."""
+        properties = collection.schema.definition_properties(definition)
+        await self._exclusively(
+            collection.gate,
+            collection.engine_name,
+            lambda: self._call("alter_collection_properties", collection.engine_name, properties),
+        )
+
+    async def _wrote(self, collection: Collection, rows: int, size: int) -> None:
         gate = collection.gate
-        gate.unflushed_rows += len(rows)
-        gate.unflushed_bytes += 5 * batch.vectors.nbytes // 4 + 6 * sum(map(len, batch.payload_json))
+        gate.unflushed_rows += rows
+        gate.unflushed_bytes += size
         if self.traits.flush_rows is not None and gate.unflushed_bytes >= self.traits.flush_bytes:
             await self._flush(collection)
 
@@ -292,9 +341,15 @@ class Client:
     # --- reading ---
 
     async def search(
-        self, collection: Collection, vector: FloatMatrix, limit: int, expression: str, fields: list[str]
+        self,
+        collection: Collection,
+        column: str,
+        vector: FloatMatrix | dict[int, float],
+        limit: int,
+        expression: str,
+        fields: list[str],
     ) -> list[Any]:
-        """The nearest rows."""
+        """The nearest rows, by a column of vectors."""
         found = await self._read(
             collection,
             "search",
@@ -302,9 +357,9 @@ class Client:
             limit=limit,
             filter=expression,
             output_fields=fields,
-            anns_field=collection.schema.vector,
+            anns_field=column,
             # Lite searches a collection that has no index yet, by a metric of its own.
-            search_params={"metric_type": METRICS[collection.settings.metric]},
+            search_params={"metric_type": collection.schema.indexes[column][1]},
         )
         hits: list[Any] = found[0]
         return hits
@@ -366,6 +421,11 @@ class Client:
         if collection.schema.vector not in fields:
             return _PAGE_ROWS
         return max(1, min(_PAGE_ROWS, _PAGE_BYTES // (4 * collection.settings.dimension)))
+
+
+def _stored_bytes(vectors: int, payloads: int, entries: int) -> int:
+    """About what rows take before they are flushed, by the bytes of their vectors and payloads, and sparse entries."""
+    return 5 * vectors // 4 + 6 * payloads + 10 * entries
 
 
 # --- the client's log ------------------------------------------------------------------------------------------------

@@ -52,6 +52,8 @@ class Gate:
     """The writer and those who wait to write."""
     _flushes: int = 0
     """Odd while rows move, by a flush or by a repair."""
+    _shared: int = 0
+    """Writes under way that may overlap."""
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     @contextlib.asynccontextmanager
@@ -69,6 +71,25 @@ class Gate:
             with self._guard, contextlib.suppress(ValueError):
                 self._turns.remove(turn)
                 self._call_next()
+
+    @contextlib.asynccontextmanager
+    async def sharing(self) -> AsyncIterator[None]:
+        """A write that may overlap with its like, but not with one that waits until all are ``drained``."""
+        async with self.writing():
+            self._share(1)
+        try:
+            yield
+        finally:
+            self._share(-1)
+
+    def _share(self, change: int) -> None:
+        with self._guard:
+            self._shared += change
+
+    async def drained(self) -> None:
+        """Wait for those that are ``sharing``; asked by who is ``writing``, so that no more begin."""
+        while self._shared:  # noqa: ASYNC110 - no event of asyncio spans event loops
+            await asyncio.sleep(_PAUSE)
 
     def _call_next(self) -> None:
         while self._turns:

@@ -14,6 +14,7 @@ __all__ = ["CAPABILITIES", "MilvusPlugin"]
 
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
+    supports_hybrid_search=True,
     supports_columnar=True,
     supports_streaming=True,
     supports_payload_indexes=True,

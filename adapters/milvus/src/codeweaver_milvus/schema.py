@@ -16,12 +16,13 @@ import orjson
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import LimitExceededError, UnsupportedError
+from codeweaver_backends.sdk.hybrid.vectors import SparseRows
 from codeweaver_backends.sdk.index.codes import encode_id
 from codeweaver_backends.sdk.index.facts import Path
 from codeweaver_backends.sdk.index.terms import Column, Entries, entries_of, spans
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Slot
 from codeweaver_backends.sdk.vectors import unit_vectors
-from codeweaver_backends.types import DistanceMetric, PointId, Scalar
+from codeweaver_backends.types import DistanceMetric, PointId, Scalar, SparseVector
 from codeweaver_milvus.dialect import (
     CODE,
     MARK,
@@ -38,7 +39,7 @@ from codeweaver_milvus.dialect import (
 from codeweaver_milvus.library import AsyncMilvusClient, CollectionSchema, DataType
 from codeweaver_milvus.plugin import CAPABILITIES
 
-__all__ = ["LITE", "METRICS", "Schema", "Traits", "key_of", "traits_of"]
+__all__ = ["LITE", "METRICS", "Schema", "Traits", "key_of", "sparse_vector", "sparse_vectors", "traits_of"]
 
 LAYOUT: Final = 2
 """Counts the changes of what is stored."""
@@ -87,6 +88,8 @@ class Traits:
     """Range keys of one point, as JSON."""
     page: Mapping[str, str] = field(default_factory=dict)
     """Options of a query that make its rows come in the order of their ids."""
+    partial_update: bool = False
+    """An upsert may name some columns only; without that a row is read and written as a whole."""
 
 
 _ITERATOR: Final = {"iterator": "True", "reduce_stop_for_best": "True"}
@@ -94,10 +97,31 @@ _SERVER_LIMITS: Final = CAPABILITIES.limits.model_copy(update={"max_payload_byte
 _SERVER_CLAIMS: Final = CAPABILITIES.model_copy(update={"replace_is_atomic": False, "limits": _SERVER_LIMITS})
 
 LITE: Final = Traits(
-    TextDialect, dynamic=True, capabilities=CAPABILITIES, text_bytes=1 << 30, flush_rows=500, page=_ITERATOR
+    TextDialect,
+    dynamic=True,
+    capabilities=CAPABILITIES,
+    text_bytes=1 << 30,
+    flush_rows=500,
+    page=_ITERATOR,
+    partial_update=True,
 )
-_OLDEST: Final = Traits(ArrayDialect, dynamic=False, capabilities=_SERVER_CLAIMS, max_ranges_bytes=65_536)
-_SERVERS: Final = (((2, 4), replace(_OLDEST, max_terms=4_096, page=_ITERATOR)), ((2, 3), _OLDEST))
+_SERVER: Final = Traits(
+    ArrayDialect,
+    dynamic=False,
+    capabilities=_SERVER_CLAIMS,
+    max_terms=4_096,
+    max_ranges_bytes=65_536,
+    page=_ITERATOR,
+    partial_update=True,
+)
+_WHOLE_ROWS: Final = replace(_SERVER, partial_update=False)
+_WITHOUT_SPARSE: Final = replace(
+    _WHOLE_ROWS,
+    capabilities=_SERVER_CLAIMS.model_copy(update={"supports_hybrid_search": False}),
+    max_terms=None,
+    page={},
+)
+_SERVERS: Final = (((2, 6, 2), _SERVER), ((2, 4, 0), _WHOLE_ROWS), ((2, 3, 0), _WITHOUT_SPARSE))
 """The first whose version is not above the server's is the server's."""
 
 
@@ -105,12 +129,13 @@ def traits_of(version: str) -> Traits:
     """The traits of the engine that states this version."""
     if version.startswith("milvus_lite"):
         return LITE
-    match = re.match(r"v?(\d+)\.(\d+)", version)
-    found = (int(match[1]), int(match[2])) if match else (0, 0)
+    match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
+    found = tuple(int(part or 0) for part in match.groups()) if match else ()
     for least, traits in _SERVERS:
         if found >= least:
             return traits
-    raise UnsupportedError(f"Milvus {version} is not supported; the oldest is {'.'.join(map(str, _SERVERS[-1][0]))}")
+    oldest = ".".join(map(str, _SERVERS[-1][0][:2]))
+    raise UnsupportedError(f"Milvus {version} is not supported; the oldest is {oldest}")
 
 
 # --- columns ---------------------------------------------------------------------------------------------------------
@@ -125,23 +150,38 @@ class Schema:
     traits: Traits
     vector: str
     dialect: MilvusDialect
+    slots: Mapping[Slot, str]
+    """The columns of sparse vectors; none in a collection that was made where they are not, or not yet, supported."""
+    definition: bytes | None = None
+    """Of the sparse index, as it was when the collection was described."""
 
     @classmethod
-    def of(cls, settings: CollectionSettings, traits: Traits, incarnation: str | None = None) -> Schema:
+    def of(
+        cls,
+        settings: CollectionSettings,
+        traits: Traits,
+        incarnation: str | None = None,
+        *,
+        has_slots: bool | None = None,
+        definition: bytes | None = None,
+    ) -> Schema:
         """The schema of a collection, a new incarnation unless one is named."""
         mark = incarnation or secrets.token_hex(4)
+        if has_slots is None:
+            has_slots = traits.capabilities.supports_hybrid_search
+        slots = {slot: f"{slot.value}_{mark}" for slot in Slot} if has_slots else {}
         declared = {}
         for number, (name, kind) in enumerate(settings.payload_indexes.items()):
             instant = {"datetime": True, "integer": False, "float": False}.get(kind)
             values, low, high = (f"{column}{number}_{mark}" for column in "clh")
             declared[tuple(name.split("."))] = Declared(values, low, high, instant)
-        count = 6 + sum(1 if one.instant is None else 3 for one in declared.values())
+        count = 6 + len(slots) + sum(1 if one.instant is None else 3 for one in declared.values())
         if count > _MAX_COLUMNS:
             raise LimitExceededError(
                 f"payload_indexes need {count} columns; at most {_MAX_COLUMNS} are possible", limit="payload_indexes"
             )
         columns = Columns(f"f_{mark}", "$meta" if traits.dynamic else f"r_{mark}", declared)
-        return cls(settings, mark, traits, f"v_{mark}", traits.dialect(columns))
+        return cls(settings, mark, traits, f"v_{mark}", traits.dialect(columns), slots, definition)
 
     @classmethod
     def described(cls, name: str, description: Mapping[str, Any], traits: Traits) -> Schema | None:
@@ -149,8 +189,20 @@ class Schema:
 
         Raises ``UnsupportedError`` for one of another layout.
         """
-        found = CollectionSettings.from_json(name, description.get("properties", {}).get(_PROPERTY), LAYOUT)
-        return cls.of(found[0], traits, found[1]["incarnation"]) if found else None
+        properties = description.get("properties", {})
+        found = CollectionSettings.from_json(name, properties.get(_PROPERTY), LAYOUT)
+        if found is None:
+            return None
+        settings, own = found
+        mark = own["incarnation"]
+        definition = properties.get(_definition_property(mark))
+        return cls.of(
+            settings,
+            traits,
+            mark,
+            has_slots=own.get("slots", False),
+            definition=None if definition is None else definition.encode(),
+        )
 
     @property
     def restores(self) -> bool:
@@ -159,7 +211,28 @@ class Schema:
 
     def properties(self) -> dict[str, str]:
         """What is kept with the collection, for ``described``."""
-        return {_PROPERTY: self.settings.to_json(LAYOUT, incarnation=self.incarnation)}
+        return {_PROPERTY: self.settings.to_json(LAYOUT, incarnation=self.incarnation, slots=bool(self.slots))}
+
+    def definition_properties(self, definition: bytes) -> dict[str, str]:
+        """The property that holds a sparse index' definition. In another incarnation nobody reads it."""
+        return {_definition_property(self.incarnation): definition.decode()}
+
+    def slot(self, slot: Slot) -> str:
+        """The column of a slot. Raises ``UnsupportedError`` for a collection that has none."""
+        try:
+            return self.slots[slot]
+        except KeyError:
+            raise UnsupportedError(
+                f"the collection {self.settings.name!r} was made without columns for sparse vectors, which Milvus adds"
+                " to no collection: copy its points into a new one",
+                capability="supports_hybrid_search",
+            ) from None
+
+    @property
+    def indexes(self) -> dict[str, tuple[str, str]]:
+        """The type and the metric of each vector column's index."""
+        dense = {self.vector: ("FLAT", METRICS[self.settings.metric])}
+        return dense | dict.fromkeys(self.slots.values(), ("SPARSE_INVERTED_INDEX", "IP"))
 
     def fields(self) -> CollectionSchema:
         """The columns, as the client takes them."""
@@ -169,6 +242,8 @@ class Schema:
         schema.add_field(self.vector, DataType.FLOAT_VECTOR, dim=self.settings.dimension)
         schema.add_field("payload_json", DataType.VARCHAR, max_length=self.traits.text_bytes)
         schema.add_field(columns.terms, **terms)
+        for column in self.slots.values():
+            schema.add_field(column, DataType.SPARSE_FLOAT_VECTOR)
         if self.restores:
             schema.add_field("kept", DataType.VARCHAR, max_length=_TEXT_BYTES)
         if not self.traits.dynamic:
@@ -180,11 +255,21 @@ class Schema:
                 schema.add_field(one.high, DataType.VARCHAR, max_length=32)
         return schema
 
+    @property
+    def names(self) -> list[str]:
+        """The columns."""
+        return [one.name for one in self.fields().fields]
+
     # --- rows ---
 
     def check(self, batch: Batch) -> None:
-        """Refuse a payload of more terms or range keys than the engine holds, before anything is written."""
+        """Refuse what the collection has no columns for, before anything is written.
+
+        That are sparse vectors, and a payload of more terms or range keys than the engine holds.
+        """
         traits = self.traits
+        if batch.sparse is not None and len(batch.sparse.indices):
+            self.slot(Slot.SPARSE)
         large = [row for row, text in enumerate(batch.payload_json) if len(text) > _SMALL]
         if not large or (traits.max_terms is None and traits.max_ranges_bytes is None):
             return
@@ -217,6 +302,9 @@ class Schema:
         if self.restores:
             for row, text in zip(rows, kept, strict=True):
                 row["kept"] = text
+        for slot, column in self.slots.items():
+            for row, vector in zip(rows, sparse_vectors(batch.slot(slot), len(batch)), strict=True):
+                row[column] = vector
         for path, one in columns.declared.items():
             self._declare(rows, path, one, batch.payloads, ranges)
         for row, own in zip(rows, ranges, strict=True):
@@ -242,6 +330,29 @@ class Schema:
             high = range_name(path, instant=declared.instant, high=True)
             for row, own in zip(rows, ranges, strict=True):
                 row[declared.low], row[declared.high] = own.get(low, NO_LOW), own.get(high, NO_HIGH)
+
+
+def _definition_property(incarnation: str) -> str:
+    return f"{_PROPERTY}_index_{incarnation}"
+
+
+# --- sparse vectors --------------------------------------------------------------------------------------------------
+
+_ABSENT: Final = {(1 << 32) - 2: 1.0}
+"""Stands for no sparse vector, as engines refuse an empty one. No query names this index, the last that they take."""
+
+
+def sparse_vectors(rows: SparseRows | None, count: int) -> list[dict[int, float]]:
+    """``count`` sparse vectors as they are stored."""
+    return [_ABSENT] * count if rows is None else [row.as_dict() or _ABSENT for row in rows]
+
+
+def sparse_vector(stored: Mapping[int, float]) -> SparseVector | None:
+    """The sparse vector of a point, as it was given."""
+    return None if stored.keys() == _ABSENT.keys() else dict(stored)
+
+
+# --- payloads --------------------------------------------------------------------------------------------------------
 
 
 def _ranges(entries: Entries, count: int) -> list[dict[str, str]]:
