@@ -199,7 +199,7 @@ def differential(session: nox.Session) -> None:
 def record(session: nox.Session, target: str) -> None:
     """One engine's answers to the generated searches, in an environment of its own, as the clients clash."""
     prepare(session, TARGETS[target], *TOOLS)
-    options = ("--target", target, "--seed", "20250101", "--cases", "5000")
+    options = ("--target", target, "--seed", "20250101", "--cases", "5000", "--hybrid", "3000")
     # 3: no engine was found, which is said, and leaves the others to be compared.
     command = ("python", "-m", "codeweaver_tools.differential", "record", *options, *session.posargs)
     session.run(*command, success_codes=[0] if target in EMBEDDED else [0, 3])

@@ -12,7 +12,7 @@ import pytest
 
 from codeweaver_backends.errors import UnsupportedError
 from codeweaver_backends.factory import CodeWeaverFactory
-from codeweaver_backends.types import DistanceMetric, FilterCondition, SearchFilter, VectorPoint
+from codeweaver_backends.types import DistanceMetric, FilterCondition, HybridStrategy, SearchFilter, VectorPoint
 from codeweaver_conformance.strategies import Case, Collection, generate
 from codeweaver_tools.differential import (
     Answer,
@@ -25,6 +25,7 @@ from codeweaver_tools.differential import (
     main,
     mistake,
 )
+from codeweaver_tools.hybrid_cases import METRICS, generate_hybrid
 
 POINTS = (VectorPoint("a", [3.0], {"n": 1}), VectorPoint(1, [2.0]), VectorPoint("1", [2.0]), VectorPoint("d", [1.0]))
 COLLECTION = Collection(0, 1, DistanceMetric.DOT_PRODUCT, POINTS)
@@ -206,6 +207,41 @@ def test_record_and_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert [(row["a"], row["b"], row["cases"]) for row in report["pairs"]] == [("memory", "wrong", 60)]
     assert [(row["target"], row["differing"]) for row in report["oracle"]] == [("memory", 0), ("wrong", 1)]
     assert "wrong" in capsys.readouterr().out
+
+
+def test_hybrid_searches_are_recorded_and_judged_beside_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reports = ["--reports", str(tmp_path)]
+    assert main([*reports, "record", "--target", "memory", "--seed", "4", "--cases", "20", "--hybrid", "160"]) == 0
+    folder = tmp_path / "differential" / "hybrid"
+    recorded = Recording.read(folder / "memory.jsonl")
+    found = next(row for row, answer in enumerate(recorded.answers) if len(answer.hits) > 1)
+    hits = recorded.answers[found].hits
+    for target, changed in (("lost", hits[1:]), ("scored", ((hits[0][0], hits[0][1] + 0.01), *hits[1:]))):
+        answers = list(recorded.answers)
+        answers[found] = replace(answers[found], hits=changed)
+        replace(recorded, target=target, answers=answers).write(folder)
+    assert main([*reports, "judge"]) == 1
+    report = json.loads((tmp_path / "differential.json").read_text(encoding="utf-8"))
+    assert [(row["cases"], row["differing"]) for row in report["oracle"]] == [(20, 0)]
+    judged = {row["target"]: row["differing"] for row in report["hybrid"]["oracle"]}
+    assert judged == {"memory": 0, "lost": 1, "scored": 1}
+    assert all(row["differing"] == 1 for row in report["hybrid"]["pairs"])
+
+
+def test_hybrid_cases_are_many_sided_and_the_same_every_time() -> None:
+    cases = list(generate_hybrid(1, 300))
+    assert digest(cases[:120]) == digest(generate_hybrid(1, 120)) != digest(generate_hybrid(2, 120))
+    asked = [case.question for case in cases]
+    assert {one.strategy for one in asked} == set(HybridStrategy)
+    assert {one.alpha for one in asked} >= {0.0, 0.5, 1.0}
+    assert {isinstance(one.sparse, str) for one in asked} == {True, False}
+    pools = {one.candidates for one in asked if one.candidates}
+    assert min(pools) < 5
+    assert max(pools) > 95
+    assert {case.collection.metric for case in cases} == set(METRICS)
+    assert all(case.mistake([]) for case in cases if case.tolerances())
 
 
 def test_recordings_of_other_cases_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

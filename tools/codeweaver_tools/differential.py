@@ -3,12 +3,13 @@
 The engines' clients do not fit into one environment, so a session has two steps. Each environment records what its
 engines answer, and one of them, any one, judges all the recordings::
 
-    python -m codeweaver_tools.differential record --target NAME --seed 1 --cases 5000
+    python -m codeweaver_tools.differential record --target NAME --seed 1 --cases 5000 --hybrid 3000
     python -m codeweaver_tools.differential judge
 
 An answer is right if the oracle finds nothing against it (order, ids, scores, threshold, count, payloads). Two answers
 differ if they do not have the same points, ties apart, or a score or a count is not the same; see ``difference``.
 What an engine denies, by ``UnsupportedError``, is not asked of it, and a pair counts the cases that both answered.
+Hybrid searches are recorded and judged beside the others, in the same way.
 
 Beside that each engine's share of filters is told that it answered alone, by push-down: for the others its adapter read
 payloads and tested them.
@@ -21,11 +22,11 @@ import asyncio
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations, groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
 from codeweaver_backends.errors import UnsupportedError
@@ -35,11 +36,19 @@ from codeweaver_backends.protocols import ScannableBackend, implements
 from codeweaver_backends.testing import NotProvisioned, find_targets
 from codeweaver_backends.types import PointId, SearchResult
 from codeweaver_conformance import oracle
-from codeweaver_conformance.strategies import Case, Collection, generate
+from codeweaver_conformance.strategies import Case, generate
+from codeweaver_tools.hybrid_cases import HybridCase, HybridCollection, generate_hybrid
 
 __all__ = ["Answer", "Comparison", "Recording", "Tally", "compare", "compare_backends", "difference", "main", "mistake"]
 
+AnyCase: TypeAlias = Case | HybridCase
+
 _REPORTS: Final = Path("reports")
+_GENERATORS: Final[dict[str, Callable[[int, int], Iterator[AnyCase]]]] = {
+    "searches": generate,
+    "hybrid": generate_hybrid,
+}
+"""What is recorded."""
 _EXAMPLES: Final = 5
 
 
@@ -74,7 +83,7 @@ class Answer:
         return cls(hits, data.get("count"), changed, *told)
 
 
-async def ask(backend: Any, cases: Iterable[Case]) -> list[Answer]:
+async def ask(backend: Any, cases: Iterable[AnyCase]) -> list[Answer]:
     """The backend's answers, in the order of the cases. Its collections are made, and deleted, by the way."""
     answers: list[Answer] = []
     run = uuid4().hex[:8]
@@ -83,7 +92,7 @@ async def ask(backend: Any, cases: Iterable[Case]) -> list[Answer]:
     return answers
 
 
-async def _ask_collection(backend: Any, name: str, cases: Sequence[Case]) -> list[Answer]:
+async def _ask_collection(backend: Any, name: str, cases: Sequence[AnyCase]) -> list[Answer]:
     collection = cases[0].collection
     try:
         await backend.create_collection(name, collection.dimension, collection.metric)
@@ -91,7 +100,10 @@ async def _ask_collection(backend: Any, name: str, cases: Sequence[Case]) -> lis
         return [_raised(error)] * len(cases)
     try:
         try:
-            await backend.upsert_vectors(name, list(collection.points))
+            if isinstance(collection, HybridCollection):
+                await collection.fill(backend, name)
+            else:
+                await backend.upsert_vectors(name, list(collection.points))
             await asyncio.sleep(_visibility(backend))
         except Exception as error:  # noqa: BLE001 - as above
             return [_raised(error)] * len(cases)
@@ -100,8 +112,10 @@ async def _ask_collection(backend: Any, name: str, cases: Sequence[Case]) -> lis
         await backend.delete_collection(name)
 
 
-async def _ask_case(backend: Any, name: str, case: Case) -> Answer:
+async def _ask_case(backend: Any, name: str, case: AnyCase) -> Answer:
     try:
+        if isinstance(case, HybridCase):
+            return _answer(await case.ask(backend, name), case)
         scans = getattr(backend, "filters_scanned", None)
         results: list[SearchResult] = await backend.search_vectors(
             name, case.query, limit=case.limit, search_filter=case.search_filter, score_threshold=case.threshold
@@ -109,15 +123,15 @@ async def _ask_case(backend: Any, name: str, case: Case) -> Answer:
         scanned = None if scans is None else backend.filters_scanned > scans
         counts = getattr(getattr(backend, "capabilities", None), "supports_scan", implements(backend, ScannableBackend))
         count = await backend.count_vectors(name, case.search_filter) if counts else None
-        hits = tuple((hit.id, float(hit.score)) for hit in results)
-        return Answer(hits, count, _changed(results, case.collection), scanned=scanned)
+        return replace(_answer(results, case), count=count, scanned=scanned)
     except Exception as error:  # noqa: BLE001 - as above
         return _raised(error)
 
 
-def _changed(results: Iterable[SearchResult], collection: Collection) -> tuple[PointId, ...]:
-    stored = {point.id: point.payload or {} for point in collection.points}
-    return tuple(hit.id for hit in results if not oracle.json_equal(hit.payload or {}, stored.get(hit.id, {})))
+def _answer(results: Sequence[SearchResult], case: AnyCase) -> Answer:
+    stored = {point.id: point.payload or {} for point in case.collection.points}
+    changed = (hit.id for hit in results if not oracle.json_equal(hit.payload or {}, stored.get(hit.id, {})))
+    return Answer(tuple((hit.id, float(hit.score)) for hit in results), changed=tuple(changed))
 
 
 def _raised(error: Exception) -> Answer:
@@ -134,7 +148,7 @@ def _visibility(backend: Any) -> float:
 # --- judging ---------------------------------------------------------------------------------------------------------
 
 
-def mistake(case: Case, answer: Answer) -> str | None:
+def mistake(case: AnyCase, answer: Answer) -> str | None:
     """What the oracle finds wrong with the answer, in words."""
     if answer.error:
         return answer.error
@@ -142,6 +156,8 @@ def mistake(case: Case, answer: Answer) -> str | None:
         return f"the payload of {answer.changed[0]!r} came back changed"
     points = case.collection.points
     got = [SearchResult(point_id, score) for point_id, score in answer.hits]
+    if isinstance(case, HybridCase):
+        return case.mistake(got)
     wrong = oracle.check_ranking(
         got, points, case.query, case.collection.metric, case.limit, case.search_filter, case.threshold
     )
@@ -151,7 +167,7 @@ def mistake(case: Case, answer: Answer) -> str | None:
     return wrong
 
 
-def difference(case: Case, one: Answer, other: Answer) -> str | None:
+def difference(case: AnyCase, one: Answer, other: Answer) -> str | None:
     """Where two engines' answers to one case differ, in words.
 
     Scores may differ by the contract's tolerance. A point may be in one answer alone if its score there is as near to
@@ -161,10 +177,7 @@ def difference(case: Case, one: Answer, other: Answer) -> str | None:
         return None if one.error and other.error else f"one raised {one.error or other.error}"
     if one.count is not None and other.count is not None and one.count != other.count:
         return f"counts of {one.count} and {other.count}"
-    tolerances = {
-        point.id: oracle.tolerance(case.collection.metric, case.query, oracle.vector_of(point))
-        for point in case.collection.points
-    }
+    tolerances = _tolerances(case)
     left, right = dict(one.hits), dict(other.hits)
     for point_id in left.keys() & right.keys():
         if not abs(left[point_id] - right[point_id]) <= tolerances.get(point_id, 0.0):
@@ -172,8 +185,16 @@ def difference(case: Case, one: Answer, other: Answer) -> str | None:
     return _only_in(case, left, right, tolerances) or _only_in(case, right, left, tolerances)
 
 
+def _tolerances(case: AnyCase) -> Mapping[PointId, float]:
+    if isinstance(case, HybridCase):
+        return case.tolerances()
+    collection = case.collection
+    vectors = {point.id: oracle.vector_of(point) for point in collection.points}
+    return {one: oracle.tolerance(collection.metric, case.query, vector) for one, vector in vectors.items()}
+
+
 def _only_in(
-    case: Case, left: Mapping[PointId, float], right: Mapping[PointId, float], tolerances: Mapping[PointId, float]
+    case: AnyCase, left: Mapping[PointId, float], right: Mapping[PointId, float], tolerances: Mapping[PointId, float]
 ) -> str | None:
     cut = min(right.values(), default=0.0) if len(right) == case.limit else float("-inf")
     for point_id, score in left.items():
@@ -198,7 +219,7 @@ class Tally:
     """How many of these filters the engine could not answer alone."""
     examples: list[str] = field(default_factory=list)
 
-    def add(self, case: Case, what: str | None) -> None:
+    def add(self, case: AnyCase, what: str | None) -> None:
         """Count one case; ``what`` says in words what is wrong with it."""
         self.cases += 1
         if what is None:
@@ -244,7 +265,7 @@ class Comparison:
             yield from (f"    {example}" for example in tally.examples[:1])
 
 
-def compare(seed: int, cases: Iterable[Case], answers: Mapping[str, Sequence[Answer]]) -> Comparison:
+def compare(seed: int, cases: Iterable[AnyCase], answers: Mapping[str, Sequence[Answer]]) -> Comparison:
     """Judge every engine's answers, which come in the order of the cases."""
     names = sorted(answers)
     alone = {name: Tally() for name in names}
@@ -305,21 +326,25 @@ class Recording:
         return cls(**head, answers=[Answer.from_json(row) for row in rows])
 
 
-def digest(cases: Iterable[Case]) -> str:
+def digest(cases: Iterable[AnyCase]) -> str:
     """A fingerprint of the cases, the same on every Python."""
     total, collection = hashlib.sha256(), None
     for case in cases:
         if case.collection is not collection:
             collection = case.collection
-            total.update(ascii((collection.dimension, collection.metric.name, collection.points)).encode())
-        total.update(ascii((case.query, case.search_filter, case.limit, case.threshold)).encode())
+            written = collection.steps if isinstance(collection, HybridCollection) else collection.points
+            total.update(ascii((collection.dimension, collection.metric.name, written)).encode())
+        asked = case.question if isinstance(case, HybridCase) else case.query
+        total.update(ascii((asked, case.search_filter, case.limit, case.threshold)).encode())
     return total.hexdigest()
 
 
-async def record(target_name: str, seed: int, cases: int, settings: Mapping[str, Any]) -> Recording:
+async def record(
+    target_name: str, seed: int, cases: int, settings: Mapping[str, Any], kind: str = "searches"
+) -> Recording:
     """Ask one target, whose ``provide()`` gave these settings."""
     target = find_targets()[target_name]
-    asked = list(generate(seed, cases))
+    asked = list(_GENERATORS[kind](seed, cases))
     backend = CodeWeaverFactory().create_backend(target.backend, **settings)
     try:
         answers = await ask(backend, asked)
@@ -329,7 +354,7 @@ async def record(target_name: str, seed: int, cases: int, settings: Mapping[str,
     return Recording(target_name, plugin, seed, cases, digest(asked), answers)
 
 
-def judge(folder: Path) -> Comparison:
+def judge(folder: Path, kind: str = "searches") -> Comparison:
     """Compare every recording of the folder. Raises ``ValueError`` where they are not of the same cases."""
     recordings = [Recording.read(file) for file in sorted(folder.glob("*.jsonl"))]
     asked = {(one.seed, one.cases, one.digest) for one in recordings}
@@ -337,7 +362,7 @@ def judge(folder: Path) -> Comparison:
         told = ", ".join(f"{one.target}: seed {one.seed}, {one.cases} cases, {one.digest[:8]}" for one in recordings)
         raise ValueError(f"the recordings are not of the same cases ({told or 'there are none'})")
     ((seed, count, fingerprint),) = asked
-    cases = list(generate(seed, count))
+    cases = list(_GENERATORS[kind](seed, count))
     if digest(cases) != fingerprint:
         raise ValueError("the recordings were made by another version of the generator; record again")
     return compare(seed, cases, {one.target: one.answers for one in recordings})
@@ -352,28 +377,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     recorder = steps.add_parser("record", help="ask one engine")
     recorder.add_argument("--target", required=True, choices=sorted(find_targets()))
     recorder.add_argument("--seed", type=int, default=1)
-    recorder.add_argument("--cases", type=int, default=5_000)
+    recorder.add_argument("--cases", type=int, default=5_000, help="searches")
+    recorder.add_argument("--hybrid", type=int, default=0, help="hybrid searches beside them")
     steps.add_parser("judge", help="compare what was recorded")
     given = parser.parse_args(arguments)
     folder = given.reports / "differential"
+    folders = {"searches": folder, "hybrid": folder / "hybrid"}
     if given.step == "record":
         try:
             with find_targets()[given.target].provide() as settings:
-                recording = asyncio.run(record(given.target, given.seed, given.cases, settings))
+                for kind, cases in (("searches", given.cases), ("hybrid", given.hybrid)):
+                    if cases:
+                        recording = asyncio.run(record(given.target, given.seed, cases, settings, kind))
+                        sys.stdout.write(f"{recording.write(folders[kind])}: {cases} answers\n")
         except NotProvisioned as error:
             sys.stderr.write(f"no engine for {given.target}: {error}\n")
             return 3
-        sys.stdout.write(f"{recording.write(folder)}: {len(recording.answers)} answers\n")
         return 0
     try:
-        comparison = judge(folder)
+        recorded = [kind for kind, folder in folders.items() if any(folder.glob("*.jsonl"))]
+        judged = {kind: judge(folders[kind], kind) for kind in recorded or ["searches"]}
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    report = json.dumps(comparison.to_json(), indent=2, ensure_ascii=True)
-    (given.reports / "differential.json").write_text(f"{report}\n", encoding="utf-8")
-    sys.stdout.write("\n".join(comparison.lines()) + "\n")
-    return 0 if comparison.is_clean else 1
+    report = {kind: one.to_json() for kind, one in judged.items()}
+    report = report.pop("searches", {}) | report
+    text = json.dumps(report, indent=2, ensure_ascii=True)
+    (given.reports / "differential.json").write_text(f"{text}\n", encoding="utf-8")
+    for kind, comparison in judged.items():
+        sys.stdout.write("\n".join((kind, *comparison.lines())) + "\n")
+    return 0 if all(one.is_clean for one in judged.values()) else 1
 
 
 if __name__ == "__main__":

@@ -76,11 +76,7 @@ async def found(cw: Conformance, name: str, sparse: Any, backend: Any = None) ->
 
 async def create_index(cw: Conformance, name: str, index: TextIndex, backend: Any = None) -> None:
     """``create_sparse_index`` with the arguments that ``index`` stands for."""
-    options: dict[str, Any] = {} if index.average_length == 64.0 else {"average_length": index.average_length}
-    if index.documents is not None:
-        table = {"documents": index.documents, "counts": dict(index.counts), "other": index.other}
-        options["term_statistics"] = table
-    await (backend or cw.backend).create_sparse_index(name, list(index.fields), index.index_type, **options)
+    await (backend or cw.backend).create_sparse_index(name, list(index.fields), index.index_type, **index.options)
 
 
 def texts(*values: Any) -> list[VectorPoint]:
@@ -139,6 +135,9 @@ class History:
     metric: DistanceMetric
     points: dict[PointId, VectorPoint] = field(default_factory=dict)
     index: TextIndex | None = None
+    ids: Sequence[PointId] = _IDS
+    """The ids that are written."""
+    largest_batch: int = 7
 
     def step(self) -> tuple[str, Any]:
         """The next call that writes, already noted: its name and what it is given."""
@@ -156,7 +155,7 @@ class History:
                 for update in updates:
                     self.points[update.id].sparse_vector = update.sparse_vector
                 return "update_sparse_vectors", updates
-        batch = [self._point() for _ in range(self.random.randrange(1, 8))]
+        batch = [self._point() for _ in range(self.random.randrange(1, self.largest_batch + 1))]
         for one in batch:
             self.points[one.id] = VectorPoint(one.id, one.vector, one.payload, one.sparse_vector)
         return "upsert_vectors", batch
@@ -186,7 +185,7 @@ class History:
         return self.random.sample(list(self.points), self.random.randrange(1, min(4, len(self.points)) + 1))
 
     def _point(self) -> VectorPoint:
-        return VectorPoint(self.random.choice(_IDS), self._vector(), self._payload(), self._sparse())
+        return VectorPoint(self.random.choice(self.ids), self._vector(), self._payload(), self._sparse())
 
     def _vector(self) -> list[float]:
         if self.random.random() < 0.5:

@@ -33,6 +33,7 @@ from codeweaver_conformance.oracle import Vector, matches, score
 __all__ = [
     "TextIndex",
     "check_hybrid",
+    "expected_scores",
     "fused",
     "index_of",
     "is_settled",
@@ -141,6 +142,15 @@ class TextIndex:
     """N of a table of one's own, with ``counts`` and ``other``; ``None`` for the contract's table."""
     counts: Mapping[str, int] = field(default_factory=dict)
     other: int = 0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What ``create_sparse_index`` is given beside fields and type."""
+        options: dict[str, Any] = {} if self.average_length == 64.0 else {"average_length": self.average_length}
+        if self.documents is not None:
+            table = {"documents": self.documents, "counts": dict(self.counts), "other": self.other}
+            options["term_statistics"] = table
+        return options
 
     def document(self, payload: Mapping[str, Any] | None) -> dict[int, float]:
         """Index → weight of a payload's text."""
@@ -322,8 +332,7 @@ def _spread(leg: Scores, strategy: HybridStrategy) -> float:
     return min(1.0, spread) if spread > _tie(max(map(abs, values))) else 1.0
 
 
-def check_hybrid(
-    got: Sequence[SearchResult],
+def expected_scores(
     points: Iterable[VectorPoint],
     dense: Vector,
     sparse: SparseVector | str,
@@ -335,19 +344,38 @@ def check_hybrid(
     alpha: float = 0.5,
     search_filter: FilterLike | None = None,
     candidates: int | None = None,
-) -> str | None:
-    """``None`` if ``got`` is a right answer to this hybrid search over ``points``, else the disagreement in words.
+) -> tuple[Scores, float]:
+    """The fused score of every point of the two pools, and by how much of ``max(1, |s|)`` each may be off.
 
-    Scores may be off by ``1e-5 · max(1, |s|)``, divided by the pools' spread where the strategy divides by it; points
-    whose scores are nearer than that may change places, and stand for each other at the cut.
+    That is 1e-5, divided by the pools' spread where the strategy divides by it. RRF is made of integers: no engine's
+    rounding is in it.
     """
     near, sharing = legs(points, dense, sparse, metric, index, search_filter)
     size = max(100, limit) if candidates is None else candidates
     near = pool(near, size) if alpha > 0 else {}
     sharing = pool(sharing, size) if alpha < 1 else {}
-    expected = fused(near, sharing, strategy, alpha)
-    slack = 1e-5 / min(_spread(near, strategy), _spread(sharing, strategy))
-    exact = strategy is HybridStrategy.RRF  # made of integers: no engine's rounding is in it
+    is_exact = strategy is HybridStrategy.RRF
+    slack = 1e-9 if is_exact else 1e-5 / min(_spread(near, strategy), _spread(sharing, strategy))
+    return fused(near, sharing, strategy, alpha), slack
+
+
+def check_hybrid(
+    got: Sequence[SearchResult],
+    points: Iterable[VectorPoint],
+    dense: Vector,
+    sparse: SparseVector | str,
+    metric: DistanceMetric,
+    *,
+    limit: int = 10,
+    strategy: HybridStrategy = HybridStrategy.RRF,
+    **options: Any,
+) -> str | None:
+    """``None`` if ``got`` is a right answer to this hybrid search over ``points``, else the disagreement in words.
+
+    The arguments are those of ``expected_scores``. Points whose scores are nearer to each other than they may be off
+    may change places, and stand for each other at the cut.
+    """
+    expected, slack = expected_scores(points, dense, sparse, metric, limit=limit, strategy=strategy, **options)
     seen: set[PointId] = set()
     for place, hit in enumerate(got):
         hit_is = f"result {place + 1} is {hit.id!r}"
@@ -355,13 +383,13 @@ def check_hybrid(
             return f"{hit_is}, which is in neither pool"
         if hit.id in seen:
             return f"{hit_is}, which came before"
-        allowed = 1e-9 if exact else slack * max(1.0, abs(expected[hit.id]))
+        allowed = slack * max(1.0, abs(expected[hit.id]))
         if not abs(hit.score - expected[hit.id]) <= allowed:
             return f"{hit_is} with the score {hit.score!r}; expected {expected[hit.id]:.9g} ± {allowed:.1g}"
         if place and hit.score > got[place - 1].score:
             return f"{hit_is} with the score {hit.score!r}, after one with {got[place - 1].score!r}: not best first"
         seen.add(hit.id)
-    return _omitted(seen, expected, limit, 1e-12 if exact else slack)
+    return _omitted(seen, expected, limit, 1e-12 if strategy is HybridStrategy.RRF else slack)
 
 
 def _omitted(seen: set[PointId], expected: Scores, limit: int, slack: float) -> str | None:
