@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
+import numpy as np
+
 from codeweaver_backends.errors import BackendError, InvalidOptionError
 from codeweaver_backends.sdk import (
     FOREIGN_CURSOR,
@@ -13,16 +15,29 @@ from codeweaver_backends.sdk import (
     BackendTemplate,
     Batch,
     CollectionSettings,
-    FloatMatrix,
+    Leg,
     Node,
     Page,
     Projection,
     Query,
+    Slot,
+    SparseQuery,
+    SparseRows,
 )
 from codeweaver_backends.types import PointId, ScrollPage, SearchResult, VectorPoint
 from codeweaver_qdrant.dialect import QdrantDialect
-from codeweaver_qdrant.errors import translate_error
-from codeweaver_qdrant.schema import Collection, EngineId, engine_id, hits_of, points_of, query_vector
+from codeweaver_qdrant.errors import is_missing_point, translate_error
+from codeweaver_qdrant.schema import (
+    Collection,
+    EngineId,
+    Nearest,
+    check_slots,
+    engine_id,
+    given_id,
+    hits_of,
+    points_of,
+    query_vector,
+)
 
 __all__ = ["BaseQdrantBackend", "Client"]
 
@@ -60,6 +75,15 @@ class Client(Protocol[C]):
     async def upsert(self, collection: C, part: Batch) -> None:
         """Write or replace points."""
 
+    async def write_slot(self, collection: C, slot: Slot, ids: list[EngineId], rows: SparseRows) -> None:
+        """Replace a sparse vector of points. Fails, with some of them written, if one does not exist."""
+
+    async def read_definition(self, collection: C) -> bytes | None:
+        """The definition of the sparse index as it is now."""
+
+    async def write_definition(self, collection: C, definition: bytes) -> None:
+        """Store the definition of the sparse index."""
+
     async def delete(self, collection: C, ids: list[EngineId]) -> None:
         """Delete points."""
 
@@ -69,7 +93,7 @@ class Client(Protocol[C]):
     async def count(self, collection: C, condition: Any) -> int:
         """How many points match."""
 
-    async def search(self, collection: C, query: Query, vector: FloatMatrix, condition: Any) -> Sequence[Any]:
+    async def search(self, collection: C, nearest: Nearest) -> Sequence[Any]:
         """The nearest points that match."""
 
     async def retrieve(self, collection: C, ids: list[EngineId], projection: Projection) -> Sequence[Any]:
@@ -117,6 +141,26 @@ class BaseQdrantBackend(BackendTemplate[C]):
     async def _upsert_part(self, collection: C, part: Batch) -> None:
         await self._client.upsert(collection, part)
 
+    async def _write_slot(self, collection: C, slot: Slot, ids: Sequence[PointId], rows: SparseRows) -> None:
+        check_slots(collection)
+        while ids:
+            try:
+                await self._client.write_slot(collection, slot, list(map(engine_id, ids)), rows)
+                return
+            except Exception as error:
+                if not is_missing_point(error):
+                    raise
+            there = {point.id for point in await self._get(collection, list(ids), Projection(payload=False))}
+            kept = [row for row, point_id in enumerate(ids) if point_id in there]
+            ids, rows = [ids[row] for row in kept], rows.take(kept)
+
+    async def _read_definition(self, collection: C) -> bytes | None:
+        return await self._client.read_definition(collection) if collection.has_slots else None
+
+    async def _write_definition(self, collection: C, definition: bytes) -> None:
+        check_slots(collection)
+        await self._client.write_definition(collection, definition)
+
     async def _delete_part(self, collection: C, ids: list[PointId]) -> None:
         await self._client.delete(collection, list(map(engine_id, ids)))
 
@@ -128,20 +172,29 @@ class BaseQdrantBackend(BackendTemplate[C]):
 
     async def _search(self, collection: C, query: Query) -> list[SearchResult]:
         metric, condition = collection.settings.metric, self._client.dialect.filter(query.filter)
-        found = await self._client.search(collection, query, query_vector(query, metric), condition)
-        return hits_of(found, query, metric)
+        nearest = Nearest(metric.value, query_vector(query, metric), query.limit, condition, query.projection)
+        return hits_of(await self._client.search(collection, nearest), query, metric)
+
+    async def _search_sparse(self, collection: C, query: SparseQuery) -> Leg:
+        check_slots(collection)
+        condition, wanted = self._client.dialect.filter(query.filter), Projection(payload=False)
+        nearest = Nearest(query.slot.value, query.vector, query.limit, condition, wanted)
+        found = await self._client.search(collection, nearest)
+        return Leg([given_id(one) for one in found], np.array([one.score for one in found], np.float64))
 
     async def _get(self, collection: C, ids: list[PointId], projection: Projection) -> Iterable[VectorPoint]:
         points: list[VectorPoint] = []
         for start in range(0, len(ids), _IDS_AT_ONCE):
             asked = list(map(engine_id, ids[start : start + _IDS_AT_ONCE]))
-            points += points_of(await self._client.retrieve(collection, asked, projection), projection)
+            found = await self._client.retrieve(collection, asked, projection)
+            points += points_of(found, collection.settings.metric, projection)
         return points
 
     async def _scroll(self, collection: C, page: Page) -> ScrollPage:
         start, condition = _position(page.cursor), self._client.dialect.filter(page.filter)
         found, following = await self._client.scroll(collection, start, page, condition)
-        return ScrollPage(list(points_of(found, page.projection)), None if following is None else _cursor(following))
+        points = list(points_of(found, collection.settings.metric, page.projection))
+        return ScrollPage(points, None if following is None else _cursor(following))
 
     async def _count(self, collection: C, node: Node) -> int:
         return await self._client.count(collection, self._client.dialect.filter(node))

@@ -16,7 +16,7 @@ import orjson
 from qdrant_client import AsyncQdrantClient, models
 
 from codeweaver_backends.errors import BackendConnectionError, CollectionNotFoundError
-from codeweaver_backends.sdk import CollectionSettings, decode_name, encode_name
+from codeweaver_backends.sdk import CollectionSettings, Slot, decode_name, encode_name
 from codeweaver_backends.types import DistanceMetric
 from codeweaver_qdrant.config import QdrantConfig
 from codeweaver_qdrant.errors import translate_error
@@ -42,6 +42,7 @@ _CATCH_UP: Final = 5.0
 _OLDEST: Final = (1, 16, 0)
 _MATCH_SUBSTRING: Final = (1, 20, 0)
 _METADATA: Final = "codeweaver"
+_DEFINITION: Final = "codeweaver_sparse_index"
 _DISTANCES: Final = {
     DistanceMetric.COSINE: models.Distance.DOT,
     DistanceMetric.DOT_PRODUCT: models.Distance.DOT,
@@ -140,7 +141,7 @@ class ServerClient:
             await self._catch_up(engine_name, info)
         if TERMS not in info.payload_schema:
             await self._create_indexes(engine_name, settings)  # whoever created the collection died between
-        return Collection(settings, own["incarnation"], engine_name)
+        return Collection(settings, own["incarnation"], engine_name, "slots" in own)
 
     async def _catch_up(self, engine_name: str, info: models.CollectionInfo) -> None:
         """A server that was killed answers before it has repeated the last writes of its log: wait until it has."""
@@ -152,17 +153,19 @@ class ServerClient:
 
     async def create(self, settings: CollectionSettings) -> Collection:
         """Create a collection that is searched exactly up to ``EXACT_SIZE`` points."""
-        collection = Collection(settings, uuid.uuid4().hex, encode_name(settings.name))
+        collection = Collection(settings, uuid.uuid4().hex, encode_name(settings.name), has_slots=True)
         # Segments below the threshold have no graph and are searched exactly. It counts kilobytes; twice the exact
         # size leaves room for points that were replaced and not yet cleaned away.
         threshold = math.ceil(2 * EXACT_SIZE * settings.dimension * 4 / 1024)
         vector = models.VectorParams(size=settings.dimension, distance=_DISTANCES[settings.metric])
+        stored = settings.to_json(LAYOUT, incarnation=collection.incarnation, slots=True)
         await self.ask(
             self._client.create_collection(
                 collection.engine_name,
                 vectors_config={settings.metric.value: vector},
                 optimizers_config=models.OptimizersConfigDiff(indexing_threshold=threshold),
-                metadata={_METADATA: orjson.loads(settings.to_json(LAYOUT, incarnation=collection.incarnation))},
+                sparse_vectors_config={slot.value: models.SparseVectorParams() for slot in Slot},
+                metadata={_METADATA: orjson.loads(stored)},
             )
         )
         await self._create_indexes(collection.engine_name, settings)
@@ -182,6 +185,17 @@ class ServerClient:
         )
         for key, schema in indexes.items():
             await self.ask(self._client.create_payload_index(engine_name, key, schema))
+
+    async def read_definition(self, collection: Collection) -> bytes | None:
+        """The definition of the sparse index as it is now."""
+        info = await self.ask(self._client.get_collection(collection.engine_name))
+        stored: str | None = (info.config.metadata or {}).get(_DEFINITION)
+        return None if stored is None else stored.encode()
+
+    async def write_definition(self, collection: Collection, definition: bytes) -> None:
+        """Store the definition of the sparse index: in the collection's metadata, beside its settings."""
+        metadata = {_DEFINITION: definition.decode()}
+        await self.ask(self._client.update_collection(collection.engine_name, metadata=metadata))
 
     async def drop(self, name: str) -> None:
         """Delete a collection that is ours."""

@@ -27,7 +27,7 @@ from codeweaver_backends.sdk import (
     path_speller,
 )
 
-__all__ = ["SPELLING", "Parts", "QdrantDialect", "field_key", "finer_key", "instant_parts", "number_parts"]
+__all__ = ["BOUNDS", "SPELLING", "Parts", "QdrantDialect", "field_key", "finer_key", "instant_parts", "number_parts"]
 
 Ordered = Literal["number", "instant"]
 
@@ -36,6 +36,8 @@ _PLAIN: Final = re.compile(r"[!-$&-~]*").fullmatch
 _CODES: Final[dict[str, str]] = {"text": "s", "number": "n", "instant": "t"}
 _FINER: Final[dict[str, str]] = {"number": "m", "instant": "u"}
 _ABOVE: Final = ("gt", "ge")
+BOUNDS: Final = {"gt": "gt", "ge": "gte", "lt": "lt", "le": "lte"}
+"""The engine's names of the orders."""
 
 
 # --- terms and fields ------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ class QdrantEdgeBackend(BaseQdrantBackend[EdgeCollection]):
     any_loop: ClassVar[bool] = True
     remembers_handles: ClassVar[bool] = False
     _never_suspends: ClassVar[bool] = True
+    legs_at_once: ClassVar[bool] = False
     part_points = 250
     part_bytes = 4_000_000
     config: QdrantEdgeConfig

@@ -11,7 +11,7 @@ import asyncio
 import shutil
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -32,25 +32,30 @@ from codeweaver_backends.sdk import (
     Order,
     Page,
     Projection,
-    Query,
     RecreatedError,
     SharedFolder,
     SharedFolders,
+    Slot,
+    SparseRow,
+    SparseRows,
     decode_name,
     encode_name,
 )
 from codeweaver_backends.types import DistanceMetric
-from codeweaver_qdrant.dialect import QdrantDialect
+from codeweaver_qdrant.dialect import BOUNDS, QdrantDialect
 from codeweaver_qdrant.schema import (
     LAYOUT,
     TERMS,
     Collection,
     EngineId,
+    Nearest,
     engine_id,
     indexed_fields,
     stored_payloads,
+    stored_slots,
     stored_vectors,
     wanted_fields,
+    wanted_vectors,
 )
 
 __all__ = ["FOLDERS", "EdgeClient", "EdgeCollection", "EdgeDialect", "Folder", "create_shard"]
@@ -66,7 +71,6 @@ _SCANNED: Final = 2_000
 _RESERVE: Final = 64 << 20
 """Bytes that must be free on the disk for a write. The engine writes by memory maps of sparse files: where the disk has
 no block left for a page of theirs, the operating system ends the process."""
-_BOUNDS: Final = {"gt": "gt", "ge": "gte", "lt": "lt", "le": "lte"}
 _DISTANCES: Final = {
     DistanceMetric.COSINE: edge.Distance.Dot,
     DistanceMetric.DOT_PRODUCT: edge.Distance.Dot,
@@ -102,7 +106,7 @@ class EdgeDialect(QdrantDialect):
     def in_order(self, key: str, order: Order, bound: int) -> edge.FieldCondition:
         if key[0] in "nt":  # what they cannot hold is in fields of few points
             self._fields[key] = "order"
-        return edge.FieldCondition(key, range=edge.RangeFloat(**{_BOUNDS[order]: float(bound)}))
+        return edge.FieldCondition(key, range=edge.RangeFloat(**{BOUNDS[order]: float(bound)}))
 
     def holds_text(self, key: str, text: str) -> edge.FieldCondition:
         self._fields[key] = "text"
@@ -123,7 +127,16 @@ class EdgeCollection(Collection):
 
     path: Path
     shard: edge.EdgeShard | None = None
+    definition: str | None = None
+    """Of the sparse index."""
     unflushed: int = 0
+
+    def save(self) -> None:
+        """Write down what makes the folder a collection."""
+        own = {"incarnation": self.incarnation, "slots": self.has_slots, "definition": self.definition}
+        draft = self.path / f"{_SETTINGS}.new"
+        draft.write_text(self.settings.to_json(LAYOUT, **own), encoding="utf-8")
+        draft.replace(self.path / _SETTINGS)
 
     def close(self) -> None:
         """Write what is left to be written, and give the shard back."""
@@ -168,11 +181,8 @@ class Folder:
         shutil.rmtree(home, ignore_errors=True)  # what a process left behind that died while creating or deleting
         (home / "shard").mkdir(parents=True)
         shard = create_shard(home / "shard", settings)
-        incarnation = uuid.uuid4().hex
-        draft = home / f"{_SETTINGS}.new"
-        draft.write_text(settings.to_json(LAYOUT, incarnation=incarnation), encoding="utf-8")
-        draft.replace(home / _SETTINGS)
-        collection = EdgeCollection(settings, incarnation, engine_name, home, shard)
+        collection = EdgeCollection(settings, uuid.uuid4().hex, engine_name, True, home, shard)
+        collection.save()
         self.collections[settings.name] = collection
         return collection
 
@@ -196,7 +206,8 @@ class Folder:
             if found is None:
                 raise CollectionNotFoundError("the collection was not created by this backend")
             settings, own = found
-            collection = EdgeCollection(settings, own["incarnation"], home.name, home)
+            incarnation, has_slots, definition = own["incarnation"], own.get("slots", False), own.get("definition")
+            collection = EdgeCollection(settings, incarnation, home.name, has_slots, home, definition=definition)
             self.collections[name] = collection
         return collection
 
@@ -229,8 +240,9 @@ FOLDERS: Final = SharedFolders[Folder](Folder.open, Folder.close)
 def create_shard(path: Path, settings: CollectionSettings) -> edge.EdgeShard:
     """An empty shard, with the indexes of a new collection."""
     vector = edge.EdgeVectorParams(size=settings.dimension, distance=_DISTANCES[settings.metric])
+    slots = {slot.value: edge.EdgeSparseVectorParams() for slot in Slot}
     # One segment, which is searched by one thread: more would only wait for each other.
-    config = edge.EdgeConfig(vectors={settings.metric.value: vector}, max_search_threads=1)
+    config = edge.EdgeConfig(vectors={settings.metric.value: vector}, sparse_vectors=slots, max_search_threads=1)
     shard = edge.EdgeShard.create(str(path), config)
     terms = edge.TextIndexParams(tokenizer=edge.TokenizerType.Whitespace, lowercase=False)
     shard.update(edge.UpdateOperation.create_field_index(TERMS, terms))
@@ -294,27 +306,46 @@ class EdgeClient:
         """Write or replace points."""
         metric = collection.settings.metric
         vectors, kept = stored_vectors(part, metric)
+        payloads, slots = stored_payloads(part, kept), stored_slots(collection, part)
         points = [
-            edge.Point(engine_id(point_id), {metric.value: _floats(vector)}, stored)
-            for point_id, vector, stored in zip(part.ids, vectors, stored_payloads(part, kept), strict=True)
+            edge.Point(engine_id(point_id), {metric.value: _floats(vector)} | _sparse(rows), stored)
+            for point_id, vector, stored, rows in zip(part.ids, vectors, payloads, slots, strict=True)
         ]
+        await self._write(collection, edge.UpdateOperation.upsert_points(points), len(points))
+
+    async def write_slot(self, collection: EdgeCollection, slot: Slot, ids: list[EngineId], rows: SparseRows) -> None:
+        """Replace a sparse vector of points."""
+        points = [
+            edge.PointVectors(point_id, _sparse({slot.value: row})) for point_id, row in zip(ids, rows, strict=True)
+        ]
+        await self._write(collection, edge.UpdateOperation.update_vectors(points), len(points))
+
+    async def _write(self, collection: EdgeCollection, operation: edge.UpdateOperation, points: int) -> None:
         with self._folder.lock:
             shard = self._folder.shard_of(collection)
             self._folder.check_room()
-            shard.update(edge.UpdateOperation.upsert_points(points))
-            collection.unflushed += len(points)
+            shard.update(operation)
+            collection.unflushed += points
             if collection.unflushed >= _POINTS_BETWEEN_FLUSHES:
                 shard.flush()
                 collection.unflushed = 0
         await asyncio.sleep(0)
 
+    async def read_definition(self, collection: EdgeCollection) -> bytes | None:
+        """The definition of the sparse index: all who write share the handle."""
+        return None if collection.definition is None else collection.definition.encode()
+
+    async def write_definition(self, collection: EdgeCollection, definition: bytes) -> None:
+        """Store the definition of the sparse index."""
+        with self._folder.lock:
+            self._folder.shard_of(collection)
+            self._folder.check_room()
+            collection.definition = definition.decode()
+            collection.save()
+
     async def delete(self, collection: EdgeCollection, ids: list[EngineId]) -> None:
         """Delete points."""
-        with self._folder.lock:
-            shard = self._folder.shard_of(collection)
-            self._folder.check_room()
-            shard.update(edge.UpdateOperation.delete_points(list(ids)))
-        await asyncio.sleep(0)
+        await self._write(collection, edge.UpdateOperation.delete_points(list(ids)), 0)
 
     async def delete_matching(self, collection: EdgeCollection, condition: EdgeCondition | None) -> int:
         """Delete the points that match, and tell how many."""
@@ -333,18 +364,16 @@ class EdgeClient:
             shard, matching = self._prepared(collection, condition)
             return shard.count(edge.CountRequest(exact=True, filter=matching))
 
-    async def search(
-        self, collection: EdgeCollection, query: Query, vector: FloatMatrix, condition: EdgeCondition | None
-    ) -> Sequence[edge.ScoredPoint]:
+    async def search(self, collection: EdgeCollection, nearest: Nearest) -> Sequence[edge.ScoredPoint]:
         """The nearest points that match."""
         with self._folder.lock:
-            shard, matching = self._prepared(collection, condition)
+            shard, matching = self._prepared(collection, nearest.condition)
             request = edge.QueryRequest(
-                limit=query.limit,
-                query=edge.Query.Nearest(_floats(vector), using=collection.settings.metric.value),
+                limit=nearest.limit,
+                query=edge.Query.Nearest(_vector(nearest.vector), using=nearest.using),
                 filter=matching,
-                with_payload=wanted_fields(query.projection),
-                with_vector=query.projection.vectors,
+                with_payload=wanted_fields(nearest.projection),
+                with_vector=nearest.projection.vectors and [nearest.using],
             )
             return shard.query(request)
 
@@ -354,10 +383,11 @@ class EdgeClient:
         """The points of these ids."""
         records: list[edge.Record] = []
         step, fields = _portion(collection, projection), wanted_fields(projection)
+        vectors = wanted_vectors(collection, projection)
         for start in range(0, len(ids), step):
             with self._folder.lock:
                 shard = self._folder.shard_of(collection)
-                records += shard.retrieve(list(ids[start : start + step]), fields, projection.vectors)
+                records += shard.retrieve(list(ids[start : start + step]), fields, vectors)
             await asyncio.sleep(0)
         return records
 
@@ -367,11 +397,12 @@ class EdgeClient:
         """A page in the order of the engine's ids, and the id that the next one starts with."""
         records: list[edge.Record] = []
         step, fields = _portion(collection, page.projection), wanted_fields(page.projection)
+        vectors = wanted_vectors(collection, page.projection)
         while True:
             with self._folder.lock:
                 shard, matching = self._prepared(collection, condition)
                 size = min(step, page.limit - len(records))
-                found, start = shard.scroll(edge.ScrollRequest(start, size, matching, fields, page.projection.vectors))
+                found, start = shard.scroll(edge.ScrollRequest(start, size, matching, fields, vectors))
             records += found
             if start is None or len(records) >= page.limit:
                 return records, start
@@ -407,3 +438,13 @@ def _portion(collection: EdgeCollection, projection: Projection) -> int:
 def _floats(vector: FloatMatrix) -> list[float]:
     # A view does for a list, and is read three times faster than one that has to be made.
     return memoryview(vector)  # type: ignore[arg-type,return-value]
+
+
+def _vector(vector: FloatMatrix | SparseRow) -> list[float] | edge.SparseVector:
+    if not isinstance(vector, SparseRow):
+        return _floats(vector)
+    return edge.SparseVector(memoryview(vector.indices), memoryview(vector.weights))  # type: ignore[arg-type]
+
+
+def _sparse(rows: Mapping[str, SparseRow]) -> dict[str, Any]:
+    return {slot: _vector(row) for slot, row in rows.items()}

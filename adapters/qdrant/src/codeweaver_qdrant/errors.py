@@ -18,7 +18,7 @@ from codeweaver_backends.errors import (
 )
 from codeweaver_backends.sdk import RecreatedError
 
-__all__ = ["translate_error"]
+__all__ = ["is_missing_point", "translate_error"]
 
 _RECREATED: Final = ("Not existing vector name", "ector dimension error")
 """What the engine says to a request that was made for another vector than the collection's."""
@@ -96,6 +96,11 @@ def translate_error(error: Exception) -> BackendError | None:
         late = "Timeout" in type(source).__name__
         return _LATE("") if late else _UNREACHABLE(f"{type(source).__name__}: {source}")
     return None
+
+
+def is_missing_point(error: Exception) -> bool:
+    """Whether vectors of a point were to be replaced that does not exist: every client says so in the same words."""
+    return "No point with id" in str(error)
 
 
 def _of_status(status: Any, text: str) -> BackendError:

@@ -5,27 +5,28 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from qdrant_client import grpc
 
-from codeweaver_backends.sdk import Batch, FloatMatrix, Order, Page, Projection, Query
+from codeweaver_backends.sdk import Batch, FloatMatrix, Order, Page, Projection, Slot, SparseRow, SparseRows
 from codeweaver_qdrant.client import ServerClient
-from codeweaver_qdrant.dialect import QdrantDialect
+from codeweaver_qdrant.dialect import BOUNDS, QdrantDialect
 from codeweaver_qdrant.schema import (
     TERMS,
     Collection,
     EngineId,
+    Nearest,
     engine_id,
     stored_payloads,
+    stored_slots,
     stored_vectors,
     wanted_fields,
+    wanted_vectors,
 )
 
 __all__ = ["GrpcClient", "GrpcDialect"]
-
-_BOUNDS: Final = {"gt": "gt", "ge": "gte", "lt": "lt", "le": "lte"}
 
 
 class GrpcDialect(QdrantDialect):
@@ -38,7 +39,7 @@ class GrpcDialect(QdrantDialect):
         return _field(TERMS, match=grpc.Match(text_any=" ".join(terms)))
 
     def in_order(self, key: str, order: Order, bound: int) -> Any:
-        return _field(key, range=grpc.Range(**{_BOUNDS[order]: float(bound)}))
+        return _field(key, range=grpc.Range(**{BOUNDS[order]: float(bound)}))
 
     def holds_text(self, key: str, text: str) -> Any:
         return _field(key, match=grpc.Match(substring=text) if self._substring else grpc.Match(text=text))
@@ -58,7 +59,7 @@ def _conditions(parts: Iterable[Any]) -> list[Any]:
 class _Found(NamedTuple):
     id: EngineId
     payload: dict[str, Any]
-    vector: dict[str, Sequence[float]]
+    vector: dict[str, Any]
     score: float = 0.0
 
 
@@ -75,13 +76,26 @@ class GrpcClient(ServerClient):
         metric = collection.settings.metric
         vectors, kept = stored_vectors(part, metric)
         request = grpc.UpsertPoints(collection_name=collection.engine_name, wait=True)
-        for point_id, vector, stored in zip(part.ids, _packed(vectors), stored_payloads(part, kept), strict=True):
+        payloads, slots = stored_payloads(part, kept), stored_slots(collection, part)
+        for point_id, vector, stored, rows in zip(part.ids, _packed(vectors), payloads, slots, strict=True):
             point = request.points.add()
             _set_id(point.id, engine_id(point_id))
-            point.vectors.vectors.vectors[metric.value].dense.MergeFromString(vector)
+            named = point.vectors.vectors.vectors
+            named[metric.value].dense.MergeFromString(vector)
+            for slot, row in rows.items():
+                _set_sparse(named[slot].sparse, row)
             for key, value in stored.items():
                 _set_value(point.payload[key], value)
         await self.ask(self._client.grpc_points.Upsert(request))
+
+    async def write_slot(self, collection: Collection, slot: Slot, ids: list[EngineId], rows: SparseRows) -> None:
+        """Replace a sparse vector of points."""
+        request = grpc.UpdatePointVectors(collection_name=collection.engine_name, wait=True)
+        for point_id, row in zip(ids, rows, strict=True):
+            point = request.points.add()
+            _set_id(point.id, point_id)
+            _set_sparse(point.vectors.vectors.vectors[slot.value].sparse, row)
+        await self.ask(self._client.grpc_points.UpdateVectors(request))
 
     async def delete(self, collection: Collection, ids: list[EngineId]) -> None:
         """Delete points."""
@@ -104,25 +118,23 @@ class GrpcClient(ServerClient):
         count: int = response.result.count
         return count
 
-    async def search(
-        self, collection: Collection, query: Query, vector: FloatMatrix, condition: Any
-    ) -> Sequence[_Found]:
+    async def search(self, collection: Collection, nearest: Nearest) -> Sequence[_Found]:
         """The nearest points that match."""
-        [packed] = _packed(vector[np.newaxis])
         request = grpc.QueryPoints(
             collection_name=collection.engine_name,
-            query=grpc.Query(nearest=grpc.VectorInput(dense=grpc.DenseVector.FromString(packed))),
-            using=collection.settings.metric.value,
-            filter=condition,
-            limit=query.limit,
-            **_selectors(query.projection),
+            query=grpc.Query(nearest=_input(nearest.vector)),
+            using=nearest.using,
+            filter=nearest.condition,
+            limit=nearest.limit,
+            **_selectors(nearest.projection, nearest.projection.vectors and [nearest.using]),
         )
         response = await self.ask(self._client.grpc_points.Query(request))
         return [_found(point, point.score) for point in response.result]
 
     async def retrieve(self, collection: Collection, ids: list[EngineId], projection: Projection) -> Sequence[_Found]:
         """The points of these ids."""
-        request = grpc.GetPoints(collection_name=collection.engine_name, ids=_point_ids(ids), **_selectors(projection))
+        selectors = _selectors(projection, wanted_vectors(collection, projection))
+        request = grpc.GetPoints(collection_name=collection.engine_name, ids=_point_ids(ids), **selectors)
         response = await self.ask(self._client.grpc_points.Get(request))
         return [_found(point) for point in response.result]
 
@@ -135,7 +147,7 @@ class GrpcClient(ServerClient):
             filter=condition,
             offset=None if start is None else _point_ids([start])[0],
             limit=page.limit,
-            **_selectors(page.projection),
+            **_selectors(page.projection, wanted_vectors(collection, page.projection)),
         )
         response = await self.ask(self._client.grpc_points.Scroll(request))
         following = _id(response.next_page_offset) if response.HasField("next_page_offset") else None
@@ -163,6 +175,23 @@ def _packed(matrix: FloatMatrix) -> Iterable[bytes]:
     return (head + data[start : start + row_bytes] for start in range(0, len(data), row_bytes))
 
 
+def _input(vector: FloatMatrix | SparseRow) -> Any:
+    message = grpc.VectorInput()
+    if isinstance(vector, SparseRow):
+        _set_sparse(message.sparse, vector)
+    else:
+        [packed] = _packed(vector[np.newaxis])
+        message.dense.MergeFromString(packed)
+    return message
+
+
+def _set_sparse(target: Any, row: SparseRow) -> None:
+    target.SetInParent()  # an empty one too is one
+    if row:
+        target.indices.extend(row.indices.tolist())
+        target.values.extend(row.weights.tolist())
+
+
 def _set_id(target: Any, value: EngineId) -> None:
     if isinstance(value, int):
         target.num = value
@@ -184,12 +213,10 @@ def _set_value(target: Any, value: str | int | list[int]) -> None:
             target.list_value.values.add().integer_value = element
 
 
-def _selectors(projection: Projection) -> dict[str, Any]:
+def _selectors(projection: Projection, vectors: list[str] | Literal[False]) -> dict[str, Any]:
     fields = grpc.PayloadIncludeSelector(fields=wanted_fields(projection))
-    return {
-        "with_payload": grpc.WithPayloadSelector(include=fields),
-        "with_vectors": grpc.WithVectorsSelector(enable=projection.vectors),
-    }
+    named = grpc.WithVectorsSelector(include=grpc.VectorsSelector(names=vectors)) if vectors else None
+    return {"with_payload": grpc.WithPayloadSelector(include=fields), "with_vectors": named}
 
 
 def _id(message: Any) -> EngineId:
@@ -202,5 +229,8 @@ def _found(point: Any, score: float = 0.0) -> _Found:
     return _Found(_id(point.id), payload, _vectors(point.vectors.vectors.vectors), score)
 
 
-def _vectors(named: Mapping[str, Any]) -> dict[str, Sequence[float]]:
-    return {name: vector.dense.data or vector.data for name, vector in named.items()}
+def _vectors(named: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: vector.sparse if vector.HasField("sparse") else vector.dense.data or vector.data
+        for name, vector in named.items()
+    }

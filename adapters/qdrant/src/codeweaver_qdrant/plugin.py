@@ -17,6 +17,7 @@ EXACT_SIZE = 100_000
 
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
+    supports_hybrid_search=True,
     supports_columnar=True,
     supports_streaming=True,
     supports_payload_indexes=True,

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orjson
 from qdrant_client import models
 
-from codeweaver_backends.sdk import Batch, FloatMatrix, Order, Page, Projection, Query
+from codeweaver_backends.sdk import Batch, FloatMatrix, Order, Page, Projection, Slot, SparseRow, SparseRows
 from codeweaver_qdrant.client import ServerClient
-from codeweaver_qdrant.dialect import QdrantDialect
+from codeweaver_qdrant.dialect import BOUNDS, QdrantDialect
 from codeweaver_qdrant.schema import (
     TERMS,
     Collection,
     EngineId,
+    Nearest,
     engine_id,
     stored_payloads,
+    stored_slots,
     stored_vectors,
     wanted_fields,
+    wanted_vectors,
 )
 
 __all__ = ["RestClient", "RestDialect"]
-
-_BOUNDS: Final = {"gt": "gt", "ge": "gte", "lt": "lt", "le": "lte"}
 
 
 class RestDialect(QdrantDialect):
@@ -36,7 +37,7 @@ class RestDialect(QdrantDialect):
         return models.FieldCondition(key=TERMS, match=models.MatchTextAny(text_any=" ".join(terms)))
 
     def in_order(self, key: str, order: Order, bound: int) -> models.FieldCondition:
-        return models.FieldCondition(key=key, range=models.Range(**{_BOUNDS[order]: float(bound)}))
+        return models.FieldCondition(key=key, range=models.Range(**{BOUNDS[order]: float(bound)}))
 
     def holds_text(self, key: str, text: str) -> models.FieldCondition:
         match = self._substring(substring=text) if self._substring else models.MatchText(text=text)
@@ -59,13 +60,21 @@ class RestClient(ServerClient):
         """Write or replace points."""
         metric = collection.settings.metric
         vectors, kept = stored_vectors(part, metric)
+        payloads, slots = stored_payloads(part, kept), stored_slots(collection, part)
         points = [
-            {"id": engine_id(point_id), "vector": {metric.value: vector}, "payload": stored}
-            for point_id, vector, stored in zip(part.ids, vectors, stored_payloads(part, kept), strict=True)
+            {"id": engine_id(point_id), "vector": {metric.value: vector} | _sparse(rows), "payload": stored}
+            for point_id, vector, stored, rows in zip(part.ids, vectors, payloads, slots, strict=True)
         ]
-        body: Any = _EncodedPoints(orjson.dumps({"points": points}, option=orjson.OPT_SERIALIZE_NUMPY).decode())
         api = self._client.http.points_api
-        await self.ask(api.upsert_points(collection.engine_name, wait=True, point_insert_operations=body))
+        await self.ask(api.upsert_points(collection.engine_name, wait=True, point_insert_operations=_encoded(points)))
+
+    async def write_slot(self, collection: Collection, slot: Slot, ids: list[EngineId], rows: SparseRows) -> None:
+        """Replace a sparse vector of points."""
+        points = [
+            {"id": point_id, "vector": _sparse({slot.value: row})} for point_id, row in zip(ids, rows, strict=True)
+        ]
+        api = self._client.http.points_api
+        await self.ask(api.update_vectors(collection.engine_name, wait=True, update_vectors=_encoded(points)))
 
     async def delete(self, collection: Collection, ids: list[EngineId]) -> None:
         """Delete points."""
@@ -82,19 +91,17 @@ class RestClient(ServerClient):
         """How many points match."""
         return (await self.ask(self._client.count(collection.engine_name, condition, exact=True))).count
 
-    async def search(
-        self, collection: Collection, query: Query, vector: FloatMatrix, condition: models.Filter | None
-    ) -> Sequence[models.ScoredPoint]:
+    async def search(self, collection: Collection, nearest: Nearest) -> Sequence[models.ScoredPoint]:
         """The nearest points that match."""
         response = await self.ask(
             self._client.query_points(
                 collection.engine_name,
-                vector.tolist(),
-                using=collection.settings.metric.value,
-                query_filter=condition,
-                limit=query.limit,
-                with_payload=wanted_fields(query.projection),
-                with_vectors=query.projection.vectors,
+                _query(nearest.vector),
+                using=nearest.using,
+                query_filter=nearest.condition,
+                limit=nearest.limit,
+                with_payload=wanted_fields(nearest.projection),
+                with_vectors=nearest.projection.vectors and [nearest.using],
             )
         )
         return response.points
@@ -108,7 +115,7 @@ class RestClient(ServerClient):
                 collection.engine_name,
                 ids,
                 with_payload=wanted_fields(projection),
-                with_vectors=projection.vectors,
+                with_vectors=wanted_vectors(collection, projection),
             )
         )
 
@@ -123,9 +130,23 @@ class RestClient(ServerClient):
                 limit=page.limit,
                 offset=start,
                 with_payload=wanted_fields(page.projection),
-                with_vectors=page.projection.vectors,
+                with_vectors=wanted_vectors(collection, page.projection),
             )
         )
+
+
+def _sparse(rows: Mapping[str, SparseRow]) -> dict[str, Any]:
+    return {slot: {"indices": row.indices, "values": row.weights} for slot, row in rows.items()}
+
+
+def _query(vector: FloatMatrix | SparseRow) -> Any:
+    if isinstance(vector, SparseRow):
+        return models.SparseVector(indices=vector.indices.tolist(), values=vector.weights.tolist())
+    return vector.tolist()
+
+
+def _encoded(points: list[dict[str, Any]]) -> Any:
+    return _EncodedPoints(orjson.dumps({"points": points}, option=orjson.OPT_SERIALIZE_NUMPY).decode())
 
 
 class _EncodedPoints:

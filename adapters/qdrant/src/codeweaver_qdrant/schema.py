@@ -14,6 +14,9 @@ the last bit of some floats, and its filters know neither mixed types nor null. 
 ==============  =======================================================================================
 
 The vector is stored under the name of its metric, so that the engine refuses a request that was made for another one.
+Beside it stand two sparse vectors, ``sparse`` and ``text``, each an empty one where a point has none. They are never
+deleted, and never left out of a point that is written: the engine would keep the old one's postings, and find the point
+by terms that it no longer has.
 """
 
 from __future__ import annotations
@@ -22,11 +25,14 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Final, Literal
+from itertools import repeat
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
+from codeweaver_backends.errors import UnsupportedError
 from codeweaver_backends.sdk import (
+    EMPTY_ROW,
     Batch,
     CollectionSettings,
     Column,
@@ -34,6 +40,8 @@ from codeweaver_backends.sdk import (
     Path,
     Projection,
     Query,
+    Slot,
+    SparseRow,
     check_lengths,
     entries_of,
     restored,
@@ -50,14 +58,19 @@ __all__ = [
     "TERMS",
     "Collection",
     "EngineId",
+    "Nearest",
+    "check_slots",
     "engine_id",
+    "given_id",
     "hits_of",
     "indexed_fields",
     "points_of",
     "query_vector",
     "stored_payloads",
+    "stored_slots",
     "stored_vectors",
     "wanted_fields",
+    "wanted_vectors",
 ]
 
 EngineId = int | str
@@ -81,6 +94,27 @@ class Collection:
     incarnation: str
     """Drawn when the collection was created, and stored with it."""
     engine_name: str
+    has_slots: bool
+    """Whether it has the two sparse vectors. One that was created before there was hybrid search has not."""
+
+
+class Nearest(NamedTuple):
+    """A search of one of the vectors, as a client is asked."""
+
+    using: str
+    vector: FloatMatrix | SparseRow
+    limit: int
+    condition: Any
+    projection: Projection
+
+
+def check_slots(collection: Collection) -> None:
+    """Refuse what needs the sparse vectors where there are none."""
+    if not collection.has_slots:
+        raise UnsupportedError(
+            "the collection was created before there was hybrid search: copy it to a new one",
+            capability="supports_hybrid_search",
+        )
 
 
 def indexed_fields(settings: CollectionSettings) -> Iterator[tuple[str, Literal["text", "order"]]]:
@@ -166,6 +200,16 @@ def stored_vectors(batch: Batch, metric: DistanceMetric) -> tuple[FloatMatrix, l
     return matrix, kept
 
 
+def stored_slots(collection: Collection, part: Batch) -> Iterable[dict[str, SparseRow]]:
+    """The sparse vectors of each point."""
+    if not collection.has_slots:
+        if part.sparse is not None:
+            check_slots(collection)
+        return repeat({}, len(part))
+    sparse, text = (repeat(EMPTY_ROW, len(part)) if column is None else column for column in (part.sparse, part.text))
+    return ({Slot.SPARSE.value: one, Slot.TEXT.value: other} for one, other in zip(sparse, text, strict=True))
+
+
 def query_vector(query: Query, metric: DistanceMetric) -> FloatMatrix:
     """The query as it is sent."""
     if metric is DistanceMetric.COSINE:
@@ -182,6 +226,13 @@ def wanted_fields(projection: Projection) -> list[str]:
     return [_ID, *([_PAYLOAD] if projection.payload is not False else ()), *([_VECTOR] if projection.vectors else ())]
 
 
+def wanted_vectors(collection: Collection, projection: Projection) -> list[str] | Literal[False]:
+    """The vectors to read."""
+    if not projection.vectors:
+        return False
+    return [collection.settings.metric.value, *([Slot.SPARSE.value] if collection.has_slots else ())]
+
+
 def hits_of(found: Iterable[Any], query: Query, metric: DistanceMetric) -> list[SearchResult]:
     """The hits of any of the engine's clients, those that pass the threshold."""
     score, projection = scorer(metric, cosine="cosine"), query.projection
@@ -190,25 +241,33 @@ def hits_of(found: Iterable[Any], query: Query, metric: DistanceMetric) -> list[
         stored, own = one.payload or {}, score(one.score)
         if query.passes(own):
             payload = projection.payload_of(stored.get(_PAYLOAD))
-            hits.append(SearchResult(_given_id(one, stored), own, payload, _given_vector(one, stored, projection)))
+            vector = _given_vector(one, stored, metric) if projection.vectors else None
+            hits.append(SearchResult(given_id(one), own, payload, vector))
     return hits
 
 
-def points_of(found: Iterable[Any], projection: Projection) -> Iterator[VectorPoint]:
+def points_of(found: Iterable[Any], metric: DistanceMetric, projection: Projection) -> Iterator[VectorPoint]:
     """The records of any of the engine's clients."""
     for one in found:
         stored = one.payload or {}
-        vector = _given_vector(one, stored, projection)
-        yield VectorPoint(_given_id(one, stored), vector, projection.payload_of(stored.get(_PAYLOAD)))
+        payload = projection.payload_of(stored.get(_PAYLOAD))
+        if projection.vectors:
+            vector, sparse = _given_vector(one, stored, metric), one.vector.get(Slot.SPARSE.value)
+            yield VectorPoint(given_id(one), vector, payload, None if sparse is None else _given_sparse(sparse))
+        else:
+            yield VectorPoint(given_id(one), None, payload)
 
 
-def _given_id(found: Any, stored: Mapping[str, Any]) -> PointId:
-    point_id: PointId | None = stored.get(_ID)
+def given_id(found: Any) -> PointId:
+    """The id of a hit or a record, whose fields are ``wanted_fields``."""
+    point_id: PointId | None = (found.payload or {}).get(_ID)
     return found.id if point_id is None else point_id  # read only where it is needed: some clients make a UUID of it
 
 
-def _given_vector(found: Any, stored: Mapping[str, Any], projection: Projection) -> list[float] | None:
-    if not projection.vectors:
-        return None
-    [vector] = found.vector.values()
-    return restored(vector, stored.get(_VECTOR, ""))
+def _given_vector(found: Any, stored: Mapping[str, Any], metric: DistanceMetric) -> list[float]:
+    return restored(found.vector[metric.value], stored.get(_VECTOR, ""))
+
+
+def _given_sparse(vector: Any) -> dict[int, float] | None:
+    """Index → weight, as the float32 that it is: JSON has its shortest digits."""
+    return dict(zip(vector.indices, np.array(vector.values, np.float32).tolist(), strict=True)) or None

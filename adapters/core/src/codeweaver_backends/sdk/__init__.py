@@ -70,7 +70,7 @@ from codeweaver_backends.sdk.handles import CollectionUse, Handle, HandleCache, 
 from codeweaver_backends.sdk.hybrid.definition import SparseIndex
 from codeweaver_backends.sdk.hybrid.fusion import Leg
 from codeweaver_backends.sdk.hybrid.tokenizer import tokens
-from codeweaver_backends.sdk.hybrid.vectors import SparseRow, SparseRows
+from codeweaver_backends.sdk.hybrid.vectors import EMPTY_ROW, SparseRow, SparseRows
 from codeweaver_backends.sdk.hybrid.weights import TermStatistics
 from codeweaver_backends.sdk.index.codes import StringCode, decode_id, digest, encode_id
 from codeweaver_backends.sdk.index.facts import Fact, Kind, Path, kind_of, leaves
@@ -136,6 +136,7 @@ __all__ = [
     "ALWAYS",
     "CLAUSES",
     "CONTRACT_VERSION",
+    "EMPTY_ROW",
     "ENTRY_POINT_GROUP",
     "FOREIGN_CURSOR",
     "INT64_MAX",
