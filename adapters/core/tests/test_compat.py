@@ -1,4 +1,4 @@
-"""The host application's import paths: stand-ins where it is absent, nothing where it is installed.
+"""The host application's import paths: stand-ins for what no installed host has of them.
 
 What is installed shows in ``sys.modules``, so each case has a process of its own.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 PLUGIN = """
 from typing import Any
@@ -63,8 +65,9 @@ def test_a_plugin_written_for_the_host_runs_here(tmp_path: Path) -> None:
     (tmp_path / "their_store.py").write_text(PLUGIN)
     program = """
 from codeweaver_backends import CodeWeaverFactory, VectorPoint, compat
-assert compat.install() is True
-assert compat.install() is True, "a second time changes nothing"
+compat.install()
+compat.install()
+assert [type(one).__name__ for one in sys.meta_path].count("_StandIns") == 1, "a second time changes nothing"
 from codeweaver_backends.plugins import load_object
 factory = CodeWeaverFactory()
 name = factory.register_plugin(load_object("their_store:StorePlugin"))
@@ -78,17 +81,37 @@ assert not hasattr(codeweaver.backends.base, "CodeWeaverFactory")
     assert run(program, tmp_path) == "store 2"
 
 
-def test_an_installed_host_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "codeweaver").mkdir()
-    (tmp_path / "codeweaver" / "__init__.py").write_text("who = 'the host'\n")
+HOST = "who = 'the host'\n"
+
+
+@pytest.mark.parametrize("host", ["none", "without its old modules", "of the old modules"])
+def test_an_installed_plugin_written_for_the_host_is_created_by_name(tmp_path: Path, host: str) -> None:
+    (tmp_path / "their_store.py").write_text(PLUGIN)
+    info = tmp_path / "their_store-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-store\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[codeweaver.backends]\nstore = their_store:StorePlugin\n")
+    if host != "none":
+        (tmp_path / "codeweaver" / "backends").mkdir(parents=True)
+        (tmp_path / "codeweaver" / "__init__.py").write_text(HOST)
+        (tmp_path / "codeweaver" / "backends" / "__init__.py").write_text(HOST)
+    if host == "of the old modules":
+        sources = ("types", "errors", "capabilities")
+        imports = "".join(f"from codeweaver_backends.{one} import *\n" for one in sources)
+        (tmp_path / "codeweaver" / "cw_types.py").write_text(imports + HOST)
     program = """
-from codeweaver_backends import compat
-assert compat.install() is False, "before it is imported"
-import codeweaver
-assert compat.install() is False, "and after"
-print(codeweaver.who)
+from codeweaver_backends import CodeWeaverFactory
+factory = CodeWeaverFactory()
+made = factory.create_backend("store", rows=3)
+import codeweaver, codeweaver.cw_types, codeweaver.backends.base
+print(made.settings.rows, getattr(codeweaver, "who", "-"), getattr(codeweaver.cw_types, "who", "-"))
 """
-    assert run(program, tmp_path) == "the host"
+    expected = {
+        "none": "3 - -",
+        "without its old modules": "3 the host -",
+        "of the old modules": "3 the host the host",
+    }
+    assert run(program, tmp_path) == expected[host]
 
 
 def test_importing_the_suite_installs_nothing_and_imports_no_engine(tmp_path: Path) -> None:

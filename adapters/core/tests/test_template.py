@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -21,6 +22,7 @@ from codeweaver_backends import (
     EngineError,
     FilterCondition,
     InvalidInputError,
+    PluginError,
     PointId,
     ScrollPage,
     SearchFilter,
@@ -30,11 +32,14 @@ from codeweaver_backends import (
 )
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.config import BackendConfig
+from codeweaver_backends.factory import CodeWeaverFactory
 from codeweaver_backends.memory import MemoryPlugin
+from codeweaver_backends.plugins import DeclaredPlugin
 from codeweaver_backends.sdk.filters.tree import Node
 from codeweaver_backends.sdk.handles import RecreatedError
 from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query
 from codeweaver_backends.sdk.template import BackendTemplate
+from codeweaver_backends.types import BaseComponentInfo
 
 T = TypeVar("T")
 NOTHING = SearchFilter(must=[FilterCondition("x", "in", [])])
@@ -367,3 +372,55 @@ def test_creating_what_is_there_already() -> None:
         run(Recorder(), lambda one: one.create_collection("c", 3, metric, exist_ok=True))
     with pytest.raises(CollectionExistsError):
         run(Recorder(), lambda one: one.create_collection("c", 2, metric))
+
+
+class Sketch(Recorder):
+    """An adapter whose author is not done."""
+
+    def __init__(self, *claims: str) -> None:
+        super().__init__()
+        self.claims = BackendCapabilities(**dict.fromkeys(claims, True))
+
+    _get = BackendTemplate._get
+    _upsert_part = BackendTemplate._upsert_part
+
+
+@pytest.mark.parametrize(
+    ("call", "lacks"),
+    [
+        (lambda one: one.get_vectors("c", [1]), "Sketch does not override _get, which get_vectors needs"),
+        (
+            lambda one: one.upsert_vectors("c", [VectorPoint(1, [1, 2])]),
+            "Sketch does not override _upsert_part, which upsert_vectors needs",
+        ),
+    ],
+)
+def test_a_question_without_an_answer_is_the_authors_error_and_named(call: Ask, lacks: str) -> None:
+    with pytest.raises(EngineError, match=re.escape(lacks)):
+        asyncio.run(_awaited(call(Sketch("supports_scan"))))
+
+
+def test_what_is_not_claimed_needs_no_method() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        asyncio.run(_awaited(Sketch().get_vectors("c", [1])))
+    assert caught.value.capability == "supports_scan"
+
+
+def test_a_backend_that_lacks_what_every_backend_has_is_refused_by_name() -> None:
+    class Bare(BackendTemplate[Shelf]):
+        name = "bare"
+
+    class Plugin(DeclaredPlugin):
+        info = BaseComponentInfo(name="bare")
+        capabilities = BackendCapabilities()
+        backend = ""
+        config = "codeweaver_backends.config:BackendConfig"
+
+        @classmethod
+        def get_backend_class(cls) -> type:
+            return Bare
+
+    factory = CodeWeaverFactory()
+    factory.register_plugin(Plugin)
+    with pytest.raises(PluginError, match=r"'bare' is not complete: Bare lacks _create, _describe, .*capabilities"):
+        factory.create_backend("bare")

@@ -132,6 +132,7 @@ class CodeWeaverFactory:
             if options:
                 raise InvalidOptionError("settings are given by the configuration object or by keywords, not by both")
             registration, config = self._registration_for(backend), backend
+        _check_complete(registration)
         return registration.backend_class() if config is None else registration.backend_class(config)
 
     def get_registration(self, name: str) -> Registration:
@@ -208,6 +209,13 @@ def _registration(plugin: type[BackendPlugin]) -> Registration:
         raise
     except Exception as error:
         raise broken(name, plugin.__module__, error) from error
+
+
+def _check_complete(registration: Registration) -> None:
+    missing = sorted(getattr(registration.backend_class, "__abstractmethods__", ()))
+    if missing:
+        made = registration.backend_class.__name__
+        raise PluginError(f"the backend {registration.name!r} is not complete: {made} lacks {', '.join(missing)}")
 
 
 def _nearest(claim: str, known: set[str]) -> str:

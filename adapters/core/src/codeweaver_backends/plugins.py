@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel
 
+from codeweaver_backends import compat
 from codeweaver_backends.capabilities import BaseCapabilities
 from codeweaver_backends.config import check_config
 from codeweaver_backends.errors import PluginError
@@ -191,6 +192,7 @@ class PluginEntry:
 
     def load(self) -> type[BackendPlugin]:
         """Import it. Raises ``PluginError`` naming the plugin and what is missing."""
+        compat.install()
         try:
             plugin: type[BackendPlugin] = self.entry_point.load()
             plugin.get_plugin_name()
@@ -216,6 +218,7 @@ def load_object(reference: str) -> Any:
     module, separator, attribute = reference.partition(":")
     if not separator or not module or not attribute:
         raise PluginError(f"{reference!r} is not of the form 'package.module:Attribute'")
+    compat.install()
     try:
         return EntryPoint(attribute, reference, ENTRY_POINT_GROUP).load()
     except Exception as error:

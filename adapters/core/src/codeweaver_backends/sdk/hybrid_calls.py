@@ -76,7 +76,7 @@ class HybridCalls(BaseBackend, Generic[H], ABC):
 
     async def _search_sparse(self, collection: H, query: SparseQuery) -> Leg:
         """The best points of a slot that match and share a term, best first."""
-        raise NotImplementedError
+        raise self._not_written("_search_sparse", "hybrid_search")
 
     async def _write_slot(self, collection: H, slot: Slot, ids: Sequence[PointId], rows: SparseRows) -> None:
         """Replace a slot of points, a row each, an empty one for none; all else of them stays.
@@ -84,15 +84,15 @@ class HybridCalls(BaseBackend, Generic[H], ABC):
         An id that does not exist, any more, is passed over: the point must not come back. It is given the configured
         timeout, and at most ``part_points`` points.
         """
-        raise NotImplementedError
+        raise self._not_written("_write_slot", "update_sparse_vectors")
 
     async def _read_definition(self, collection: H) -> bytes | None:
         """The collection's definition as it is now, whoever wrote it; ``None`` if none was written."""
-        raise NotImplementedError
+        raise self._not_written("_read_definition", "supports_hybrid_search")
 
     async def _write_definition(self, collection: H, definition: bytes) -> None:
         """Store the definition, for all to read; make the slot for the texts, if need be."""
-        raise NotImplementedError
+        raise self._not_written("_write_definition", "create_sparse_index")
 
     async def _hybrid(self, collection: H, query: HybridQuery) -> list[SearchResult]:
         """Both legs, fused. Override it only where an engine gives the same numbers in one round trip."""

@@ -114,8 +114,8 @@ async def _wait_for(opening: Future[None]) -> None:
 class BaseBackend:
     """Lifetime and error handling of an adapter.
 
-    An adapter sets ``name``, overrides ``_connect``, ``_disconnect``, ``_ping`` and ``_translate_error``, and decorates
-    each call of the protocol with ``operation``.
+    An adapter sets ``name``, overrides ``capabilities``, ``_connect``, ``_disconnect``, ``_ping`` and
+    ``_translate_error``, and decorates each call of the protocol with ``operation``.
     """
 
     name: ClassVar[str]
@@ -157,7 +157,7 @@ class BaseBackend:
 
     async def _ping(self) -> None:
         """Ask the engine something cheap that needs the credentials; raise if it does not answer."""
-        raise NotImplementedError
+        raise self._not_written("_ping", "health_check")
 
     def _translate_error(self, error: Exception) -> BackendError | None:
         """The contract's error for an engine's, or ``None`` if it is not one of the engine's."""
@@ -166,7 +166,7 @@ class BaseBackend:
     @property
     def capabilities(self) -> BackendCapabilities:
         """What is enforced now: before the first call the plugin's claims, afterwards what this server gives."""
-        raise NotImplementedError
+        raise self._not_written("capabilities", "every call")
 
     @property
     def server_version(self) -> str | None:
@@ -288,6 +288,10 @@ class BaseBackend:
             raise BackendClosedError("the backend is closed")
 
     # --- errors ---
+
+    def _not_written(self, method: str, asked_by: str) -> NotImplementedError:
+        """The author's mistake: a question is asked that the adapter does not answer."""
+        return NotImplementedError(f"{type(self).__name__} does not override {method}, which {asked_by} needs")
 
     def _told(self, error: BaseException) -> BackendError | None:
         """The error to tell the caller; ``None`` if this one is to pass as it is: somebody cancelled the task."""

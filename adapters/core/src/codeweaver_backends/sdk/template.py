@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Generic
 
 import numpy.typing as npt
 
+from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.config import BackendConfig
 from codeweaver_backends.errors import (
     BackendConnectionError,
@@ -87,6 +88,11 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
 
     # --- what an adapter overrides ---
 
+    @property
+    @abstractmethod
+    def capabilities(self) -> BackendCapabilities:
+        """What is enforced now: before the first call the plugin's claims, afterwards what this server gives."""
+
     @abstractmethod
     async def _create(self, settings: CollectionSettings) -> H | None:
         """Create an empty collection. Raises ``CollectionExistsError``. Its handle, if it is known already."""
@@ -125,7 +131,7 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
 
     async def _upsert_part(self, collection: H, part: Batch) -> None:
         """Write or replace points, as many as one request takes. It is given the configured timeout."""
-        raise NotImplementedError
+        raise self._not_written("_upsert_part", "upsert_vectors")
 
     def _part_size(self, collection: H) -> tuple[int, int]:
         """The points and bytes of one request of a write."""
@@ -142,7 +148,7 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
 
     async def _delete_part(self, collection: H, ids: list[PointId]) -> None:
         """Delete points, as many as one request takes. It is given the configured timeout."""
-        raise NotImplementedError
+        raise self._not_written("_delete_part", "delete_vectors")
 
     @abstractmethod
     async def _search(self, collection: H, query: Query) -> list[SearchResult]:
@@ -152,19 +158,19 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
 
     async def _delete_matching(self, collection: H, node: Node) -> int:
         """Delete the points that match, and tell how many. Bound each of its steps by ``_bounded``."""
-        raise NotImplementedError
+        raise self._not_written("_delete_matching", "delete_by_filter")
 
     async def _get(self, collection: H, ids: list[PointId], projection: Projection) -> Iterable[VectorPoint]:
         """The points of these ids that exist, in any order."""
-        raise NotImplementedError
+        raise self._not_written("_get", "get_vectors")
 
     async def _scroll(self, collection: H, page: Page) -> ScrollPage:
         """A page of the points that match."""
-        raise NotImplementedError
+        raise self._not_written("_scroll", "scroll_vectors")
 
     async def _count(self, collection: H, node: Node) -> int:
         """How many points match."""
-        raise NotImplementedError
+        raise self._not_written("_count", "count_vectors, and get_collection_info without _size,")
 
     async def _size(self, collection: H) -> int:
         """How many points there are, whoever wrote them."""

@@ -73,15 +73,15 @@ class TransactionalBase(BaseBackend, Generic[Handle]):
 
     async def _begin(self) -> Handle:
         """Begin a transaction."""
-        raise NotImplementedError
+        raise self._not_written("_begin", "begin_transaction")
 
     async def _commit(self, handle: Handle) -> None:
         """Commit. A connection error leaves the outcome unknown; after any other nothing may be committed."""
-        raise NotImplementedError
+        raise self._not_written("_commit", "commit_transaction")
 
     async def _rollback(self, handle: Handle) -> None:
         """Undo everything. Where the connection is lost, the engine does."""
-        raise NotImplementedError
+        raise self._not_written("_rollback", "rollback_transaction")
 
     # --- what an adapter asks ---
 
