@@ -25,6 +25,7 @@ ENOUGH = 0.95
 _MEMORY = "memory"
 _RIG = f"{__package__}.index_rig:IndexRigPlugin"
 _NETWORK = f"{__package__}.network:NetworkPlugin"
+_SCANNING = f"{__package__}.scanning:ScanningPlugin"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,6 +93,7 @@ def _watched(outcomes_: Iterable[Outcome]) -> Iterator[Outcome]:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description=__doc__)
     parser.add_argument("--only", default="", metavar="REGEX", help="only defects whose id matches")
+    parser.add_argument("--in-order", action="store_true", help="in the users' order, never a class's own area first")
     # Two more than there are cores: some wait for a silent server most of the time.
     parser.add_argument("--jobs", type=int, default=(os.cpu_count() or 2) + 2, help="processes")
     parser.add_argument("--shuffles", type=int, default=1, help="shuffled runs on each correct backend")
@@ -102,13 +104,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _jobs(options: argparse.Namespace) -> tuple[list[Job], list[Job], list[Job]]:
     """Runs on correct backends, on hopeless ones, and on defects; the slow ones of a server first."""
     wrong = [
-        Job(one.id, one.reference, one.areas, needs_server=one.needs_server)
+        Job(one.id, one.reference, () if options.in_order else one.areas, needs_server=one.needs_server)
         for one in sorted(load().values(), key=lambda one: not one.needs_server)
     ]
-    wrong += [Job(one, _MEMORY, ("filters",), mutant=one) for one in MUTANTS]
+    wrong += [Job(one, _MEMORY, () if options.in_order else ("filters",), mutant=one) for one in MUTANTS]
     wrong = [one for one in wrong if re.search(options.only, one.id)]
     correct = [Job("network", _NETWORK, to_the_end=True, needs_server=True), Job("memory", _MEMORY, to_the_end=True)]
     correct.append(Job("rig", _RIG, to_the_end=True))
+    correct.append(Job("scanning", _SCANNING, to_the_end=True, needs_server=True))
     for seed in range(options.shuffles):
         correct += [replace(one, id=f"{one.id}, shuffled {seed}", shuffle=seed) for one in correct[:2]]
     hopeless = [Job(name, f"{__package__}.nothing:{name}", to_the_end=True) for name in ("null", "denier")]

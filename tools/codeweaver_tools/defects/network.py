@@ -138,11 +138,11 @@ class NetworkBackend(BackendTemplate[Remote]):
             "transaction": joined.handle if joined else None,
             "arguments": arguments,
         }
-        reader, writer = await asyncio.open_connection(*self.address, limit=LINE)
+        reader, writer = await self.connected()
         try:
             writer.write(orjson.dumps(request) + b"\n")
             await writer.drain()
-            line = await reader.readline()
+            line = await self.line(reader)
         finally:
             writer.close()
             await self.closed(writer)
@@ -153,6 +153,14 @@ class NetworkBackend(BackendTemplate[Remote]):
             kind, message = answer["error"]
             raise _ERRORS[kind](message)
         return answer["ok"]
+
+    async def connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A new connection."""
+        return await asyncio.open_connection(*self.address, limit=LINE, ssl=self.config.tls or None)
+
+    async def line(self, reader: asyncio.StreamReader) -> bytes:
+        """The server's answer; nothing if it hung up."""
+        return await reader.readline()
 
     async def closed(self, writer: asyncio.StreamWriter) -> None:
         """Wait until the connection is gone."""

@@ -30,8 +30,10 @@ AREAS: dict[str, tuple[str, ...]] = {
     "health": ("health", "lifecycle", "errors"),
     "ids": ("ids", "collections"),
     "capabilities": ("capabilities", "plugin", "filters"),
+    "kinds": (),
 }
-"""Where a defect of a class shows first, if not in the area of the same name: only the order of the tests."""
+"""Where a defect of a class shows first, if not in the area of the same name: only the order of the tests. Those that
+were planted before the tests that should find them are looked for in the order that users get."""
 
 
 @dataclass(frozen=True, slots=True)
