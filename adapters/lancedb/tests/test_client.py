@@ -23,11 +23,12 @@ from codeweaver_backends import (
     DistanceMetric,
     FilterCondition,
     InvalidDimensionError,
+    InvalidInputError,
     SearchFilter,
     UnsupportedError,
     VectorPoint,
 )
-from codeweaver_lancedb import client, schema
+from codeweaver_lancedb import client, schema, slots
 
 Backends = Callable[..., Any]
 
@@ -180,6 +181,51 @@ def test_small_writes_are_compacted_and_indexes_used(tmp_path: Path, monkeypatch
         assert {hit.id for hit in await one.search_vectors("c", [1, 1], 50, where)} == {6, 7, 16, 17}
         assert await one.delete_by_filter("c", where) == 4
         assert await one.count_vectors("c") == 46
+
+    run(tmp_path, story)
+
+
+@pytest.mark.parametrize("is_indexed", [False, True])
+def test_a_table_of_an_older_version_gets_columns_of_sparse_vectors(tmp_path: Path, is_indexed: bool) -> None:
+    async def story(backend: Backends) -> None:
+        old = backend()
+        await old.create_collection("c", 2)
+        await old.upsert_vectors("c", points(1, 2, 3, t="word"))
+        await old._handles["c"].table.drop_columns([field.name for field in slots.SLOT_FIELDS])
+        one, other = backend(), backend()
+        for instance in (one, other):
+            assert [point.sparse_vector for point in await instance.get_vectors("c", [1, 2])] == [None, None]
+            assert await instance.hybrid_search("c", [1, 0], {"x": 1.0}, alpha=0.0) == []
+            with pytest.raises(InvalidInputError, match="needs a sparse index"):
+                await instance.hybrid_search("c", [1, 0], "word")
+        if is_indexed:
+            await one.create_sparse_index("c", ["t"])
+        await one.update_sparse_vectors("c", [VectorPoint(n, [1, 0], None, {"x": 1.0, n: 2.0}) for n in (1, 2)])
+        await other.upsert_vectors("c", points(1, t="word"))  # a merge that does not name the column would keep it
+        assert [hit.id for hit in await other.hybrid_search("c", [1, 0], {"x": 1.0}, alpha=0.0)] == [2]
+        assert (await other.scroll_vectors("c", with_vectors=True)).points[1].sparse_vector is not None
+        if is_indexed:
+            assert [hit.id for hit in await other.hybrid_search("c", [1, 0], "word", alpha=0.0)] == [1, 2, 3]
+
+    run(tmp_path, story)
+
+
+def test_the_definition_of_an_index_outlives_compaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_FRAGMENTS", 4)
+
+    async def story(backend: Backends) -> None:
+        one = backend()
+        await one.create_collection("c", 2)
+        await one.create_sparse_index("c", ["t"])
+        for turn in range(12):
+            await one.upsert_vectors("c", points(turn, turn + 1, t=f"word w{turn}"))
+            await one.update_sparse_vectors("c", [VectorPoint(turn, [1, 0], None, {turn: 1.0})])
+        opened = one._handles["c"]
+        if opened.upkeep is not None:
+            await asyncio.wait([opened.upkeep])
+        assert (await opened.table.stats())["fragment_stats"]["num_fragments"] <= 6
+        assert len(await backend().hybrid_search("c", [1, 0], "word", 50, alpha=0.0)) == 13
+        assert [hit.id for hit in await one.hybrid_search("c", [1, 0], {7: 1.0}, alpha=0.0)] == [7]
 
     run(tmp_path, story)
 

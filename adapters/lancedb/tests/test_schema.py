@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeweaver_backends.errors import UnsupportedError
+from codeweaver_backends.sdk.hybrid.vectors import sparse_row
 from codeweaver_backends.sdk.index.facts import leaves
 from codeweaver_backends.sdk.payloads import encode_payload
 from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Projection
@@ -21,6 +22,7 @@ from codeweaver_conformance.strategies import payloads
 from codeweaver_lancedb.facts import TOK, facts, facts_of_many
 from codeweaver_lancedb.plugin import CAPABILITIES
 from codeweaver_lancedb.schema import DISTANCE_TYPES, LAYOUT, columns_of, points_of, reader_of, schema_of, settings_of
+from codeweaver_lancedb.slots import leg_of, with_scores
 
 unhurried = settings(deadline=None)
 
@@ -110,6 +112,36 @@ def test_points_come_back(some: list[dict[str, Any]], metric: DistanceMetric) ->
         assert back.id == point.id
         assert json_equal(back.payload, point.payload)
         assert back.vector == np.array(point.vector, np.float32).tolist()
+
+
+@unhurried
+@given(
+    st.lists(st.dictionaries(st.integers(0, 999_999_999), st.floats(1e-15, 1e15)) | st.none(), min_size=1),
+    st.dictionaries(st.integers(0, 999_999_999), st.floats(1e-3, 1e3), min_size=1),
+    st.integers(0, 2),
+    st.integers(1, 9),
+)
+def test_sparse_vectors_come_back_and_are_scored(
+    vectors: list[dict[int, float] | None], query: dict[int, float], skipped: int, limit: int
+) -> None:
+    made = created()
+    vectors[0] = {**query, **(vectors[0] or {})}
+    batch = batch_of([VectorPoint(row, [1, 2, 3], None, vector) for row, vector in enumerate(vectors)], made)
+    rows = reader_of(batch, made, schema_of(made)).read_all()
+    kept = [{key: float(np.float32(weight)) for key, weight in (one or {}).items()} for one in vectors]
+    assert [point.sparse_vector for point in points_of(rows, Projection())] == [one or None for one in kept]
+    some = rows.select(["id", "sparse"]).combine_chunks().to_batches()[0].slice(skipped)  # as engines give them
+    asked = sparse_row(query)
+    leg = leg_of([with_scores(some, asked, limit)], limit)
+    weights = asked.as_dict()
+    expected = {
+        row: sum(weight * one[key] for key, weight in weights.items() if key in one)
+        for row, one in enumerate(kept)
+        if row >= skipped and one.keys() & weights.keys()
+    }
+    assert len(leg) == min(limit, len(expected))
+    assert leg.scores.tolist() == pytest.approx(sorted(expected.values(), reverse=True)[:limit])
+    assert leg.scores.tolist() == pytest.approx([expected[point_id] for point_id in leg.ids])  # type: ignore[index]
 
 
 @unhurried

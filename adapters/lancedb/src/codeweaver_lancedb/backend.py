@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar, TypeVar
 
 from codeweaver_backends.capabilities import BackendCapabilities
@@ -11,7 +11,9 @@ from codeweaver_backends.errors import BackendError
 from codeweaver_backends.sdk.calls import in_thread, off_loop
 from codeweaver_backends.sdk.cursors import cursor_after, position_of
 from codeweaver_backends.sdk.filters.tree import Node
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query
+from codeweaver_backends.sdk.hybrid.fusion import Leg
+from codeweaver_backends.sdk.hybrid.vectors import SparseRows
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query, Slot, SparseQuery
 from codeweaver_backends.sdk.template import BackendTemplate
 from codeweaver_backends.types import PointId, ScrollPage, SearchResult, VectorPoint
 from codeweaver_lancedb.client import Collection, Database
@@ -94,6 +96,15 @@ class LanceDBBackend(BackendTemplate[Collection]):
     async def _upsert_part(self, collection: Collection, part: Batch) -> None:
         await self._in_turn(collection, lambda: collection.upsert(part, retries=self.config.retries))
 
+    async def _write_slot(self, collection: Collection, slot: Slot, ids: Sequence[PointId], rows: SparseRows) -> None:
+        await self._in_turn(collection, lambda: collection.update(slot, ids, rows, retries=self.config.retries))
+
+    async def _read_definition(self, collection: Collection) -> bytes | None:
+        return await collection.definition()
+
+    async def _write_definition(self, collection: Collection, definition: bytes) -> None:
+        await self._in_turn(collection, lambda: collection.define(definition))
+
     async def _delete_part(self, collection: Collection, ids: list[PointId]) -> None:
         await self._in_turn(collection, lambda: collection.delete_ids(ids))
 
@@ -114,6 +125,9 @@ class LanceDBBackend(BackendTemplate[Collection]):
     async def _search(self, collection: Collection, query: Query) -> list[SearchResult]:
         found = await collection.nearest(query)
         return await off_loop(found.num_rows, results_of, found, collection.settings.metric, query)
+
+    async def _search_sparse(self, collection: Collection, query: SparseQuery) -> Leg:
+        return await collection.sharing(query)
 
     async def _get(self, collection: Collection, ids: list[PointId], projection: Projection) -> list[VectorPoint]:
         points: list[VectorPoint] = []

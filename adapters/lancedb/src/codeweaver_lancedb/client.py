@@ -21,16 +21,19 @@ import pyarrow as pa
 
 from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError, UnsupportedError
 from codeweaver_backends.metrics import scores
-from codeweaver_backends.sdk.calls import retried
+from codeweaver_backends.sdk.calls import off_loop, retried
 from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.hybrid.fusion import NO_LEG, Leg
+from codeweaver_backends.sdk.hybrid.vectors import SparseRows
 from codeweaver_backends.sdk.index.codes import encode_id
 from codeweaver_backends.sdk.names import decode_name, encode_name
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query, Slot, SparseQuery
 from codeweaver_backends.sdk.vectors import power_scaled
 from codeweaver_backends.types import DistanceMetric, PointId
 from codeweaver_lancedb.dialect import literal, narrowing, to_sql
 from codeweaver_lancedb.errors import is_conflict, is_missing
 from codeweaver_lancedb.schema import DISTANCE_TYPES, WORD_TYPES, columns_of, reader_of, schema_of, settings_of
+from codeweaver_lancedb.slots import DEFINED_BY, SLOT_FIELDS, definition_of, leg_of, slot_reader, with_scores
 from codeweaver_lancedb.turns import Turns
 
 if TYPE_CHECKING:
@@ -108,7 +111,7 @@ class Collection:
         """The rows of a page, in the order of their keys, and one more if there is one."""
         from lancedb.query import ColumnOrdering
 
-        query = self.table.query().select(columns_of(self.settings, page.projection))
+        query = self.table.query().select(await self._columns(page.projection))
         where = await self._where(page.filter)
         if after is not None:
             beyond = f"id > {literal(encode_id(after))}"
@@ -119,7 +122,32 @@ class Collection:
 
     async def rows(self, ids: Sequence[PointId], projection: Projection) -> pa.Table:
         """The rows of these ids, in any order."""
-        return await self.table.query().where(_among(ids)).select(columns_of(self.settings, projection)).to_arrow()
+        return await self.table.query().where(_among(ids)).select(await self._columns(projection)).to_arrow()
+
+    async def sharing(self, query: SparseQuery) -> Leg:
+        """The best points of a slot that share a term."""
+        if not await self._has_slots():
+            return NO_LEG
+        scan = self.table.query().select(["id", query.slot.value])
+        where = await self._where(query.filter)
+        batches = await (scan if where is None else scan.where(where)).to_batches()
+        found = [await off_loop(one.num_rows, with_scores, one, query.vector, query.limit) async for one in batches]
+        return leg_of(found, query.limit)
+
+    async def definition(self) -> bytes | None:
+        """The definition of the sparse index, whoever wrote it."""
+        return definition_of(await self.table.schema())
+
+    async def _columns(self, projection: Projection) -> list[str]:
+        """The columns of points."""
+        columns = columns_of(self.settings, projection)
+        return [*columns, Slot.SPARSE.value] if projection.vectors and await self._has_slots() else columns
+
+    async def _has_slots(self) -> bool:
+        """Whether there are columns of sparse vectors: a table of an older version may have got them meanwhile."""
+        if Slot.SPARSE.value not in self._schema.names:
+            self._schema = await self.table.schema()
+        return Slot.SPARSE.value in self._schema.names
 
     async def _where(self, node: Node) -> str | None:
         """The filter as SQL, with the help of the indexes where they help; ``None`` takes every row."""
@@ -148,7 +176,32 @@ class Collection:
         self._fragments = None if self._fragments is None else self._fragments + 1
         self._unindexed += len(batch)
 
+    async def update(self, slot: Slot, ids: Sequence[PointId], rows: SparseRows, *, retries: int) -> None:
+        """Replace a slot of the points that exist, in one commit."""
+        await self._have_slots()
+
+        async def write() -> None:
+            merge = self.table.merge_insert("id").when_matched_update_all()
+            self._follow((await merge.execute(slot_reader(slot, ids, rows, self._schema))).version)
+
+        await retried(write, retries, is_conflict)
+        self._fragments = None if self._fragments is None else self._fragments + 1
+
+    async def define(self, definition: bytes) -> None:
+        """Store the definition of the sparse index, for all to read."""
+        await self._have_slots()
+        stored = {DEFINED_BY: definition.decode()}
+        result = await self.table.update_field_metadata({"path": Slot.TEXT.value, "metadata": stored})
+        self._follow(result.version)
+
+    async def _have_slots(self) -> None:
+        """Have columns of sparse vectors, before anything is written: a merge keeps what it does not name."""
+        if not await self._has_slots():
+            await self.table.add_columns(list(SLOT_FIELDS))
+            self._schema = await self.table.schema()
+
     async def _write(self, batch: Batch) -> None:
+        await self._have_slots()
         reader = reader_of(batch, self.settings, self._schema)
         if self._alone and await self._are_new(batch.ids):
             added = await self.table.add(reader)
@@ -185,10 +238,14 @@ class Collection:
 
     async def _delete(self, where: str) -> int:
         result = await self.table.delete(where)
-        if self._known is not None and self._version + 1 == result.version:
-            self._version = result.version  # ids that are gone are merged when they return
+        self._follow(result.version)  # ids that are gone are merged when they return
         deleted: int = result.num_deleted_rows  # type: ignore[attr-defined]
         return deleted
+
+    def _follow(self, version: int) -> None:
+        """A write that leaves the known ids as they are: the version that it made is our own, if the one before was."""
+        if self._known is not None and self._version + 1 == version:
+            self._version = version
 
     # --- upkeep, in turn ---
 

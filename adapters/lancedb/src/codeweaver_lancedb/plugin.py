@@ -12,6 +12,7 @@ __all__ = ["CAPABILITIES", "LanceDBPlugin"]
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
     supports_columnar=True,
+    supports_hybrid_search=True,
     supports_streaming=True,
     supports_payload_indexes=True,
     exact_search=True,

@@ -8,6 +8,7 @@
 ``facts``             what filters look into: ``codeweaver_lancedb.facts``; never null
 ``words_N``           the texts (or bools) of the Nth declared field, a list, never null
 ``low_N`` ``high_N``  the least and greatest number (or instant) of the Nth declared field
+``sparse`` ``text``   the sparse vectors: ``codeweaver_lancedb.slots``; older tables get them when first written to
 ====================  =================================================================================
 """
 
@@ -23,10 +24,11 @@ import pyarrow as pa
 from codeweaver_backends.metrics import scorer
 from codeweaver_backends.sdk.index.codes import decode_id, encode_id
 from codeweaver_backends.sdk.index.keys import parse_instant
-from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Projection, Query
+from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Projection, Query, Slot
 from codeweaver_backends.sdk.vectors import restored, scaled_vectors
 from codeweaver_backends.types import DistanceMetric, Payload, PointId, SearchResult, VectorPoint
 from codeweaver_lancedb.facts import encode_text, facts_of_many
+from codeweaver_lancedb.slots import SLOT_FIELDS, packed, sparse_of
 
 __all__ = [
     "DISTANCE_TYPES",
@@ -82,6 +84,7 @@ def schema_of(settings: CollectionSettings) -> pa.Schema:
         else:
             bound = pa.int64() if kind == "datetime" else pa.float64()
             fields += [pa.field(f"low_{number}", bound), pa.field(f"high_{number}", bound)]
+    fields += SLOT_FIELDS
     return pa.schema(fields, metadata={_METADATA_KEY: settings.to_json(LAYOUT)})
 
 
@@ -109,6 +112,7 @@ def _record_batch(batch: Batch, settings: CollectionSettings, schema: pa.Schema)
         "id": pa.array(map(encode_id, batch.ids), pa.utf8()),
         "payload_json": pa.array(batch.payload_json, pa.binary()),
         "facts": facts_of_many(batch.payloads, batch.payload_json),
+        **{slot.value: packed(batch.slot(slot), len(batch)) for slot in Slot},
     }
     if settings.metric is DistanceMetric.COSINE:
         vectors, restored_by = scaled_vectors(vectors)
@@ -201,7 +205,10 @@ def results_of(found: pa.Table, metric: DistanceMetric, query: Query) -> list[Se
 
 def points_of(found: pa.Table, projection: Projection) -> list[VectorPoint]:
     """The points of the rows, in their order."""
-    return list(map(VectorPoint, *_read(found, projection)))
+    has_sparse = Slot.SPARSE.value in found.column_names
+    sparse = map(sparse_of, found[Slot.SPARSE.value].to_pylist()) if has_sparse else repeat(None)
+    ids, vectors, payloads = _read(found, projection)
+    return list(map(VectorPoint, ids, vectors, payloads, sparse))
 
 
 def _read(
