@@ -11,6 +11,7 @@ import platform
 import re
 import shutil
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +76,7 @@ ENGINES = {
 TARGETS = {target: engine for engine in ENGINES.values() for target in engine.targets}
 EMBEDDED = tuple(target for target, engine in TARGETS.items() if target not in engine.server)
 SUITE = ("-p", "no:cacheprovider", "--pyargs", "codeweaver_conformance.suite", "-q", "--durations=5")
-nox.options.sessions = ["lint", "types", "tests", "conformance", "docs", "defects", "readme"]
+nox.options.sessions = ["lint", "types", "tests", "conformance", "docs", "defects", "wheels", "readme"]
 """Beside them, for their time: ``differential``, ``matrix``; and ``bench``, which says nothing on a busy machine."""
 USER_CODE = "adapters/core/tests/typing"
 SOURCES = [f"adapters/{name}/src" for name in ENGINES] + ["conformance/src", "tools/codeweaver_tools"]
@@ -97,8 +98,8 @@ def run_pytest(session: nox.Session, *arguments: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, formatting, who imports whom, and the compose file against its schema. All that is wrong is told."""
-    session.install("-q", *KIT, *TOOLS, "ruff>=0.14", "check-jsonschema>=0.33", "import-linter>=2.17")
+    """Style, formatting, who imports whom, compose file and workflow by their schemas. All that is wrong is told."""
+    session.install("-q", *KIT, *TOOLS, "ruff>=0.14", "check-jsonschema>=0.33", "import-linter>=2.17", "nox")
     # The adapters' sources are read and not run: their engines need not be there.
     session.install("-q", "--no-deps", *(part for name in ENGINES for part in ("-e", f"adapters/{name}")))
     checks = (
@@ -106,6 +107,8 @@ def lint(session: nox.Session) -> None:
         ("ruff", "format", "--check", "."),
         ("lint-imports", "--no-cache"),
         ("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose/compose.yaml"),
+        ("check-jsonschema", "--builtin-schema", "vendor.github-workflows", ".github/workflows/ci.yml"),
+        ("python", "-m", "codeweaver_tools.workflow", "--check"),
     )
     failed = []
     for check in checks:
@@ -250,6 +253,49 @@ def readme(session: nox.Session) -> None:
     session.run("git", "clone", "-q", ".", str(folder / "clone"), external=True)
     session.chdir(folder / "clone")
     session.run("sh", "-c", command, external=True, env={"HOME": str(folder / "home"), "VIRTUAL_ENV": None})
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build every distribution, check it, and use it from its wheel alone, outside of the checkout."""
+    session.install("-q", "uv", "check-wheel-contents>=0.6", "twine>=6.1")
+    built = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(built, ignore_errors=True)
+    for folder in (*(f"adapters/{name}" for name in ENGINES), "conformance"):
+        # The wheel is made of the sdist, so both are complete.
+        session.run("uv", "build", "-q", "--out-dir", str(built), folder)
+    archives = sorted(str(file) for file in built.glob("*.*z*")) + sorted(str(file) for file in built.glob("*.whl"))
+    session.run("twine", "check", "--strict", *archives)
+    found = {file.name.partition("-")[0]: file for file in built.glob("*.whl")}
+    session.run("check-wheel-contents", *map(str, found.values()))
+    unlicensed = [
+        file.name
+        for file in found.values()
+        if not any(name.endswith(".dist-info/licenses/LICENSE") for name in zipfile.ZipFile(file).namelist())
+    ]
+    if unlicensed:
+        session.error(f"without LICENSE: {', '.join(unlicensed)}")
+
+    outside = Path(session.create_tmp()) / "outside"
+    shutil.rmtree(outside, ignore_errors=True)
+    shutil.copytree("tests/example", outside)
+    (outside / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    home = outside / "home"
+    home.mkdir()
+    python = str(outside / "venv" / "bin" / "python")
+    session.run("uv", "venv", "-q", "-p", str(Path(session.bin) / "python"), str(outside / "venv"))
+    install = ("uv", "pip", "install", "-q", "-p", python)
+    core, kit = found.pop("codeweaver_backends"), found.pop("codeweaver_conformance")
+    session.run(*install, f"codeweaver-backends[cli] @ {core.as_uri()}", str(kit), *EXAMPLE)
+    session.run(*install, "--no-deps", *map(str, found.values()))  # plugins are listed without their clients
+    session.chdir(outside)
+    # Nothing of this checkout, and nothing of the user's.
+    environment = {"HOME": str(home), "PYTHONPATH": None, "VIRTUAL_ENV": None}
+    session.run(python, "-m", "codeweaver_backends.cli", "list", env=environment, external=True)
+    suite = (python, "-m", "pytest", *SUITE, "--cw-require", "--cw-cases=50")
+    example = ("--cw-backend=codeweaver_sqlite_vec.plugin:SqliteVecPlugin", "--cw-set", "path=data")
+    session.run(*suite, "--cw-backend=memory", env=environment, external=True)
+    session.run(*suite, *example, env=environment | {"PYTHONPATH": "."}, external=True)
 
 
 # --- documents -------------------------------------------------------------------------------------------------------
