@@ -6,7 +6,6 @@ headers of the first one included, so that one's key is sent for another; and no
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ import httpx
 import orjson
 
 from codeweaver_backends.errors import BackendConnectionError
+from codeweaver_backends.sdk import Underway
 from codeweaver_backends.types import FloatMatrix
 from codeweaver_chroma.client import Client
 from codeweaver_chroma.config import ChromaConfig
@@ -41,7 +41,7 @@ class ServerClient(Client):
             headers["x-chroma-token"] = config.api_key.get_secret_value()
         self._grown: dict[str, float] = {}
         """Until when a collection cannot have shrunk to ``EXACT_SIZE`` rows, whatever others do."""
-        self._running: set[asyncio.Future[httpx.Response]] = set()
+        self._requests = Underway()
         self._client = httpx.AsyncClient(
             base_url=config.address,
             headers=headers,
@@ -69,11 +69,7 @@ class ServerClient(Client):
         return client
 
     async def close(self) -> None:
-        here = asyncio.get_running_loop()
-        running = [one for one in self._running if one.get_loop() is here]
-        for request in running:
-            request.cancel()  # a pool that is closed under its requests forgets their connections
-        await asyncio.gather(*running, return_exceptions=True)
+        await self._requests.end()
         try:
             await self._client.aclose()
         except RuntimeError:
@@ -86,12 +82,7 @@ class ServerClient(Client):
 
     async def _call(self, method: str, path: str, body: object = None) -> Any:
         content = None if body is None else orjson.dumps(body)
-        request = asyncio.ensure_future(self._client.request(method, path, content=content))
-        self._running.add(request)
-        try:
-            return answered(await request)
-        finally:
-            self._running.discard(request)
+        return answered(await self._requests.answer(self._client.request(method, path, content=content)))
 
     # --- collections ---
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import orjson
 from qdrant_client import models
 
-from codeweaver_backends.sdk import Batch, FloatMatrix, Order, Page, Projection, Slot, SparseRow, SparseRows
+from codeweaver_backends.sdk import (
+    Batch,
+    FloatMatrix,
+    Order,
+    Page,
+    Projection,
+    Slot,
+    SparseRow,
+    SparseRows,
+    Underway,
+)
 from codeweaver_qdrant.client import ServerClient
 from codeweaver_qdrant.dialect import BOUNDS, QdrantDialect
 from codeweaver_qdrant.schema import (
@@ -25,6 +35,8 @@ from codeweaver_qdrant.schema import (
 )
 
 __all__ = ["RestClient", "RestDialect"]
+
+T = TypeVar("T")
 
 
 class RestDialect(QdrantDialect):
@@ -55,6 +67,14 @@ class RestClient(ServerClient):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.dialect = RestDialect(substring=self.matches_substrings)
+        self._requests = Underway()
+
+    async def ask(self, answer: Awaitable[T]) -> T:
+        return await super().ask(self._requests.answer(answer))
+
+    async def close(self) -> None:
+        await self._requests.end()
+        await super().close()
 
     async def upsert(self, collection: Collection, part: Batch) -> None:
         """Write or replace points."""

@@ -17,6 +17,7 @@ import httpx
 import orjson
 
 from codeweaver_backends.errors import BackendConnectionError, UnsupportedError
+from codeweaver_backends.sdk import Underway
 from codeweaver_weaviate.config import WeaviateConfig
 from codeweaver_weaviate.errors import READ_ONLY, is_absent
 
@@ -120,7 +121,7 @@ class Connection:
             request_serializer=health_weaviate_pb2.WeaviateHealthCheckRequest.SerializeToString,
             response_deserializer=health_weaviate_pb2.WeaviateHealthCheckResponse.FromString,
         )
-        self._sending: set[asyncio.Future[httpx.Response]] = set()
+        self._requests = Underway()
         self.server_version = ""
 
     async def open(self) -> None:
@@ -187,11 +188,9 @@ class Connection:
         return self._channel.get_state() is not grpc.ChannelConnectivity.READY
 
     async def close(self) -> None:
-        """Close both ports. Calls under way are cancelled: a pool that is closed before would open sockets for them."""
+        """Close both ports. Calls under way are cancelled."""
         await self._channel.close()
-        for sending in self._sending:
-            sending.cancel()
-        await asyncio.gather(*self._sending, return_exceptions=True)
+        await self._requests.end()
         await self._rest.aclose()
 
     # --- calls ---
@@ -199,13 +198,9 @@ class Connection:
     async def request(self, method: str, path: str, body: object = None) -> httpx.Response:
         """A call by REST; any status that is no success raises."""
         content = None if body is None else orjson.dumps(body)
-        sending = asyncio.ensure_future(
-            self._rest.request(method, path, content=content, headers={"content-type": "application/json"})
-        )
-        self._sending.add(sending)
-        sending.add_done_callback(self._sending.discard)
+        request = self._rest.request(method, path, content=content, headers={"content-type": "application/json"})
         try:
-            response = await sending
+            response = await self._requests.answer(request)
         except httpx.TransportError:
             self._lost()
             raise

@@ -29,7 +29,7 @@ from codeweaver_backends.plugins import (
     package_of,
 )
 from codeweaver_backends.protocols import PROFILES, OptionalProfile, has_method, implements
-from codeweaver_backends.sdk.calls import in_thread, off_loop, pause_before, retried
+from codeweaver_backends.sdk.calls import Underway, in_thread, off_loop, pause_before, retried
 from codeweaver_backends.sdk.conveniences import Conveniences
 from codeweaver_backends.sdk.cursors import FOREIGN_CURSOR, cursor_after, position_of
 from codeweaver_backends.sdk.filters.compile import (
@@ -222,6 +222,7 @@ __all__ = [
     "TermStatistics",
     "Transaction",
     "TransactionalBase",
+    "Underway",
     "ValidationResult",
     "VectorIndex",
     "Way",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-__all__ = ["SEARCHES_AT_ONCE", "in_thread", "off_loop", "pause_before", "retried"]
+__all__ = ["SEARCHES_AT_ONCE", "Underway", "in_thread", "off_loop", "pause_before", "retried"]
 
 T = TypeVar("T")
 
@@ -43,6 +43,29 @@ async def retried(ask: Callable[[], Awaitable[T]], retries: int, is_passing: Cal
             pause = pause_before(attempt, error)
         await asyncio.sleep(pause)
     return await ask()
+
+
+class Underway:
+    """Requests by HTTP that are under way. They end before the pool of their connections is closed: a pool that is
+    closed first opens sockets for them all the same, and leaves them open."""
+
+    def __init__(self) -> None:
+        self._requests: set[asyncio.Future[Any]] = set()
+
+    async def answer(self, request: Awaitable[T]) -> T:
+        """What the request comes to."""
+        sending = asyncio.ensure_future(request)
+        self._requests.add(sending)
+        sending.add_done_callback(self._requests.discard)
+        return await sending
+
+    async def end(self) -> None:
+        """Cancel what is under way on this event loop, and wait until it has ended."""
+        here = asyncio.get_running_loop()
+        running = [sending for sending in self._requests if sending.get_loop() is here]
+        for sending in running:
+            sending.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 async def in_thread(work: Callable[..., T], *arguments: object, give_back: Callable[[T], object] | None = None) -> T:
