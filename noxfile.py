@@ -77,7 +77,7 @@ TARGETS = {target: engine for engine in ENGINES.values() for target in engine.ta
 EMBEDDED = tuple(target for target, engine in TARGETS.items() if target not in engine.server)
 SUITE = ("-p", "no:cacheprovider", "--pyargs", "codeweaver_conformance.suite", "-q", "--durations=5")
 nox.options.sessions = ["lint", "types", "tests", "conformance", "docs", "defects", "wheels", "readme"]
-"""Beside them, for their time: ``differential``, ``matrix``; and ``bench``, which says nothing on a busy machine."""
+"""Beside them, for their time: ``differential``, ``faults``, ``matrix``; and ``bench``, for a machine that is quiet."""
 USER_CODE = "adapters/core/tests/typing"
 SOURCES = [f"adapters/{name}/src" for name in ENGINES] + ["conformance/src", "tools/codeweaver_tools"]
 
@@ -220,6 +220,16 @@ def defects(session: nox.Session) -> None:
     """Planted defects: each must be killed by a clause, and the correct backends must not be."""
     prepare(session, None, *TOOLS)
     session.run("python", "-m", "codeweaver_tools.defects", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("target", [nox.param(target, id=target) for target in TARGETS if target != "memory"])
+def faults(session: nox.Session, target: str) -> None:
+    """Kills, full disks, hostile strings, secrets, on one real engine; figures go to reports/faults.json."""
+    prepare(session, TARGETS[target], *TOOLS)
+    # 3: something could not be tried here, which is said.
+    command = ("python", "-m", "codeweaver_tools.faults", "--target", target)
+    session.run(*command, *session.posargs, success_codes=[0] if target in EMBEDDED else [0, 3])
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------

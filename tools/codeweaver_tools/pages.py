@@ -2,7 +2,7 @@
 
 ``python -m codeweaver_tools.pages``, run at the root, writes them; ``--check`` fails if one is not current.
 The matrix is made of the certificates that are committed under ``docs/certificates/``, the tables of the page on
-performance of the reports under ``docs/performance/``.
+performance of the reports under ``docs/performance/``, that of reliability of ``docs/reliability/``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION
 from codeweaver_conformance.certificate import Certificate, tally
@@ -199,11 +199,43 @@ def _circumstances(rows: list[dict[str, Any]]) -> list[str]:
     return [f"`{rows[0]['target']}`", ", ".join(days), f"{loads[0]}–{loads[-1]}", versions]
 
 
+# --- reliability -----------------------------------------------------------------------------------------------------
+
+_FAULTS: Final = {
+    "kills": lambda one: f"{one['kills']} kills, {one['acknowledged']:,} calls",
+    "disk": lambda one: (
+        f"{one['acknowledged']:,} points, {one['seconds until writable']:g} s" if one["wrong"] == 0 else ""
+    ),
+    "hostile": lambda one: f"{one['values']:,} strings",
+    "secrets": lambda one: f"{one['errors']:,} errors" if one["errors"] else one["note"],
+}
+"""What was tried, by fault."""
+
+
+def reliability_page() -> str:
+    """The page on faults with the table of what was tried."""
+    told = json.loads((DOCS / "reliability" / "faults.json").read_text(encoding="utf-8"))
+    rows = [
+        [f"`{target}`", *(_tried(faults.get(name), say) for name, say in _FAULTS.items())]
+        for target, faults in sorted(told.items())
+    ]
+    return _filled(DOCS / "reliability.md", "reliability", _table(["target", *_FAULTS], rows))
+
+
+def _tried(one: dict[str, Any] | None, say: Callable[[dict[str, Any]], str]) -> str:
+    if one is None:
+        return "not tried"
+    if "not verified" in one:
+        return f"not verified: {one['not verified']}"
+    return f"{say(one)}: **{one['wrong']} wrong**" if one["wrong"] or one.get("errors") != 0 else say(one)
+
+
 PAGES: dict[Path, Callable[[], str]] = {
     DOCS / "contract.md": contract_page,
     DOCS / "matrix.md": matrix_page,
     DOCS / "certificate.schema.json": certificate_schema,
     DOCS / "performance.md": performance_page,
+    DOCS / "reliability.md": reliability_page,
     Path("README.md"): readme,
 }
 

@@ -47,9 +47,15 @@ def _server() -> Iterator[dict[str, Any]]:
         token = os.environ.get(TOKEN)
         yield {"url": url, "timeout": _TIMEOUT, **({"api_key": token} if token else {})}
         return
+    with _started() as (_, settings):
+        yield settings
+
+
+@contextmanager
+def _started() -> Iterator[tuple[ServerProcess, dict[str, Any]]]:
     server, settings = chroma_server()
     with server:
-        yield settings
+        yield server, settings
 
 
 def _elsewhere(port: int) -> dict[str, Any]:
@@ -60,5 +66,5 @@ def targets() -> list[Target]:
     """Embedded in a temporary folder; a server by address, or one started on a free port."""
     return [
         Target("chroma", "chroma", _embedded),
-        Target("chroma-http", "chroma", _server, _elsewhere),
+        Target("chroma-http", "chroma", _server, _elsewhere, _started),
     ]

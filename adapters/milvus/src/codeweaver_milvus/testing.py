@@ -45,13 +45,13 @@ def _server() -> Iterator[dict[str, Any]]:
         token = os.environ.get("CODEWEAVER_TEST_MILVUS_TOKEN")
         yield {"url": url, "timeout": _TIMEOUT, **({"api_key": token} if token else {})}
         return
-    with _packaged() as (server, port), server:
-        yield {"host": "127.0.0.1", "port": port, "timeout": _TIMEOUT}
+    with _packaged() as (_, settings):
+        yield settings
 
 
 @contextmanager
-def _packaged() -> Iterator[tuple[ServerProcess, int]]:
-    """The packaged server on free ports, with its data in a temporary folder; not yet started."""
+def _packaged() -> Iterator[tuple[ServerProcess, dict[str, Any]]]:
+    """The packaged server on free ports, with its data in a temporary folder."""
     try:
         import milvus
     except ImportError:
@@ -73,16 +73,14 @@ def _packaged() -> Iterator[tuple[ServerProcess, int]]:
         "ETCD_CONFIG_PATH": str(folder / "etcd.yaml"),
         "LD_LIBRARY_PATH": f"{folder / 'bin'}:{os.environ.get('LD_LIBRARY_PATH', '')}",
     }
-    yield (
-        ServerProcess(
-            [str(folder / "bin" / "milvus"), "run", "standalone"],
-            lambda: answers_http(web, "/healthz"),
-            environment=environment,
-            folder=folder,
-            patience=_PATIENCE,
-        ),
-        settings["proxy_port"],
-    )
+    with ServerProcess(
+        [str(folder / "bin" / "milvus"), "run", "standalone"],
+        lambda: answers_http(web, "/healthz"),
+        environment=environment,
+        folder=folder,
+        patience=_PATIENCE,
+    ) as server:
+        yield server, {"host": "127.0.0.1", "port": settings["proxy_port"], "timeout": _TIMEOUT}
 
 
 def _elsewhere(port: int) -> dict[str, Any]:
@@ -93,5 +91,5 @@ def targets() -> list[Target]:
     """Lite in a temporary folder; a server by address, or the packaged one started on free ports."""
     return [
         Target("milvus-lite", "milvus", _lite),
-        Target("milvus-server", "milvus", _server, _elsewhere),
+        Target("milvus-server", "milvus", _server, _elsewhere, _packaged),
     ]

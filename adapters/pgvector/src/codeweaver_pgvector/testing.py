@@ -34,9 +34,15 @@ def _provide() -> Iterator[dict[str, Any]]:
         finally:
             asyncio.run(_drop_schema(dsn, schema))
     else:
-        [port] = free_ports(1)
-        with cluster(port):
-            yield {**_SETTINGS, **settings_at(port), "db_schema": schema}
+        with _started() as (_, settings):
+            yield settings | {"db_schema": schema}
+
+
+@contextmanager
+def _started() -> Iterator[tuple[ServerProcess, dict[str, Any]]]:
+    [port] = free_ports(1)
+    with cluster(port) as server:
+        yield server, _SETTINGS | settings_at(port)
 
 
 def settings_at(port: int) -> dict[str, Any]:
@@ -142,4 +148,4 @@ def _initialise(command: Sequence[str]) -> None:
 
 def targets() -> list[Target]:
     """A PostgreSQL server with pgvector."""
-    return [Target("pgvector", "pgvector", _provide, _elsewhere)]
+    return [Target("pgvector", "pgvector", _provide, _elsewhere, _started)]

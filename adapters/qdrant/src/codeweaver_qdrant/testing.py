@@ -18,6 +18,7 @@ __all__ = ["Server", "find_binary", "targets"]
 URL: Final = "CODEWEAVER_TEST_QDRANT_URL"
 GRPC_PORT: Final = "CODEWEAVER_TEST_QDRANT_GRPC_PORT"
 BINARY: Final = "CODEWEAVER_TEST_QDRANT_BINARY"
+_TIMEOUT: Final = 20.0
 
 
 @contextmanager
@@ -32,13 +33,20 @@ def _edge() -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def _server(transport: str) -> Iterator[dict[str, Any]]:
-    settings: dict[str, Any] = {"transport": transport, "timeout": 20.0}
     url = os.environ.get(URL)
     if url:
-        yield settings | {"url": url, "grpc_port": int(os.environ.get(GRPC_PORT, "6334"))}
+        grpc_port = int(os.environ.get(GRPC_PORT, "6334"))
+        yield {"transport": transport, "timeout": _TIMEOUT, "url": url, "grpc_port": grpc_port}
         return
+    with _started(transport) as (_, settings):
+        yield settings
+
+
+@contextmanager
+def _started(transport: str) -> Iterator[tuple[ServerProcess, dict[str, Any]]]:
     with Server(find_binary()) as server:
-        yield settings | {"port": server.port, "grpc_port": server.grpc_port}
+        ports = {"port": server.port, "grpc_port": server.grpc_port}
+        yield server, {"transport": transport, "timeout": _TIMEOUT, **ports}
 
 
 def find_binary() -> str:
@@ -80,7 +88,9 @@ def targets() -> list[Target]:
     return [
         Target("qdrant-edge", "qdrant-edge", _edge),
         *(
-            Target(f"qdrant-{road}", "qdrant", partial(_server, road), partial(_elsewhere, road))
+            Target(
+                f"qdrant-{road}", "qdrant", partial(_server, road), partial(_elsewhere, road), partial(_started, road)
+            )
             for road in ("grpc", "rest")
         ),
     ]

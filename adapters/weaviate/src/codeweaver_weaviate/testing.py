@@ -89,8 +89,14 @@ def _provide() -> Iterator[dict[str, Any]]:
             settings["api_key"] = os.environ[API_KEY]
         yield settings
         return
+    with _started() as (_, settings):
+        yield settings
+
+
+@contextmanager
+def _started() -> Iterator[tuple[ServerProcess, dict[str, Any]]]:
     with Server(find_binary()) as server:
-        yield server.settings
+        yield server, server.settings
 
 
 def _elsewhere(port: int) -> dict[str, Any]:
@@ -99,4 +105,4 @@ def _elsewhere(port: int) -> dict[str, Any]:
 
 def targets() -> list[Target]:
     """One server, by both of its ports."""
-    return [Target("weaviate", "weaviate", _provide, _elsewhere)]
+    return [Target("weaviate", "weaviate", _provide, _elsewhere, _started)]

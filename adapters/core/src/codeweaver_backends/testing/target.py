@@ -12,7 +12,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from codeweaver_backends.testing.server import ServerProcess
 
 __all__ = ["ENTRY_POINT_GROUP", "NotProvisioned", "Target", "find_targets"]
 
@@ -35,6 +38,8 @@ class Target:
     """Enter it to have an engine; it yields the settings for ``create_backend``."""
     elsewhere: Callable[[int], dict[str, Any]] | None = None
     """For an engine that is reached by an address: the settings that look for it at another port of this machine."""
+    server: Callable[[], AbstractContextManager[tuple[ServerProcess, dict[str, Any]]]] | None = None
+    """Enter it to have a server of this machine, to be killed and started again, and the settings that reach it."""
 
 
 def find_targets() -> dict[str, Target]:

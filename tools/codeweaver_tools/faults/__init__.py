@@ -1,0 +1,11 @@
+"""What goes wrong around a backend, on its real engine: killed processes, full disks, hostile strings, secrets.
+
+Each fault has a module, and ``python -m codeweaver_tools.faults --target NAME`` runs them all against one target::
+
+    history     what is written beside a fault, and what must be there afterwards
+    writer      the process that writes it, and is killed
+    kills       processes that are killed
+    disks       disks without room
+    hostile     strings that an engine could take for something else
+    secrets     keys and passwords in whatever can be printed
+"""

@@ -1,0 +1,66 @@
+"""``python -m codeweaver_tools.faults --target NAME``: the figures are merged into a report, by target and fault."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from codeweaver_backends.testing import NotProvisioned, Target, find_targets
+from codeweaver_tools.faults import disks, hostile, kills, secrets
+from codeweaver_tools.faults.writer import tell
+
+_NOT_VERIFIED: Final = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: nothing was wrong; 1: something was; 3: some fault could not be tried here."""
+    parser = argparse.ArgumentParser(prog="python -m codeweaver_tools.faults", description="Faults, on a real engine.")
+    parser.add_argument("--target", required=True, choices=sorted(find_targets()))
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--values", type=int, default=100_000, help="hostile strings")
+    parser.add_argument("--errors", type=int, default=10_000, help="errors that could show a secret")
+    parser.add_argument("--only", choices=("kills", "disk", "hostile", "secrets"), help="one fault alone")
+    parser.add_argument("--report", type=Path, default=Path("reports", "faults.json"))
+    options = parser.parse_args(arguments)
+    target = find_targets()[options.target]
+    faults: dict[str, Callable[[], dict[str, Any]]] = {
+        "kills": lambda: kills.run(target, options.kills),
+        "disk": lambda: disks.run(target),
+        "hostile": lambda: _hostile(target, options.values),
+        "secrets": lambda: asyncio.run(secrets.run(target, options.errors)),
+    }
+    file: Path = options.report
+    every: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    told: dict[str, Any] = every.setdefault(target.name, {})
+    status = 0
+    for name, run in faults.items():
+        if options.only not in (None, name):
+            continue
+        begun = time.monotonic()
+        try:
+            told[name] = run()
+            status = 1 if told[name]["wrong"] else status
+        except NotProvisioned as reason:
+            told[name] = {"not verified": str(reason)}
+            status = status or _NOT_VERIFIED
+        told[name] |= {"seconds": round(time.monotonic() - begun, 1), "day": f"{datetime.now(UTC):%Y-%m-%d}"}
+        tell(f"{target.name} {name}: {json.dumps(told[name])}")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(every, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return status
+
+
+def _hostile(target: Target, values: int) -> dict[str, Any]:
+    with target.provide() as settings:
+        return asyncio.run(hostile.run(target.backend, settings, values))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
