@@ -23,7 +23,7 @@ from codeweaver_backends.errors import (
 )
 from codeweaver_backends.types import DistanceMetric, VectorPoint
 
-edge_client = pytest.importorskip("codeweaver_qdrant.edge_client", reason="codeweaver-qdrant[edge] is not installed")
+edge_folder = pytest.importorskip("codeweaver_qdrant.edge_folder", reason="codeweaver-qdrant[edge] is not installed")
 
 from codeweaver_qdrant import QdrantEdgeBackend, QdrantEdgeConfig  # noqa: E402
 from codeweaver_qdrant.schema import LAYOUT  # noqa: E402
@@ -64,7 +64,7 @@ async def test_backends_of_one_process_share_the_folder(tmp_path: Path) -> None:
     with pytest.raises(BackendClosedError):
         await first.count_vectors("c")
     await second.aclose()
-    assert not edge_client.FOLDERS._folders
+    assert not edge_folder.FOLDERS._folders
 
 
 async def test_a_call_under_way_at_the_closing_opens_nothing_again(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ async def test_where_the_disk_is_nearly_full_nothing_is_written(
         await one.create_collection("c", 2)
         await one.upsert_vectors("c", points[:2_500])
         with monkeypatch.context() as full:
-            full.setattr(edge_client, "_RESERVE", shutil.disk_usage(tmp_path).total + 1)
+            full.setattr(edge_folder, "_RESERVE", shutil.disk_usage(tmp_path).total + 1)
             for write in (
                 one.upsert_vectors("c", points[2_500:]),
                 one.delete_vectors("c", [1]),
@@ -302,7 +302,7 @@ def test_a_forked_child_is_refused_and_harms_nothing(tmp_path: Path) -> None:
 def test_a_forgotten_backend_gives_its_folder_back(tmp_path: Path) -> None:
     with pytest.warns(ResourceWarning, match="never closed"):
         asyncio.run(backend(tmp_path).create_collection("c", 2))
-    assert not edge_client.FOLDERS._folders
+    assert not edge_folder.FOLDERS._folders
 
     code = "import asyncio, sys; from codeweaver_qdrant import *\n"
     code += "print(asyncio.run(QdrantEdgeBackend(QdrantEdgeConfig(path=sys.argv[1])).list_collections()))"
@@ -326,7 +326,7 @@ async def test_many_conditions_on_fields_that_nobody_declared_hold_the_loop_for_
             before = time.process_time()
             assert await one.count_vectors("c", search_filter) == count
             assert time.process_time() - before < 0.15, "half a second without an index"
-        schema = edge_client.FOLDERS._folders[tmp_path].resource.find("c").shard.info().payload_schema
+        schema = edge_folder.FOLDERS._folders[tmp_path].resource.find("c").shard.info().payload_schema
         assert schema.keys() == {"f", "nkn", "sks", "tkw"}
         await one.upsert_vectors("c", [VectorPoint(1, [1, 1], {"n": -100, "s": "none 7"})])
         assert await one.count_vectors("c", {"must": ranges}) == 5_999, "and what is written later is found"

@@ -85,8 +85,8 @@ def test_vectors_come_back(metric: DistanceMetric, data: st.DataObject) -> None:
     for given_row, row, stored in zip(matrix, vectors, stored_payloads(batch, kept), strict=True):
         if metric is DistanceMetric.COSINE:
             assert abs(float(np.linalg.norm(row.astype(np.float64))) - 1) < 1e-6
-        record = SimpleNamespace(id=1, payload=stored, vector={"any": row.tolist()})
-        [point] = points_of([record], EVERYTHING)
+        record = SimpleNamespace(id=1, payload=stored, vector={metric.value: row.tolist()})
+        [point] = points_of([record], metric, EVERYTHING)
         np.testing.assert_allclose(point.vector, given_row, rtol=1e-6)
 
 
@@ -137,7 +137,7 @@ def test_only_what_is_asked_for_is_read() -> None:
     assert wanted_fields(Projection(False, False)) == ["i"]
     assert wanted_fields(Projection((), True)) == ["i", "d", "v"]
     record = SimpleNamespace(id=1, payload={}, vector=None)
-    [point] = points_of([record], Projection(False, False))
+    [point] = points_of([record], DistanceMetric.COSINE, Projection(False, False))
     assert (point.id, point.vector, point.payload) == (1, None, None)
 
 

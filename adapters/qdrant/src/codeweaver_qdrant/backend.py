@@ -12,6 +12,7 @@ from codeweaver_backends.errors import BackendError, InvalidOptionError
 from codeweaver_backends.sdk import (
     FOREIGN_CURSOR,
     INT64_MAX,
+    NO_LEG,
     BackendTemplate,
     Batch,
     CollectionSettings,
@@ -31,7 +32,6 @@ from codeweaver_qdrant.schema import (
     Collection,
     EngineId,
     Nearest,
-    check_slots,
     engine_id,
     given_id,
     hits_of,
@@ -74,6 +74,9 @@ class Client(Protocol[C]):
 
     async def upsert(self, collection: C, part: Batch) -> None:
         """Write or replace points."""
+
+    async def need_slots(self, collection: C) -> None:
+        """See to it that the collection has the sparse vectors, or fail."""
 
     async def write_slot(self, collection: C, slot: Slot, ids: list[EngineId], rows: SparseRows) -> None:
         """Replace a sparse vector of points. Fails, with some of them written, if one does not exist."""
@@ -139,10 +142,12 @@ class BaseQdrantBackend(BackendTemplate[C]):
     # --- writing ---
 
     async def _upsert_part(self, collection: C, part: Batch) -> None:
+        if part.sparse is not None or part.text is not None:
+            await self._client.need_slots(collection)
         await self._client.upsert(collection, part)
 
     async def _write_slot(self, collection: C, slot: Slot, ids: Sequence[PointId], rows: SparseRows) -> None:
-        check_slots(collection)
+        await self._client.need_slots(collection)
         while ids:
             try:
                 await self._client.write_slot(collection, slot, list(map(engine_id, ids)), rows)
@@ -158,7 +163,7 @@ class BaseQdrantBackend(BackendTemplate[C]):
         return await self._client.read_definition(collection) if collection.has_slots else None
 
     async def _write_definition(self, collection: C, definition: bytes) -> None:
-        check_slots(collection)
+        await self._client.need_slots(collection)
         await self._client.write_definition(collection, definition)
 
     async def _delete_part(self, collection: C, ids: list[PointId]) -> None:
@@ -176,7 +181,8 @@ class BaseQdrantBackend(BackendTemplate[C]):
         return hits_of(await self._client.search(collection, nearest), query, metric)
 
     async def _search_sparse(self, collection: C, query: SparseQuery) -> Leg:
-        check_slots(collection)
+        if not collection.has_slots:
+            return NO_LEG
         condition, wanted = self._client.dialect.filter(query.filter), Projection(payload=False)
         nearest = Nearest(query.slot.value, query.vector, query.limit, condition, wanted)
         found = await self._client.search(collection, nearest)

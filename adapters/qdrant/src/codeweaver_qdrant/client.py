@@ -15,7 +15,7 @@ import httpx
 import orjson
 from qdrant_client import AsyncQdrantClient, models
 
-from codeweaver_backends.errors import BackendConnectionError, CollectionNotFoundError
+from codeweaver_backends.errors import BackendConnectionError, CollectionNotFoundError, UnsupportedError
 from codeweaver_backends.sdk import CollectionSettings, Slot, decode_name, encode_name
 from codeweaver_backends.types import DistanceMetric
 from codeweaver_qdrant.config import QdrantConfig
@@ -23,7 +23,7 @@ from codeweaver_qdrant.errors import translate_error
 from codeweaver_qdrant.plugin import EXACT_SIZE
 from codeweaver_qdrant.schema import LAYOUT, TERMS, Collection, indexed_fields
 
-__all__ = ["GRPC_PORT", "ServerClient", "open_client", "version_of"]
+__all__ = ["DEFINITION", "GRPC_PORT", "ServerClient", "open_client", "version_of"]
 
 T = TypeVar("T")
 
@@ -42,7 +42,8 @@ _CATCH_UP: Final = 5.0
 _OLDEST: Final = (1, 16, 0)
 _MATCH_SUBSTRING: Final = (1, 20, 0)
 _METADATA: Final = "codeweaver"
-_DEFINITION: Final = "codeweaver_sparse_index"
+DEFINITION: Final = "codeweaver_sparse_index"
+"""Of a collection's metadata: the definition of the sparse index."""
 _DISTANCES: Final = {
     DistanceMetric.COSINE: models.Distance.DOT,
     DistanceMetric.DOT_PRODUCT: models.Distance.DOT,
@@ -186,15 +187,23 @@ class ServerClient:
         for key, schema in indexes.items():
             await self.ask(self._client.create_payload_index(engine_name, key, schema))
 
+    async def need_slots(self, collection: Collection) -> None:
+        """Fail if the collection has no sparse vectors: they are made with it, that no writer leaves them out."""
+        if not collection.has_slots:
+            raise UnsupportedError(
+                "the collection was created before there was hybrid search: copy it to a new one",
+                capability="supports_hybrid_search",
+            )
+
     async def read_definition(self, collection: Collection) -> bytes | None:
         """The definition of the sparse index as it is now."""
         info = await self.ask(self._client.get_collection(collection.engine_name))
-        stored: str | None = (info.config.metadata or {}).get(_DEFINITION)
+        stored: str | None = (info.config.metadata or {}).get(DEFINITION)
         return None if stored is None else stored.encode()
 
     async def write_definition(self, collection: Collection, definition: bytes) -> None:
         """Store the definition of the sparse index: in the collection's metadata, beside its settings."""
-        metadata = {_DEFINITION: definition.decode()}
+        metadata = {DEFINITION: definition.decode()}
         await self.ask(self._client.update_collection(collection.engine_name, metadata=metadata))
 
     async def drop(self, name: str) -> None:

@@ -7,7 +7,8 @@ from typing import ClassVar
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_qdrant.backend import BaseQdrantBackend
 from codeweaver_qdrant.config import QdrantEdgeConfig
-from codeweaver_qdrant.edge_client import FOLDERS, EdgeClient, EdgeCollection
+from codeweaver_qdrant.edge_client import EdgeClient
+from codeweaver_qdrant.edge_folder import FOLDERS, EdgeCollection
 from codeweaver_qdrant.plugin import EDGE_CAPABILITIES
 
 __all__ = ["QdrantEdgeBackend"]

@@ -1,29 +1,18 @@
 """Qdrant Edge: the engine in this process, a folder per collection.
 
 Its calls hold Python's interpreter lock, so threads would not free the event loop: they are made where they are asked
-for, in portions that are short. One process at a time may have the folder open; within it all backends share what is
-open, so nothing remembered can be out of date.
+for, in portions that are short.
 """
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import threading
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import qdrant_edge as edge
 
-from codeweaver_backends.errors import (
-    BackendClosedError,
-    BackendConnectionError,
-    CollectionExistsError,
-    CollectionNotFoundError,
-)
+from codeweaver_backends.errors import BackendConnectionError
 from codeweaver_backends.sdk import (
     Batch,
     CollectionSettings,
@@ -32,25 +21,18 @@ from codeweaver_backends.sdk import (
     Order,
     Page,
     Projection,
-    RecreatedError,
     SharedFolder,
-    SharedFolders,
     Slot,
     SparseRow,
     SparseRows,
-    decode_name,
-    encode_name,
 )
-from codeweaver_backends.types import DistanceMetric
 from codeweaver_qdrant.dialect import BOUNDS, QdrantDialect
+from codeweaver_qdrant.edge_folder import FOLDERS, INDEXES, EdgeCollection, Folder
 from codeweaver_qdrant.schema import (
-    LAYOUT,
     TERMS,
-    Collection,
     EngineId,
     Nearest,
     engine_id,
-    indexed_fields,
     stored_payloads,
     stored_slots,
     stored_vectors,
@@ -58,26 +40,14 @@ from codeweaver_qdrant.schema import (
     wanted_vectors,
 )
 
-__all__ = ["FOLDERS", "EdgeClient", "EdgeCollection", "EdgeDialect", "Folder", "create_shard"]
+__all__ = ["EdgeClient", "EdgeDialect"]
 
 FieldKind = Literal["text", "order"]
 
-_SETTINGS: Final = "codeweaver.json"
-"""Written last and removed first: a folder without it is no collection."""
 _POINTS_BETWEEN_FLUSHES: Final = 5_000
 _PORTION_BYTES: Final = 4_000_000
 _SCANNED: Final = 2_000
 """Points up to which a condition on a field without an index is tested point by point."""
-_RESERVE: Final = 64 << 20
-"""Bytes that must be free on the disk for a write. The engine writes by memory maps of sparse files: where the disk has
-no block left for a page of theirs, the operating system ends the process."""
-_DISTANCES: Final = {
-    DistanceMetric.COSINE: edge.Distance.Dot,
-    DistanceMetric.DOT_PRODUCT: edge.Distance.Dot,
-    DistanceMetric.EUCLIDEAN: edge.Distance.Euclid,
-    DistanceMetric.MANHATTAN: edge.Distance.Manhattan,
-}
-_INDEXES: Final = {"text": edge.PayloadSchemaType.Keyword, "order": edge.PayloadSchemaType.Float}
 
 
 # --- conditions ------------------------------------------------------------------------------------------------------
@@ -116,139 +86,6 @@ class EdgeDialect(QdrantDialect):
         self, *, must: Sequence[Any] = (), should: Sequence[Any] = (), must_not: Sequence[Any] = ()
     ) -> edge.Filter:
         return edge.Filter(must=list(must) or None, should=list(should) or None, must_not=list(must_not) or None)
-
-
-# --- folders ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True, eq=False)
-class EdgeCollection(Collection):
-    """A collection of the folder, whose shard is loaded when it is first asked for."""
-
-    path: Path
-    shard: edge.EdgeShard | None = None
-    definition: str | None = None
-    """Of the sparse index."""
-    unflushed: int = 0
-
-    def save(self) -> None:
-        """Write down what makes the folder a collection."""
-        own = {"incarnation": self.incarnation, "slots": self.has_slots, "definition": self.definition}
-        draft = self.path / f"{_SETTINGS}.new"
-        draft.write_text(self.settings.to_json(LAYOUT, **own), encoding="utf-8")
-        draft.replace(self.path / _SETTINGS)
-
-    def close(self) -> None:
-        """Write what is left to be written, and give the shard back."""
-        if self.shard is not None:
-            self.shard.flush()
-            self.shard.close()
-            self.shard = None
-
-
-@dataclass(slots=True, eq=False)
-class Folder:
-    """What this process has open below one path, for all of its backends and threads."""
-
-    path: Path
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    collections: dict[str, EdgeCollection | None] = field(default_factory=dict)
-    """By name; ``None`` where nobody has asked for it yet."""
-    is_closed: bool = False
-
-    @classmethod
-    def open(cls, path: Path) -> Folder:
-        """Find the collections of a folder."""
-        found = ((decode_name(child.name), child) for child in path.iterdir())
-        return cls(path, collections={name: None for name, child in found if name and (child / _SETTINGS).is_file()})
-
-    def close(self) -> None:
-        """Close every collection."""
-        with self.lock:
-            self.is_closed = True
-            for collection in self.collections.values():
-                if collection is not None:
-                    collection.close()
-
-    def create(self, settings: CollectionSettings) -> EdgeCollection:
-        """Create a collection."""
-        self._check_open()
-        if settings.name in self.collections:
-            raise CollectionExistsError("the collection exists already")
-        self.check_room()
-        engine_name = encode_name(settings.name)
-        home = self.path / engine_name
-        shutil.rmtree(home, ignore_errors=True)  # what a process left behind that died while creating or deleting
-        (home / "shard").mkdir(parents=True)
-        shard = create_shard(home / "shard", settings)
-        collection = EdgeCollection(settings, uuid.uuid4().hex, engine_name, True, home, shard)
-        collection.save()
-        self.collections[settings.name] = collection
-        return collection
-
-    def drop(self, name: str) -> None:
-        """Delete a collection."""
-        collection = self.find(name)
-        del self.collections[name]
-        (collection.path / _SETTINGS).unlink()
-        collection.close()
-        shutil.rmtree(collection.path)
-
-    def find(self, name: str) -> EdgeCollection:
-        """Look a collection up."""
-        self._check_open()
-        if name not in self.collections:
-            raise CollectionNotFoundError("the collection does not exist")
-        collection = self.collections[name]
-        if collection is None:
-            home = self.path / encode_name(name)
-            found = CollectionSettings.from_json(name, (home / _SETTINGS).read_bytes(), LAYOUT)
-            if found is None:
-                raise CollectionNotFoundError("the collection was not created by this backend")
-            settings, own = found
-            incarnation, has_slots, definition = own["incarnation"], own.get("slots", False), own.get("definition")
-            collection = EdgeCollection(settings, incarnation, home.name, has_slots, home, definition=definition)
-            self.collections[name] = collection
-        return collection
-
-    def shard_of(self, collection: EdgeCollection) -> edge.EdgeShard:
-        """The shard of a collection, if it is still the one of its name."""
-        if self.find(collection.settings.name) is not collection:
-            raise RecreatedError("the collection was created again; try again")
-        if collection.shard is None:
-            collection.shard = edge.EdgeShard.load(str(collection.path / "shard"))
-        return collection.shard
-
-    def check_room(self) -> None:
-        """Refuse a write where the disk has too little room for it, or the folder is gone."""
-        if not self.has_room():
-            raise BackendConnectionError(f"less than {_RESERVE >> 20} MB are free on the disk: nothing more is written")
-
-    def has_room(self) -> bool:
-        """Whether the disk has room for a write."""
-        return shutil.disk_usage(self.path).free >= _RESERVE
-
-    def _check_open(self) -> None:
-        """A call that was under way when the folder was closed must not open a shard of it again."""
-        if self.is_closed:
-            raise BackendClosedError("the backend was closed")
-
-
-FOLDERS: Final = SharedFolders[Folder](Folder.open, Folder.close)
-
-
-def create_shard(path: Path, settings: CollectionSettings) -> edge.EdgeShard:
-    """An empty shard, with the indexes of a new collection."""
-    vector = edge.EdgeVectorParams(size=settings.dimension, distance=_DISTANCES[settings.metric])
-    slots = {slot.value: edge.EdgeSparseVectorParams() for slot in Slot}
-    # One segment, which is searched by one thread: more would only wait for each other.
-    config = edge.EdgeConfig(vectors={settings.metric.value: vector}, sparse_vectors=slots, max_search_threads=1)
-    shard = edge.EdgeShard.create(str(path), config)
-    terms = edge.TextIndexParams(tokenizer=edge.TokenizerType.Whitespace, lowercase=False)
-    shard.update(edge.UpdateOperation.create_field_index(TERMS, terms))
-    for key, kind in indexed_fields(settings):
-        shard.update(edge.UpdateOperation.create_field_index(key, _INDEXES[kind]))
-    return shard
 
 
 # --- points ----------------------------------------------------------------------------------------------------------
@@ -306,21 +143,25 @@ class EdgeClient:
         """Write or replace points."""
         metric = collection.settings.metric
         vectors, kept = stored_vectors(part, metric)
-        payloads, slots = stored_payloads(part, kept), stored_slots(collection, part)
-        points = [
-            edge.Point(engine_id(point_id), {metric.value: _floats(vector)} | _sparse(rows), stored)
-            for point_id, vector, stored, rows in zip(part.ids, vectors, payloads, slots, strict=True)
-        ]
-        await self._write(collection, edge.UpdateOperation.upsert_points(points), len(points))
+        payloads = stored_payloads(part, kept)
+        with self._folder.lock:  # until it is written: meanwhile nobody adds the slots
+            slots = stored_slots(collection, part)
+            points = [
+                edge.Point(engine_id(point_id), {metric.value: _floats(vector)} | _sparse(rows), stored)
+                for point_id, vector, stored, rows in zip(part.ids, vectors, payloads, slots, strict=True)
+            ]
+            self._write(collection, edge.UpdateOperation.upsert_points(points), len(points))
+        await asyncio.sleep(0)
 
     async def write_slot(self, collection: EdgeCollection, slot: Slot, ids: list[EngineId], rows: SparseRows) -> None:
         """Replace a sparse vector of points."""
         points = [
             edge.PointVectors(point_id, _sparse({slot.value: row})) for point_id, row in zip(ids, rows, strict=True)
         ]
-        await self._write(collection, edge.UpdateOperation.update_vectors(points), len(points))
+        self._write(collection, edge.UpdateOperation.update_vectors(points), len(points))
+        await asyncio.sleep(0)
 
-    async def _write(self, collection: EdgeCollection, operation: edge.UpdateOperation, points: int) -> None:
+    def _write(self, collection: EdgeCollection, operation: edge.UpdateOperation, points: int = 0) -> None:
         with self._folder.lock:
             shard = self._folder.shard_of(collection)
             self._folder.check_room()
@@ -329,7 +170,15 @@ class EdgeClient:
             if collection.unflushed >= _POINTS_BETWEEN_FLUSHES:
                 shard.flush()
                 collection.unflushed = 0
-        await asyncio.sleep(0)
+
+    async def need_slots(self, collection: EdgeCollection) -> None:
+        """Add the sparse vectors, if they are not there: points that have none cost nothing before."""
+        with self._folder.lock:
+            if not collection.has_slots:
+                for slot in Slot:
+                    self._write(collection, edge.UpdateOperation.create_sparse_vector(slot.value))
+                collection.has_slots = True
+                collection.save()
 
     async def read_definition(self, collection: EdgeCollection) -> bytes | None:
         """The definition of the sparse index: all who write share the handle."""
@@ -339,21 +188,20 @@ class EdgeClient:
         """Store the definition of the sparse index."""
         with self._folder.lock:
             self._folder.shard_of(collection)
-            self._folder.check_room()
             collection.definition = definition.decode()
             collection.save()
 
     async def delete(self, collection: EdgeCollection, ids: list[EngineId]) -> None:
         """Delete points."""
-        await self._write(collection, edge.UpdateOperation.delete_points(list(ids)), 0)
+        self._write(collection, edge.UpdateOperation.delete_points(list(ids)))
+        await asyncio.sleep(0)
 
     async def delete_matching(self, collection: EdgeCollection, condition: EdgeCondition | None) -> int:
         """Delete the points that match, and tell how many."""
         with self._folder.lock:
             shard, matching = self._prepared(collection, condition)
-            self._folder.check_room()
             count = shard.count(edge.CountRequest(exact=True, filter=matching))
-            shard.update(edge.UpdateOperation.delete_points_by_filter(matching or edge.Filter()))
+            self._write(collection, edge.UpdateOperation.delete_points_by_filter(matching or edge.Filter()))
         return count
 
     # --- reading ---
@@ -424,7 +272,7 @@ class EdgeClient:
             info = shard.info()
             if info.points_count > _SCANNED and self._folder.has_room():
                 for key in condition.fields.keys() - info.payload_schema.keys():
-                    kind = _INDEXES[condition.fields[key]]
+                    kind = INDEXES[condition.fields[key]]
                     shard.update(edge.UpdateOperation.create_field_index(key, kind))
         return shard, condition.filter
 

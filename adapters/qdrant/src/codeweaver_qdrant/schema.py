@@ -30,7 +30,6 @@ from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from codeweaver_backends.errors import UnsupportedError
 from codeweaver_backends.sdk import (
     EMPTY_ROW,
     Batch,
@@ -59,7 +58,6 @@ __all__ = [
     "Collection",
     "EngineId",
     "Nearest",
-    "check_slots",
     "engine_id",
     "given_id",
     "hits_of",
@@ -95,7 +93,7 @@ class Collection:
     """Drawn when the collection was created, and stored with it."""
     engine_name: str
     has_slots: bool
-    """Whether it has the two sparse vectors. One that was created before there was hybrid search has not."""
+    """Whether it has the two sparse vectors."""
 
 
 class Nearest(NamedTuple):
@@ -106,15 +104,6 @@ class Nearest(NamedTuple):
     limit: int
     condition: Any
     projection: Projection
-
-
-def check_slots(collection: Collection) -> None:
-    """Refuse what needs the sparse vectors where there are none."""
-    if not collection.has_slots:
-        raise UnsupportedError(
-            "the collection was created before there was hybrid search: copy it to a new one",
-            capability="supports_hybrid_search",
-        )
 
 
 def indexed_fields(settings: CollectionSettings) -> Iterator[tuple[str, Literal["text", "order"]]]:
@@ -203,8 +192,6 @@ def stored_vectors(batch: Batch, metric: DistanceMetric) -> tuple[FloatMatrix, l
 def stored_slots(collection: Collection, part: Batch) -> Iterable[dict[str, SparseRow]]:
     """The sparse vectors of each point."""
     if not collection.has_slots:
-        if part.sparse is not None:
-            check_slots(collection)
         return repeat({}, len(part))
     sparse, text = (repeat(EMPTY_ROW, len(part)) if column is None else column for column in (part.sparse, part.text))
     return ({Slot.SPARSE.value: one, Slot.TEXT.value: other} for one, other in zip(sparse, text, strict=True))

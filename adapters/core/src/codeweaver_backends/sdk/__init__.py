@@ -68,7 +68,7 @@ from codeweaver_backends.sdk.filters.tree import (
 from codeweaver_backends.sdk.folders import FileLock, SharedFolder, SharedFolders
 from codeweaver_backends.sdk.handles import CollectionUse, Handle, HandleCache, HandleSource, Intent, RecreatedError
 from codeweaver_backends.sdk.hybrid.definition import SparseIndex
-from codeweaver_backends.sdk.hybrid.fusion import Leg
+from codeweaver_backends.sdk.hybrid.fusion import NO_LEG, Leg
 from codeweaver_backends.sdk.hybrid.tokenizer import tokens
 from codeweaver_backends.sdk.hybrid.vectors import EMPTY_ROW, SparseRow, SparseRows
 from codeweaver_backends.sdk.hybrid.weights import TermStatistics
@@ -142,6 +142,7 @@ __all__ = [
     "INT64_MAX",
     "INT64_MIN",
     "MAX_ID_LENGTH",
+    "NO_LEG",
     "NEVER",
     "OPERATORS",
     "PREFIX",
