@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from qdrant_client import models
 
 from codeweaver_backends.errors import (
     BackendAuthenticationError,
@@ -226,6 +227,30 @@ async def test_a_collection_of_another_layout_is_listed_and_refused(server: Serv
             await backend.count_vectors("c")
         with pytest.raises(CollectionNotFoundError, match="not created by this backend"):
             await backend.count_vectors("foreign")
+
+
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+async def test_a_collection_of_before_hybrid_search_is_used_without(server: Server, transport: str) -> None:
+    async with _backend(server, transport) as backend:
+        await backend.create_collection("c", 2)
+        engine = backend._client._client
+        metadata = (await engine.get_collection("cw_c")).config.metadata
+        del metadata["codeweaver"]["slots"]
+        await engine.delete_collection("cw_c")
+        vectors = {"cosine": models.VectorParams(size=2, distance=models.Distance.DOT)}
+        await engine.create_collection("cw_c", vectors, metadata=metadata)
+    async with _backend(server, transport) as backend:
+        await backend.upsert_vectors("c", [VectorPoint(1, [3, 4], {"t": "word"})])
+        [found] = await backend.get_vectors("c", [1])
+        assert (found.vector, found.sparse_vector) == (pytest.approx([3, 4]), None)
+        assert [hit.id for hit in await backend.hybrid_search("c", [3, 4], {"a": 1.0})] == [1]
+        for refused in (
+            backend.upsert_vectors("c", [VectorPoint(2, [3, 4], None, {"a": 1.0})]),
+            backend.update_sparse_vectors("c", [VectorPoint(1, None, None, {"a": 1.0})]),
+            backend.create_sparse_index("c", ["t"]),
+        ):
+            with pytest.raises(UnsupportedError, match="copy it to a new one"):
+                await refused
 
 
 NOISY = """
