@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+import numpy as np
 import orjson
 from qdrant_client import models
 
@@ -22,6 +23,7 @@ from codeweaver_backends.sdk import (
 from codeweaver_qdrant.client import ServerClient
 from codeweaver_qdrant.dialect import BOUNDS, QdrantDialect
 from codeweaver_qdrant.schema import (
+    NO_TERM,
     TERMS,
     Collection,
     EngineId,
@@ -37,6 +39,8 @@ from codeweaver_qdrant.schema import (
 __all__ = ["RestClient", "RestDialect"]
 
 T = TypeVar("T")
+
+_EMPTIED: Final = SparseRow(np.array([NO_TERM], np.uint32), np.ones(1, np.float32))
 
 
 class RestDialect(QdrantDialect):
@@ -91,7 +95,8 @@ class RestClient(ServerClient):
     async def write_slot(self, collection: Collection, slot: Slot, ids: list[EngineId], rows: SparseRows) -> None:
         """Replace a sparse vector of points."""
         points = [
-            {"id": point_id, "vector": _sparse({slot.value: row})} for point_id, row in zip(ids, rows, strict=True)
+            {"id": point_id, "vector": _sparse({slot.value: row or _EMPTIED})}
+            for point_id, row in zip(ids, rows, strict=True)
         ]
         api = self._client.http.points_api
         await self.ask(api.update_vectors(collection.engine_name, wait=True, update_vectors=_encoded(points)))

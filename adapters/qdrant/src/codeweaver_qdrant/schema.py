@@ -14,7 +14,8 @@ the last bit of some floats, and its filters know neither mixed types nor null. 
 ==============  =======================================================================================
 
 The vector is stored under the name of its metric, so that the engine refuses a request that was made for another one.
-Beside it stand two sparse vectors, ``sparse`` and ``text``, each an empty one where a point has none. They are never
+Beside it stand two sparse vectors, ``sparse`` and ``text``, each an empty one where a point has none, or of the index
+``NO_TERM`` where it was emptied by REST, which takes no empty one there. They are never
 deleted, and never left out of a point that is written: the engine would keep the old one's postings, and find the point
 by terms that it no longer has.
 """
@@ -54,6 +55,7 @@ from codeweaver_qdrant.dialect import SPELLING, Parts, field_key, finer_key, ins
 
 __all__ = [
     "LAYOUT",
+    "NO_TERM",
     "TERMS",
     "Collection",
     "EngineId",
@@ -77,6 +79,8 @@ EngineId = int | str
 LAYOUT: Final = 2
 """Counts the changes of what is stored."""
 TERMS: Final = "f"
+NO_TERM: Final = 2**32 - 1
+"""An index of sparse vectors that no query has: see above."""
 _PAYLOAD: Final = "d"
 _ID: Final = "i"
 _VECTOR: Final = "v"
@@ -257,4 +261,5 @@ def _given_vector(found: Any, stored: Mapping[str, Any], metric: DistanceMetric)
 
 def _given_sparse(vector: Any) -> dict[int, float] | None:
     """Index → weight, as the float32 that it is: JSON has its shortest digits."""
-    return dict(zip(vector.indices, np.array(vector.values, np.float32).tolist(), strict=True)) or None
+    weights = np.array(vector.values, np.float32).tolist()
+    return {index: weight for index, weight in zip(vector.indices, weights, strict=True) if index != NO_TERM} or None
