@@ -40,8 +40,13 @@ def suite(folder: Path, backend: str, *arguments: str, status: int = 0) -> str:
     return kit(folder, "--pyargs", "codeweaver_conformance.suite", f"--cw-backend={backend}", *arguments, status=status)
 
 
+def file_of(folder: Path, target: str) -> Path:
+    python = ".".join(map(str, sys.version_info[:2]))
+    return folder / "reports" / "certificates" / f"{target}-py{python}.json"
+
+
 def certificate(folder: Path, target: str) -> Certificate:
-    text = (folder / "reports" / "certificates" / f"{target}.json").read_text(encoding="utf-8")
+    text = file_of(folder, target).read_text(encoding="utf-8")
     return Certificate.model_validate_json(text, strict=True)
 
 
@@ -237,7 +242,7 @@ def test_a_backend_behind_a_socket_is_certified(tmp_path: Path) -> None:
     outcomes = certificate(tmp_path, "network-reference").clauses
     assert {outcomes[one].outcome for one in ("health.false", "errors.timeout", "errors.authentication")} == {"pass"}
     assert {outcomes[one].outcome for one in ("transactions.lost", "transactions.lost-answer")} == {"pass"}
-    text = (tmp_path / "reports" / "certificates" / "network-reference.json").read_text(encoding="utf-8")
+    text = file_of(tmp_path, "network-reference").read_text(encoding="utf-8")
     assert KEY not in text, "the certificate tells no secret"
 
 

@@ -10,7 +10,7 @@ import platform
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
@@ -20,6 +20,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION
+from codeweaver_backends.plugins import Location
 from codeweaver_conformance.version import __version__
 
 __all__ = [
@@ -32,11 +33,14 @@ __all__ = [
     "Waiver",
     "WaiverError",
     "adapter_of",
+    "certificate_stem",
     "clients_of",
+    "find_certificates",
     "judge",
     "load_waivers",
     "tally",
     "verdicts",
+    "versions_of",
 ]
 
 Outcome = Literal["pass", "fail", "denied", "waived", "not-verified"]
@@ -56,6 +60,11 @@ class Waiver(BaseModel):
     reason: str = Field(min_length=10)
     issue: str = Field(min_length=4, description="Where it is tracked")
     expires: datetime.date
+    backend: str | None = Field(default=None, description="The target or backend it is of; of all if absent")
+
+    def is_of(self, names: Collection[str]) -> bool:
+        """Whether it is of a backend that has these names, its target's and its own."""
+        return self.backend is None or self.backend in names
 
 
 class TestOutcome(BaseModel):
@@ -86,9 +95,15 @@ class Environment(BaseModel):
     """Distribution and version that brings the plugin."""
     reference: str
     client: dict[str, str]
-    """What the adapter's distribution asks for (its client, its engine), with the installed versions."""
+    """What the adapter's distribution and its plugin ask for (its client, its engine), with the installed versions."""
     server: str | None = None
     """The engine's own version, where the backend tells it."""
+    location: Location | None = None
+    """Where the engine runs, as target, plugin or settings declare; ``None`` where none does."""
+    settings: list[str] = []
+    """The names of the settings that were given by hand; of a target that brings its own, none."""
+    hypothesis: str = ""
+    """The version that generated the cases; empty in certificates of before it was told."""
     python: str = platform.python_version()
     platform: str = f"{platform.system()} {platform.machine()}"
     seed: int
@@ -120,7 +135,11 @@ def load_waivers(path: Path | None) -> list[Waiver]:
     """The ``[[waiver]]`` tables of a TOML file. A clause that does not exist and a date that has passed are errors."""
     if path is None:
         return []
-    waivers = [Waiver(**table) for table in tomllib.loads(path.read_text(encoding="utf-8")).get("waiver", [])]
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    tables = content.get("waiver", [])
+    if not isinstance(tables, list) or content.keys() - {"waiver"}:
+        raise WaiverError("waivers are [[waiver]] tables, in double brackets, and nothing else")
+    waivers = [Waiver(**table) for table in tables]
     for waiver in waivers:
         if waiver.clause not in CLAUSES:
             raise WaiverError(f"a waiver names the clause {waiver.clause!r}, which does not exist")
@@ -136,6 +155,7 @@ def judge(
     tests: dict[str, list[TestOutcome]] = {clause: [] for clause in CLAUSES}
     for one in outcomes:
         tests[one.clause].append(one)
+    waivers = [waiver for waiver in waivers if waiver.is_of((environment.target, environment.backend))]
     waived = {waiver.clause for waiver in waivers}
     clauses = {clause: _clause_outcome(clause, tests[clause], clause in waived) for clause in CLAUSES}
     idle = sorted(clause for clause in waived if clauses[clause].outcome in ("pass", "denied"))
@@ -195,6 +215,22 @@ def tally(certificate: Certificate) -> Counter[str]:
     return Counter(one.outcome for one in certificate.clauses.values())
 
 
+def certificate_stem(target: str, number: int | None = None) -> str:
+    """The name of a certificate's file, without its end: one file per target, settings and Python.
+
+    ``number`` tells runs of one target with several settings apart.
+    """
+    python = ".".join(platform.python_version_tuple()[:2])
+    return f"{target}{f'-{number}' if number else ''}-py{python}"
+
+
+def find_certificates(folder: Path, target: str) -> list[Path]:
+    """The files of a target's certificates in a folder, the newest first."""
+    name = re.compile(rf"{re.escape(target)}(-\d+)?(-py\d+\.\d+)?\.json")
+    found = [file for file in folder.glob("*.json") if name.fullmatch(file.name)]
+    return sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)
+
+
 def adapter_of(module: str) -> str:
     """The distribution and version that a module belongs to, as far as the installation tells."""
     found = _distribution_of(module)
@@ -205,8 +241,13 @@ def adapter_of(module: str) -> str:
 def clients_of(module: str) -> dict[str, str]:
     """What a module's distribution requires, extras included, as far as it is installed, with the versions."""
     found = _distribution_of(module)
+    return versions_of((found.requires or []) if found else [])
+
+
+def versions_of(requirements: Iterable[str]) -> dict[str, str]:
+    """The installed versions of what is required, as far as it is installed."""
     versions = {}
-    for requirement in (found.requires or []) if found else []:
+    for requirement in requirements:
         name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
         with suppress(PackageNotFoundError):
             versions[name] = distribution(name).version

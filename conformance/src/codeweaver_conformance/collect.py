@@ -18,11 +18,11 @@ def conformance_tests(backend: str, **settings: Any) -> dict[str, Any]:
 
     ``backend`` is a target's or plugin's name, or ``package.module:Plugin``; ``settings`` configure it.
     """
-    from codeweaver_conformance.plugin import open_session
+    from codeweaver_conformance.plugin import run_of
 
     @pytest.fixture(scope="session")
     def cw_session(request: pytest.FixtureRequest) -> Any:
-        yield from open_session(request.config, backend, settings)
+        yield from run_of(request.config).open(backend, settings)
 
     names: dict[str, Any] = {"cw_session": cw_session}
     for module in pkgutil.iter_modules(suite.__path__):

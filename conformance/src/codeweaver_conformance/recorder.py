@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Call", "Recorder", "Transcript", "literal"]
+from codeweaver_conformance.subject import Subject
+
+__all__ = ["Call", "Recorder", "Transcript", "creation", "literal", "variable"]
 
 Call: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any]]
 """Method, arguments, keyword arguments."""
@@ -95,6 +97,13 @@ async def answers(found):
 """
 """What a script needs to make calls with streams again."""
 
+_CLEARED = """\
+    for name in {names!r}:
+        try:
+            await backend.delete_collection(name)
+        except Exception:
+            pass"""
+
 
 class Transcript:
     """The calls of one test, newest last."""
@@ -112,8 +121,11 @@ class Transcript:
     def script(self, create: str, *preamble: str) -> str:
         """A program that makes the calls again; ``create`` is the expression that makes the backend.
 
-        A repeated setting-up of what tests share is made once. A call that may raise is the last one.
+        A repeated setting-up of what tests share is made once. A call that may raise is the last one. What the last run
+        of the program has left behind is deleted first.
         """
+        made = dict.fromkeys(one[1][0] for one in self.calls if one[0] == "create_collection" and one[1])
+        names = [name for name in made if isinstance(name, str)]
         calls = list(dict.fromkeys(_call(*one) for one in self.calls[:-1])) + [_call(*one) for one in self.calls[-1:]]
         lines = [f"    print(await {_awaitable(one)})" for one in calls]
         if any(one[0] == "begin_transaction" for one in self.calls):
@@ -127,12 +139,51 @@ class Transcript:
                 *([_STREAMS] if any("stream(" in one for one in calls) else [""]),
                 "async def main():",
                 f"    backend = {create}",
+                *([_CLEARED.format(names=names)] if names else []),
                 *lines,
                 "",
                 "asyncio.run(main())",
                 "",
             )
         )
+
+
+def creation(subject: Subject) -> tuple[str, ...]:
+    """The expression that makes the backend, and the lines before it."""
+    name = repr(subject.registration.name)
+    if subject.target is not None:
+        target = f"targets[{subject.target.name!r}]"
+        return (
+            f"CodeWeaverFactory().create_backend({name}, **engine.enter_context({target}.provide()))",
+            "from contextlib import ExitStack",
+            "from codeweaver_backends.testing import find_targets",
+            "targets, engine = find_targets(), ExitStack()",
+            "import atexit",
+            "atexit.register(engine.close)",
+        )
+    sayable = {one: _setting(subject, one) for one in subject.settings}
+    settings = "".join(f", {one}={text}" for one, text in sayable.items() if "<" not in text)
+    if ":" not in subject.reference:
+        return f"CodeWeaverFactory().create_backend({name}{settings})", "import os"
+    module, _, plugin = subject.reference.partition(":")
+    return (
+        f"factory.create_backend({name}{settings})",
+        "import os",
+        "from codeweaver_backends import compat",
+        "compat.install()",
+        f"from {module} import {plugin}",
+        "factory = CodeWeaverFactory()",
+        f"factory.register_plugin({plugin})",
+    )
+
+
+def _setting(subject: Subject, name: str) -> str:
+    return f"os.environ[{variable(name)!r}]" if subject.shows_a_secret(name) else literal(subject.settings[name])
+
+
+def variable(name: str) -> str:
+    """The variable of the environment that stands for a secret setting in what the kit writes."""
+    return f"CW_{name.upper()}"
 
 
 def _call(method: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> str:

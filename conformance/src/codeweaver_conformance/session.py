@@ -21,7 +21,7 @@ from codeweaver_backends.contract import CLAUSES, Clause
 from codeweaver_backends.errors import BackendError
 from codeweaver_backends.types import DistanceMetric, FilterLike, Payload, PointId, SearchResult, VectorPoint
 from codeweaver_conformance import oracle
-from codeweaver_conformance.recorder import Call, Recorder, Transcript, literal
+from codeweaver_conformance.recorder import Call, Recorder, Transcript, creation
 from codeweaver_conformance.subject import Subject
 
 __all__ = ["DENIED", "NOT_VERIFIED", "ClauseViolation", "Conformance", "Raised", "generated", "point"]
@@ -32,11 +32,13 @@ DENIED = "denied as declared: "
 NOT_VERIFIED = "not verified: "
 TEST_TIMEOUT = 120.0
 """Seconds after which a test counts as hanging."""
+_PATIENCE = 60.0
+"""Seconds that an engine is given for its first answer."""
 SHRINKING = 20.0
 """Seconds in which a generated example that fails is made smaller; 0: it is shown as it was found."""
 
 _OF_THE_SUBJECT: dict[str, tuple[str, Callable[[Subject], object]]] = {
-    "server": ("the engine is not reached by an address", lambda subject: subject.has_server),
+    "server": ("the engine runs in this process, as declared", lambda subject: subject.location != "in-process"),
     "credentials": ("no key is among the settings in use", lambda subject: subject.credentials),
     "secret": ("the configuration has no field for a key", lambda subject: subject.secret_fields),
     "configuration": ("the backend has no configuration class", lambda subject: subject.registration.config_class),
@@ -109,6 +111,7 @@ class Conformance:
         self._extra: list[Any] = []
         self._settings: dict[str, tuple[int, DistanceMetric]] = {}
         self._clauses: tuple[Clause, ...] = ()
+        self._has_run = False
 
     # --- running ---
 
@@ -122,7 +125,9 @@ class Conformance:
         for one in self._clauses:
             if lacking := self.lacking(one.capability):
                 self.not_applicable(lacking)
-        self.transcript = Transcript()
+            if undecided := self.undecided(one.capability):
+                self.not_verified(undecided)
+        self.transcript, self._has_run = Transcript(), True
         before = set(self._settings)
         try:
             if inspect.iscoroutinefunction(test):
@@ -155,22 +160,48 @@ class Conformance:
             with suppress(Exception):  # a broken backend is judged by its tests, not by our broom
                 await (self._shared or self._open()).delete_collection(name)
 
-    def close(self) -> None:
-        """Sweep every collection of this run, and close."""
+    def close(self) -> list[str]:
+        """Sweep every collection of this run, and close. What could not be swept is told, with the reason."""
 
-        async def sweep() -> None:
+        async def sweep() -> list[str]:
             await self._tidy([])
+            if not self._has_run:
+                return []
             backend = self._shared or self._open()
             try:
-                for name in await backend.list_collections():
-                    if name.startswith(self.prefix):
-                        await backend.delete_collection(name)
-                await _close(backend)
-            except Exception:  # noqa: BLE001, S110 - as above
-                pass
+                names = [one for one in await backend.list_collections() if str(one).startswith(self.prefix)]
+            except Exception as error:  # noqa: BLE001 - a broken backend is judged by its tests, not by our broom
+                return [f"collections named {self.prefix}…, perhaps: list_collections raised {_told(error)}"]
+            left = []
+            for name in names:
+                try:
+                    await backend.delete_collection(name)
+                except Exception as error:  # noqa: BLE001 - as above
+                    left.append(f"collection {name}: {_told(error)}")
+            return left
 
-        self.run(sweep())
+        async def end() -> None:
+            with suppress(Exception):  # as above
+                await _close(self._shared)
+
+        left = [self.subject.hidden(one) for one in self.run(sweep())]
+        self.run(end())
         self._runner.close()
+        return left
+
+    async def unanswered(self) -> str:
+        """Why no test can tell anything of this backend: its engine does not answer. Empty where it does."""
+        backend = self._shared or self._open()
+        try:
+            is_healthy = await asyncio.wait_for(backend.health_check(), _PATIENCE) is True
+        except Exception:  # noqa: BLE001 - a clause of its own judges it
+            is_healthy = False
+        try:
+            names = list(await asyncio.wait_for(backend.list_collections(), _PATIENCE))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            return "" if is_healthy else f"the engine does not answer: list_collections raised {_told(error)}"
+        strange = [one for one in names if not isinstance(one, str)]
+        return f"list_collections names what is no text: {strange[0]!r}" if strange else ""
 
     # --- the backend ---
 
@@ -241,8 +272,8 @@ class Conformance:
         return list(self.capabilities.supported_distance_metrics)
 
     def claims(self, capability: str | None) -> bool:
-        """Whether a capability, as a clause spells it, is claimed."""
-        return not self.lacking(capability)
+        """Whether a capability, as a clause spells it, is claimed, and can be tested."""
+        return not self.lacking(capability) and not self.undecided(capability)
 
     def lacking(self, capability: str | None) -> str:
         """The first part of a capability that is not claimed, with the reason where its name does not tell it."""
@@ -257,6 +288,14 @@ class Conformance:
             if not (DistanceMetric[member] in value if member else value):
                 return part
         return ""
+
+    def undecided(self, capability: str | None) -> str:
+        """Why it cannot be tested whether a claimed capability is there; empty where it can."""
+        if "server" not in (capability or "").split("+") or self.subject.has_server:
+            return ""
+        if self.subject.location is None:
+            return "nobody declares whether the engine runs in this process: set location in the plugin or its target"
+        return "the kit cannot look for the server at another port: its target has no `elsewhere`"
 
     async def settle(self) -> None:
         """Wait the declared visibility, and not a moment where none is declared."""
@@ -380,27 +419,18 @@ class Conformance:
         pytest.skip(NOT_VERIFIED + reason)
 
     def reproduction(self) -> str:
-        """A program that makes the test's calls again."""
-        sayable = {name: literal(value) for name, value in self.subject.settings.items()}
-        settings = "".join(f", {name}={text}" for name, text in sayable.items() if "<" not in text)
-        name = repr(self.subject.registration.name)
-        if ":" not in self.subject.reference:
-            return self.transcript.script(f"CodeWeaverFactory().create_backend({name}{settings})")
-        module, _, plugin = self.subject.reference.partition(":")
-        return self.transcript.script(
-            f"factory.create_backend({name}{settings})",
-            "from codeweaver_backends import compat",
-            "compat.install()",
-            f"from {module} import {plugin}",
-            "factory = CodeWeaverFactory()",
-            f"factory.register_plugin({plugin})",
-        )
+        """A program that makes the test's calls again. Keys are read from the environment."""
+        return self.subject.hidden(self.transcript.script(*creation(self.subject)))
 
     def _story(self, expected: object, got: object, why: str) -> str:
         lines = [f"clause {one.id}: {one.sentence}" for one in self._clauses]
         lines += [f"why:      {why}"] if why else []
         lines += [f"call:     {self.transcript.last()}", f"expected: {_cut(expected)}", f"got:      {_cut(got)}"]
-        return "\n".join(lines)
+        return self.subject.hidden("\n".join(lines))
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 async def _close(backend: Any) -> None:

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from codeweaver_backends import compat
+from codeweaver_backends.config import EmbeddedConfig, ServerConfig
+from codeweaver_backends.errors import PluginError
 from codeweaver_backends.factory import CodeWeaverFactory, Registration
-from codeweaver_backends.plugins import load_object
+from codeweaver_backends.plugins import Location, load_object
+from codeweaver_backends.sdk.secrets import hide
+from codeweaver_backends.sources import is_secret_name, secret_fields
 from codeweaver_backends.testing import NotProvisioned, Target, find_targets
 
 __all__ = ["Subject", "provisioned", "settings_from"]
 
-_CREDENTIALS = ("api_key", "token", "password")
 _ADDRESS_SETTINGS = ("url", "uri", "dsn", "location", "path", "grpc_port")
+_QUESTIONS = ("get_plugin_name", "get_capabilities", "get_component_info", "get_backend_class")
+"""What every plugin is asked before its first backend is made."""
+_SHORTEST = 4
+"""Characters of a secret that is hidden in texts: shorter ones stand in anything."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Subject:
     """One backend and one way to run it."""
 
@@ -39,6 +48,8 @@ class Subject:
     target: Target | None = None
     missing: str = ""
     """Why its engine cannot be had, where it cannot: then nothing of it can be verified."""
+    is_refused: bool = False
+    """Whether it is the user's to mend: settings that are wrong, an engine that does not answer."""
 
     def create(self, **overrides: Any) -> Any:
         """A fresh backend on the same store; nothing is connected yet."""
@@ -48,12 +59,34 @@ class Subject:
         """A backend whose engine is said to be at ``port`` of this machine. Call only if ``has_server``."""
         return self.factory.create_backend(self.registration.name, **{**self._settings_at(port), **overrides})
 
+    @cached_property
+    def config_class(self) -> type[BaseModel] | None:
+        """The configuration model; ``None`` where there is none, or where the plugin cannot be loaded."""
+        try:
+            return self.registration.config_class
+        except PluginError:
+            return None
+
+    @property
+    def location(self) -> Location | None:
+        """Where the engine runs, as its target, its plugin, or the kind of its settings says; ``None`` if none does."""
+        if self.target is not None and (self.target.elsewhere or self.target.location):
+            return self.target.location or "server"
+        declared: Location | None = getattr(self.plugin, "location", None)
+        if declared is not None or self.config_class is None:
+            return declared
+        if issubclass(self.config_class, EmbeddedConfig):
+            return "in-process"
+        is_server = issubclass(self.config_class, ServerConfig) or {"host", "port"} <= self.config_fields.keys()
+        return "server" if is_server else None
+
     @property
     def has_server(self) -> bool:
-        """Whether the engine is reached by an address, so that one can point it where nobody answers."""
-        if self.target is not None:
-            return self.target.elsewhere is not None
-        return {"host", "port"} <= self.config_fields.keys()
+        """Whether the engine is a server that can be looked for where nobody answers."""
+        can_be_moved = (
+            self.target.elsewhere if self.target is not None else {"host", "port"} <= self.config_fields.keys()
+        )
+        return self.location == "server" and bool(can_be_moved)
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -71,25 +104,65 @@ class Subject:
     @property
     def credentials(self) -> list[str]:
         """The settings in use that are keys: where there are none, none can be wrong."""
-        return [name for name in _CREDENTIALS if self.settings.get(name)]
+        return [name for name in self.settings if self._is_secret(name) and self.settings[name]]
 
     @property
     def secret_fields(self) -> list[str]:
-        """The settings that the backend knows and that hold a key: by their name or by their type."""
+        """The settings that the backend knows and that take a key as text, those of a secret type first."""
         fields = self.config_fields
-        return [name for name in fields if name in _CREDENTIALS or "Secret" in str(fields[name].annotation)]
+        kinds = {name: str(fields[name].annotation) for name in secret_fields(self.config_class)}
+        texts = [name for name in fields if name in kinds and ("Secret" in kinds[name] or "str" in kinds[name])]
+        return sorted(texts, key=lambda name: "Secret" not in kinds[name])
+
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """What no text of the kit may show: keys among the settings, and passwords within addresses."""
+        found = {_text(value) for name, value in self.settings.items() if self._is_secret(name) and value is not None}
+        for value in self.settings.values():
+            try:
+                found.add(urlsplit(_text(value)).password or "")
+            except ValueError:
+                continue
+        return tuple(sorted((one for one in found if len(one) >= _SHORTEST), key=len, reverse=True))
+
+    def hidden(self, text: str) -> str:
+        """The text without the secrets."""
+        return hide(text, self.secrets)
+
+    def shows_a_secret(self, name: str) -> bool:
+        """Whether this setting is a key, or an address with one in it."""
+        return self._is_secret(name) or self.hidden(_text(self.settings[name])) != _text(self.settings[name])
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells settings that were given by hand from others; of a target that provided them it is empty."""
+        if self.target is not None or not self.settings:
+            return ""
+        told = repr(sorted((name, _text(value)) for name, value in self.settings.items()))
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    def _is_secret(self, name: str) -> bool:
+        value = self.settings.get(name)
+        return is_secret_name(name) or name in secret_fields(self.config_class) or _is_secret_type(value)
 
     @property
     def config_fields(self) -> Mapping[str, Any]:
         """The settings that the backend knows."""
-        config_class: type[BaseModel] | None = self.registration.config_class
-        return config_class.model_fields if config_class else {}
+        return self.config_class.model_fields if self.config_class else {}
 
     def _settings_at(self, port: int) -> dict[str, Any]:
         kept = {name: value for name, value in self.settings.items() if name not in _ADDRESS_SETTINGS}
         if self.target is not None and self.target.elsewhere is not None:
             return {**kept, **self.target.elsewhere(port)}
         return {**kept, "host": "127.0.0.1", "port": port}
+
+
+def _text(value: Any) -> str:
+    return str(value.get_secret_value() if _is_secret_type(value) else value)
+
+
+def _is_secret_type(value: Any) -> bool:
+    return isinstance(value, SecretStr)
 
 
 def settings_from(config_file: str | None, assignments: Sequence[str]) -> dict[str, Any]:
@@ -119,6 +192,9 @@ def provisioned(reference: str, settings: Mapping[str, Any]) -> Iterator[Subject
     factory = CodeWeaverFactory()
     if ":" in reference:
         plugin = load_object(reference)
+        lacking = [one for one in _QUESTIONS if not callable(getattr(plugin, one, None))]
+        if lacking:
+            raise PluginError(f"it is no plugin: it has no {lacking[0]}(); name the plugin's class, not the backend's")
         name = factory.register_plugin(plugin)
         yield Subject(name, reference, factory.get_registration(name), plugin, factory, settings)
         return

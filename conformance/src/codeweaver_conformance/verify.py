@@ -53,6 +53,9 @@ def contradictions(certificate: Certificate) -> Iterator[str]:
 def repeat(certificate: Certificate, options: Sequence[str] = ()) -> Certificate:
     """Run the suite as the certificate says, with more options of pytest: settings that reach the engine, waivers."""
     environment = certificate.environment
+    given = {one.removeprefix("--cw-set=").partition("=")[0] for one in options if one.startswith("--cw-set=")}
+    if missing := [name for name in environment.settings if name not in given]:
+        raise NotRepeatedError(f"it was made with settings that are needed here, too: {', '.join(missing)}; use --set")
     with tempfile.TemporaryDirectory(prefix="codeweaver-verify-") as folder:
         # What pytest is told to do in the folder where this happens to be run is no part of the certificate.
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull]

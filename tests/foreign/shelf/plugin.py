@@ -14,6 +14,8 @@ from .config import ShelfConfig
 class ShelfPlugin(BackendPlugin):
     """A plug-in of the guide's shape."""
 
+    location = "in-process"
+
     @classmethod
     def get_plugin_name(cls) -> str:
         return "shelf"

@@ -65,6 +65,6 @@ def _elsewhere(port: int) -> dict[str, Any]:
 def targets() -> list[Target]:
     """Embedded in a temporary folder; a server by address, or one started on a free port."""
     return [
-        Target("chroma", "chroma", _embedded),
+        Target("chroma", "chroma", _embedded, location="in-process"),
         Target("chroma-http", "chroma", _server, _elsewhere, _started),
     ]

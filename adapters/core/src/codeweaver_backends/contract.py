@@ -925,7 +925,7 @@ _TABLE: Final = (
     Clause(
         "errors.secret",
         "No secret of the configuration is in a message, a repr or a traceback's text.",
-        capability="server+secret",
+        capability="secret",
     ),
     Clause(
         "errors.order",
@@ -962,7 +962,7 @@ _TABLE: Final = (
     Clause(
         "config.secret",
         "No secret shows in the configuration's repr or in the errors of validating it.",
-        capability="server+secret",
+        capability="secret",
     ),
 )
 

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import BaseModel
 
@@ -28,6 +28,7 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "BackendPlugin",
     "DeclaredPlugin",
+    "Location",
     "PluginEntry",
     "config_class_of",
     "find_plugins",
@@ -39,9 +40,16 @@ __all__ = [
 
 ENTRY_POINT_GROUP: Final = "codeweaver.backends"
 
+Location: TypeAlias = Literal["in-process", "server"]
+"""Where an engine runs: in the caller's process, or in another one that is reached by an address."""
+
 
 class BackendPlugin(ABC):
     """What a distribution registers. Class methods only: a plugin is never instantiated."""
+
+    location: ClassVar[Location | None] = None
+    """Where its engine runs. ``None``: as the kind of its settings says, ``EmbeddedConfig`` or ``ServerConfig``; where
+    they are neither, the conformance kit cannot verify what is promised of servers."""
 
     @classmethod
     @abstractmethod

@@ -28,6 +28,7 @@ __all__ = [
     "Setting",
     "SettingsFile",
     "is_isolated",
+    "is_secret_name",
     "isolated",
     "mixed_sources",
     "named_config",
@@ -138,12 +139,15 @@ def _read(path: Path, *, is_trusted: bool) -> SettingsFile:
 # --- secrets ---------------------------------------------------------------------------------------------------------
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether a setting of this name holds a secret."""
+    return bool(_SECRET_NAME.search(name))
+
+
 def secret_fields(config_class: type[BaseModel] | None) -> frozenset[str]:
     """The fields that hold a secret, by their type or their name."""
     fields = config_class.model_fields if config_class else {}
-    return frozenset(
-        name for name, field in fields.items() if _SECRET_NAME.search(name) or _holds_secret(field.annotation)
-    )
+    return frozenset(name for name, field in fields.items() if is_secret_name(name) or _holds_secret(field.annotation))
 
 
 def _holds_secret(annotation: Any) -> bool:

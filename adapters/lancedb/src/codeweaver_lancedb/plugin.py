@@ -32,6 +32,7 @@ class LanceDBPlugin(DeclaredPlugin):
         description="Exact search over columns in a folder or an object store, in this process.",
         version=__version__,
     )
+    location = "in-process"
     capabilities = CAPABILITIES
     backend = "codeweaver_lancedb.backend:LanceDBBackend"
     config = "codeweaver_lancedb.config:LanceDBConfig"

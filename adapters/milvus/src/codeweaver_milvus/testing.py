@@ -90,6 +90,6 @@ def _elsewhere(port: int) -> dict[str, Any]:
 def targets() -> list[Target]:
     """Lite in a temporary folder; a server by address, or the packaged one started on free ports."""
     return [
-        Target("milvus-lite", "milvus", _lite),
+        Target("milvus-lite", "milvus", _lite, location="in-process"),
         Target("milvus-server", "milvus", _server, _elsewhere, _packaged),
     ]

@@ -37,7 +37,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from codeweaver_conformance.certificate import Certificate
+from codeweaver_conformance.certificate import Certificate, find_certificates
 from codeweaver_conformance.compare.corpus import Corpus
 from codeweaver_conformance.compare.embed import MODEL
 from codeweaver_conformance.compare.measure import Latency, Measurement
@@ -71,15 +71,15 @@ class Pair:
 
 
 def read_verdict(name: str, certificates: Path) -> Verdict:
-    """The verdict of ``<certificates>/<name>.json``; without a certificate, "not verified", which is never a pass.
+    """The verdict of the newest certificate of this name; without one, "not verified", which is never a pass.
 
     One of another backend is none of this one, and one that contradicts itself is none at all.
     """
-    file = certificates / f"{name}.json"
-    if not file.is_file():
+    files = find_certificates(certificates, name)
+    if not files:
         return Verdict("not verified")
     try:
-        certificate = Certificate.model_validate_json(file.read_text(encoding="utf-8"))
+        certificate = Certificate.model_validate_json(files[0].read_text(encoding="utf-8"))
     except ValueError:
         return Verdict("unreadable certificate")
     if certificate.environment.reference != name:

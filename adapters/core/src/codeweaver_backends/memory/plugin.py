@@ -33,6 +33,7 @@ class MemoryPlugin(DeclaredPlugin):
         description="Exact search over points held in this process; the reference to compare with.",
         version=__version__,
     )
+    location = "in-process"
     capabilities = CAPABILITIES
     backend = "codeweaver_backends.memory.backend:MemoryBackend"
     config = "codeweaver_backends.memory.config:MemoryConfig"

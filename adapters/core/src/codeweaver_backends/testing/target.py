@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
 
+from codeweaver_backends.plugins import Location
+
 if TYPE_CHECKING:
     from codeweaver_backends.testing.server import ServerProcess
 
@@ -37,9 +39,11 @@ class Target:
     provide: Callable[[], AbstractContextManager[dict[str, Any]]]
     """Enter it to have an engine; it yields the settings for ``create_backend``."""
     elsewhere: Callable[[int], dict[str, Any]] | None = None
-    """For an engine that is reached by an address: the settings that look for it at another port of this machine."""
+    """For a server: the settings that look for it at another port of this machine."""
     server: Callable[[], AbstractContextManager[tuple[ServerProcess, dict[str, Any]]]] | None = None
     """Enter it to have a server of this machine, to be killed and started again, and the settings that reach it."""
+    location: Location | None = None
+    """Where the engine runs, where this way to run it is another than its plugin tells. With ``elsewhere`` a server."""
 
 
 def find_targets() -> dict[str, Target]:
