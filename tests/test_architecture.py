@@ -93,7 +93,8 @@ def test_the_suite_names_no_engine() -> None:
 
 @pytest.mark.parametrize("folder", [one for one in ADAPTERS if one.name not in EXAMPLES], ids=lambda path: path.name)
 def test_adding_an_engine_touches_nothing_else(folder: Path) -> None:
-    """One line for the sessions, one for the workspace, a server in the compose file; the rest is documents."""
+    """A line for the sessions, one for the workspace, an extra of the core, a server in the compose file; the workflow
+    is made of these, and the rest is documents."""
     code = {path for kind in ("py", "toml", "yml", "yaml") for path in ROOT.rglob(f"*.{kind}")}
     ours = {path.relative_to(ROOT) for path in code if not UNTRACKED & set(path.relative_to(ROOT).parts)}
     own = folder.relative_to(ROOT)
@@ -103,7 +104,8 @@ def test_adding_an_engine_touches_nothing_else(folder: Path) -> None:
         if not path.is_relative_to(own) and folder.name in (ROOT / path).read_text(encoding="utf-8")
     }
     assert {"noxfile.py", "pyproject.toml"} <= named
-    assert named <= {"noxfile.py", "pyproject.toml", "compose/compose.yaml", *LISTS}
+    allowed = {"compose/compose.yaml", "adapters/core/pyproject.toml", ".github/workflows/ci.yml"}
+    assert named <= {"noxfile.py", "pyproject.toml", *allowed, *LISTS}
 
 
 @pytest.mark.parametrize("name", ["oracle", "oracle_hybrid"])
@@ -156,3 +158,14 @@ def test_distributions_are_described_alike(folder: Path) -> None:
         assert any(re.match(r"codeweaver-backends>=[\d.]+,<", one) for one in project["dependencies"]), "bounds by hand"
     for requirement in project["dependencies"]:
         assert re.search(r">=|==", requirement), f"{requirement} has no lower bound"
+
+
+@pytest.mark.parametrize(
+    "folder", [ROOT / "adapters/core", *ADAPTERS, ROOT / "conformance"], ids=lambda path: path.name
+)
+def test_every_distribution_says_whose_it_is(folder: Path) -> None:
+    described = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert described["license-files"] == ["LICENSE"]
+    assert (folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    assert {"Homepage", "Contract", "Source", "Issues"} <= described["urls"].keys()
+    assert "pip install -e" not in (folder / "README.md").read_text(encoding="utf-8"), "its page is read on an index"

@@ -15,70 +15,109 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION
+from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION, Clause
 from codeweaver_conformance.certificate import Certificate, tally
 
 __all__ = ["main"]
 
 DOCS = Path("docs")
 _MADE = "<!-- Made by python -m codeweaver_tools.pages; edit the code, not this page. -->\n\n"
-_MARKS = {"pass": "yes", "fail": "**no**", "denied": "denied", "waived": "waived", "not-verified": "not verified"}
+_MARKS = {"fail": "**broken**", "denied": "not claimed", "waived": "waived", "not-verified": "not verified"}
 
 
 def contract_page() -> str:
-    """Every clause, by area."""
+    """Every clause, by area, with an anchor of its id."""
     lines = [
         f"{_MADE}# The contract, version {CONTRACT_VERSION}\n",
-        "What every call of the protocol means, as clauses that the conformance kit proves. *Core* clauses count for",
-        "the verdict of their profile, *extended* ones are listed. A clause with a capability may be denied by a",
-        "backend that does not claim it, or one of several joined by `+`; the others cannot be denied.\n",
+        "What every call of the protocol means, as clauses that the conformance kit proves. They are of the base",
+        "profile `vector` and of the level *core* where nothing else is said: core clauses count for the verdict of",
+        "their profile, *extended* ones are listed. A clause that *needs* a claim may be denied by a backend that does",
+        "not make it, or one of several joined by `+`; the others cannot be denied. Each has an anchor:",
+        "`contract.md#ids.distinct`.\n",
     ]
     for area, clauses in groupby(CLAUSES.values(), key=lambda clause: clause.area):
-        lines += [
-            f"## {area.capitalize()}\n",
-            "| clause | promise | profile | level | capability |",
-            "|---|---|---|---|---|",
-        ]
-        for clause in clauses:
-            cells = (f"`{clause.id}`", clause.sentence, clause.profile, clause.level, clause.capability or "")
-            lines.append(_row(cells))
+        lines += [f"## {area.capitalize()}\n", "| clause | promise |", "|---|---|"]
+        lines += [_row((f'<a id="{one.id}"></a>`{one.id}`', f"{one.sentence}{_tags(one)}")) for one in clauses]
         lines.append("")
     return "\n".join(lines)
 
 
+def _tags(clause: Clause) -> str:
+    tags = [
+        *([clause.profile] if clause.profile != "vector" else []),
+        *([clause.level] if clause.level != "core" else []),
+        *([f"needs `{clause.capability}`"] if clause.capability else []),
+    ]
+    return f" *({', '.join(tags)})*" if tags else ""
+
+
 def matrix_page() -> str:
-    """The committed certificates side by side."""
+    """The committed certificates side by side, and what else was run on which Python with which clients."""
     certificates = _certificates()
     lines = [f"{_MADE}# Support matrix\n"]
     if not certificates:
         return "\n".join([*lines, "No certificate is committed yet.\n"])
     lines += [
-        "From the certificates under `docs/certificates/`. Each can be repeated with the command it names.\n",
-        *_table(["", *(one.environment.target for one in certificates)], _summary(certificates)),
+        "Each row is a certificate, which can be repeated with the command it names. *Kept* clauses passed all of",
+        "their tests, *not claimed* ones are of capabilities that the engine does not have, *broken* ones failed.\n",
+        *_table(
+            ["target", "verdict", "profiles beside vector", "kept", "not claimed", "broken", "not verified"],
+            map(_verdict, certificates),
+        ),
+        "",
+        "## What each has\n",
+        *_table(
+            ["target", "metrics", "exact up to", "largest limit", "dimensions", "engine"], map(_limits, certificates)
+        ),
         "",
         "## Clause by clause\n",
-        "Clauses that every backend keeps are left out.\n",
-        *_table(["clause", *(one.environment.target for one in certificates)], _differences(certificates)),
+        "Clauses that every backend keeps are left out, and so are those of a profile that a backend does not claim.\n",
+        *_table(["clause", "not kept by"], _differences(certificates)),
+        "",
+        "## Pythons and clients\n",
+        *_runs(),
         "",
     ]
     return "\n".join(lines)
 
 
-def _summary(certificates: list[Certificate]) -> Iterable[list[str]]:
-    yield ["verdict", *(f"**{one.verdict}**" for one in certificates)]
-    for profile in dict.fromkeys(clause.profile for clause in CLAUSES.values()):
-        yield [f"profile {profile}", *(str(one.profiles.get(profile, "not-verified")) for one in certificates)]
-    yield ["metrics", *(", ".join(_metrics(one)) for one in certificates)]
-    yield [
-        "exact up to (points)",
-        *(f"{one.environment.capabilities['limits']['exact_size']:,}" for one in certificates),
+def _verdict(one: Certificate) -> list[str]:
+    counts = tally(one)
+    profiles = [
+        name if verdict == "certified" else f"{name} {verdict}"
+        for name, verdict in one.profiles.items()
+        if name != "vector" and verdict != "denied"
     ]
-    yield ["largest limit", *(f"{one.environment.capabilities['limits']['max_limit']:,}" for one in certificates)]
-    yield ["largest dimension", *(f"{one.environment.capabilities['max_vector_dimension']:,}" for one in certificates)]
-    yield ["server", *(_server(one) for one in certificates)]
-    yield ["clauses kept", *(f"{tally(one)['pass']} of {len(one.clauses)}" for one in certificates)]
-    yield ["adapter", *(one.environment.adapter for one in certificates)]
-    yield ["day", *(one.created[:10] for one in certificates)]
+    target = one.environment.target
+    return [
+        f"[`{target}`](certificates/{target}.json)",
+        f"**{one.verdict}**",
+        ", ".join(profiles) or "none",
+        str(counts["pass"]),
+        str(counts["denied"]),
+        str(counts["fail"] + counts["waived"]),
+        str(counts["not-verified"]),
+    ]
+
+
+def _limits(one: Certificate) -> list[str]:
+    claims = one.environment.capabilities
+    return [
+        f"`{one.environment.target}`",
+        ", ".join(_metrics(one)),
+        f"{claims['limits']['exact_size']:,}",
+        f"{claims['limits']['max_limit']:,}",
+        f"{claims['max_vector_dimension']:,}",
+        _server(one),
+    ]
+
+
+def _runs() -> list[str]:
+    file = DOCS / "matrix.json"
+    if not file.is_file():
+        return ["Nothing beside the certificates above was run."]
+    told = json.loads(file.read_text(encoding="utf-8"))
+    return [*told["text"], "", *_table(told["columns"], told["rows"])]
 
 
 def _metrics(certificate: Certificate) -> list[str]:
@@ -86,16 +125,21 @@ def _metrics(certificate: Certificate) -> list[str]:
 
 
 def _server(certificate: Certificate) -> str:
-    # A clause of engines with an address is denied where there is none.
+    # A clause of servers is denied where the engine is declared to run in process, and only there.
     without = "in process" if certificate.clauses["health.bounded"].outcome == "denied" else "not told"
     return certificate.environment.server or without
 
 
 def _differences(certificates: list[Certificate]) -> Iterable[list[str]]:
-    for clause in CLAUSES:
-        outcomes = [one.clauses[clause].outcome if clause in one.clauses else "not-verified" for one in certificates]
-        if set(outcomes) != {"pass"}:
-            yield [f"`{clause}`", *(_MARKS[outcome] for outcome in outcomes)]
+    for clause in CLAUSES.values():
+        others: dict[str, list[str]] = {}
+        for one in certificates:
+            outcome = one.clauses[clause.id].outcome if clause.id in one.clauses else "not-verified"
+            if outcome != "pass" and one.profiles.get(clause.profile) != "denied":
+                others.setdefault(_MARKS[outcome], []).append(one.environment.target)
+        if others:
+            told = "; ".join(f"{mark}: {', '.join(targets)}" for mark, targets in others.items())
+            yield [f"[`{clause.id}`](contract.md#{clause.id})", told]
 
 
 def _certificates() -> list[Certificate]:
