@@ -71,7 +71,8 @@ def matrix_page() -> str:
         ),
         "",
         "## Clause by clause\n",
-        "Clauses that every backend keeps are left out, and so are those of a profile that a backend does not claim.\n",
+        "Clauses that every backend keeps are left out, and so are those of a profile that a backend does not claim.",
+        f"{_younger(certificates)}\n",
         *_table(["clause", "not kept by"], _differences(certificates)),
         "",
         "## Pythons and clients\n",
@@ -134,12 +135,21 @@ def _differences(certificates: list[Certificate]) -> Iterable[list[str]]:
     for clause in CLAUSES.values():
         others: dict[str, list[str]] = {}
         for one in certificates:
-            outcome = one.clauses[clause.id].outcome if clause.id in one.clauses else "not-verified"
-            if outcome != "pass" and one.profiles.get(clause.profile) != "denied":
-                others.setdefault(_MARKS[outcome], []).append(one.environment.target)
+            found = one.clauses.get(clause.id)  # a certificate says nothing of clauses that are younger
+            if found is not None and found.outcome != "pass" and one.profiles[clause.profile] != "denied":
+                others.setdefault(_MARKS[found.outcome], []).append(one.environment.target)
         if others:
             told = "; ".join(f"{mark}: {', '.join(targets)}" for mark, targets in others.items())
             yield [f"[`{clause.id}`](contract.md#{clause.id})", told]
+
+
+def _younger(certificates: list[Certificate]) -> str:
+    lacking = [len(CLAUSES.keys() - one.clauses.keys()) for one in certificates]
+    return (
+        f"Up to {max(lacking)} clauses are younger than a certificate, which says nothing of them."
+        if any(lacking)
+        else ""
+    )
 
 
 def _certificates() -> list[Certificate]:
