@@ -12,7 +12,7 @@ import pytest
 
 from codeweaver_backends.contract import CLAUSES
 from codeweaver_backends.testing import Target
-from codeweaver_conformance.certificate import TestOutcome
+from codeweaver_conformance import certificate as certificates
 from codeweaver_conformance.run import REFUSED
 from codeweaver_conformance.subject import provisioned
 from codeweaver_conformance.summary import failed_clauses
@@ -220,8 +220,8 @@ def test_a_mistake_in_the_command_is_one_line(
 # --- at the end ---
 
 
-def outcome(clause: str, reason: str, test: str = "test_it[1]") -> TestOutcome:
-    return TestOutcome(clause=clause, test=test, outcome="fail", reason=reason)
+def outcome(clause: str, reason: str, test: str = "test_it[1]") -> certificates.TestOutcome:
+    return certificates.TestOutcome(clause=clause, test=test, outcome="fail", reason=reason)
 
 
 def test_failures_are_clauses_grouped_by_cause_and_the_deepest_comes_first() -> None:
@@ -233,7 +233,7 @@ def test_failures_are_clauses_grouped_by_cause_and_the_deepest_comes_first() -> 
                 outcome("filters.ne", "got:      set()"),
                 outcome("thresholds.zero", "got:      TypeError: unsupported operand 'a'"),
                 outcome("ids.distinct", "got:      TypeError: unsupported operand 'b'"),
-                TestOutcome(clause="ids.uuid", test="t", outcome="pass"),
+                certificates.TestOutcome(clause="ids.uuid", test="t", outcome="pass"),
             ],
             "mine:Plugin",
         )
