@@ -254,6 +254,14 @@ def compare(session: nox.Session) -> None:
 
 
 @nox.session
+def quality(session: nox.Session) -> None:
+    """How well rankings find known answers, beside the text search of others; shown by docs/hybrid.md."""
+    others = ("lancedb>=0.34", "qdrant-edge-py>=0.9", "bm25s>=0.2")
+    session.install("-q", *CORE, "-e", "conformance[compare]", *TOOLS, *others)
+    session.run("python", "-m", "codeweaver_tools.quality", *session.posargs)
+
+
+@nox.session
 def readme(session: nox.Session) -> None:
     """The README's first command, as it stands there, in a clean clone and with an empty home."""
     [command, *_] = re.findall(r"```sh\n(python3 -m venv .*?)\n```", Path("README.md").read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ import pytest
 
 from codeweaver_backends.sdk.hybrid.definition import SparseIndex
 
-SCRIPT = Path(__file__).parents[1] / "tools/count_terms.py"
+SCRIPT = Path(__file__).parents[1] / "tools/codeweaver_tools/count_terms.py"
 SOURCE = """
 import nothing
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION, Clause
 from codeweaver_conformance.certificate import Certificate, tally
+from codeweaver_tools import quality_page
 
 __all__ = ["main"]
 
@@ -194,6 +195,24 @@ def _filled(file: Path, name: str, lines: list[str]) -> str:
     return "\n".join([f"{before}{begin}", *lines, f"{end}{after}"])
 
 
+# --- quality ---------------------------------------------------------------------------------------------------------
+
+
+def hybrid_page() -> str:
+    """The page on hybrid search with the tables of what was measured."""
+    return _filled(DOCS / "hybrid.md", "quality", quality_page.tables(_quality()))
+
+
+def hybrid_figure() -> str:
+    """The same as a figure."""
+    return quality_page.figure(_quality())
+
+
+def _quality() -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((DOCS / "performance" / "quality.json").read_text(encoding="utf-8"))
+    return report
+
+
 # --- performance -----------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +309,8 @@ PAGES: dict[Path, Callable[[], str]] = {
     DOCS / "certificate.schema.json": certificate_schema,
     DOCS / "performance.md": performance_page,
     DOCS / "reliability.md": reliability_page,
+    DOCS / "hybrid.md": hybrid_page,
+    DOCS / "images" / "hybrid.svg": hybrid_figure,
     Path("README.md"): readme,
 }
 

@@ -1,6 +1,6 @@
 """Count a table of term statistics from a folder of code or text, for ``create_sparse_index(term_statistics=…)``.
 
-    python tools/count_terms.py FOLDER --split functions --terms 2000 > table.json
+    python tools/codeweaver_tools/count_terms.py FOLDER --split functions --terms 2000 > table.json
 
 The table has the form ``{"documents": N, "other": df, "counts": {term: df}}`` and keeps the most frequent terms.
 ``other``, for the terms that are left out, is the number of documents whose idf they have on average.
