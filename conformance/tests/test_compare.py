@@ -19,6 +19,7 @@ from codeweaver_conformance.compare import engines
 from codeweaver_conformance.compare.corpus import Chunk, python_files, read_corpus, stdlib_folder
 from codeweaver_conformance.compare.embed import ModelMissingError, StaticModel
 from codeweaver_conformance.compare.engines import UnknownEngineError, parse_settings
+from codeweaver_conformance.compare.identifiers import spoken_names
 from codeweaver_conformance.compare.report import read_verdict
 from codeweaver_conformance.compare.workload import LIMIT, QUERIES, TOLERANCE, Workload, same_answer
 
@@ -142,6 +143,12 @@ def test_text_is_always_encodable(folder: Path) -> None:
 def test_tests_are_left_out_where_asked(folder: Path) -> None:
     names = [file.name for file in python_files(folder, with_tests=False)]
     assert names == ["broken.py", "coded.py", "null.py", "__init__.py", "shapes.py"]
+
+
+def test_an_identifier_is_asked_for_where_one_definition_has_it() -> None:
+    names = ["Circle.openWindow", "open_window", "Square.draw_thing", "run"]
+    chunks = [chunk_at(line, name=name) for line, name in enumerate(names)]
+    assert spoken_names(chunks) == {"draw thing": "a.py:2"}
 
 
 def test_a_sample_is_spread_and_repeatable(folder: Path) -> None:
@@ -283,6 +290,7 @@ def test_compare_shows_the_outcome(folder: Path, tmp_path: Path) -> None:
     assert "exact" in done.stdout
     assert "Circle.area" in done.stdout
     assert "[in square metres]" in done.stdout
+    assert "Found by an identifier's words" in done.stdout
 
 
 def test_compare_writes_it_all(folder: Path, tmp_path: Path) -> None:
@@ -319,6 +327,11 @@ def test_compare_writes_it_all(folder: Path, tmp_path: Path) -> None:
     assert 0 < engine["unfiltered"]["p50"] <= engine["unfiltered"]["p95"]
     assert set(engine["filters"]) == {one["label"] for one in told["filters"]}
     assert (engine["inexact"], engine["altered"], engine["disk_bytes"]) == (0, 0, None)
+    assert engine["sparse_index_seconds"] > 0
+    assert list(engine["rankings"]) == ["dense", "sparse", "hybrid"]
+    assert engine["rankings"]["sparse"]["mrr"] == 1.0  # few names, no word twice
+    assert 0 < engine["rankings"]["dense"]["mrr"] <= 1.0
+    assert engine["rankings"]["hybrid"]["p50"] > 0
 
 
 def test_a_verdict_is_that_of_a_certificate_of_this_backend(tmp_path: Path) -> None:

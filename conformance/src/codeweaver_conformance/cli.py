@@ -19,9 +19,10 @@ from codeweaver_conformance.certificate import Certificate
 from codeweaver_conformance.compare.corpus import Corpus, python_files, read_corpus, stdlib_folder
 from codeweaver_conformance.compare.embed import ModelMissingError, StaticModel
 from codeweaver_conformance.compare.engines import UnknownEngineError, default_engines, parse_settings, resolve_engines
+from codeweaver_conformance.compare.identifiers import spoken_names
 from codeweaver_conformance.compare.measure import measure
 from codeweaver_conformance.compare.report import Report
-from codeweaver_conformance.compare.workload import QUERIES, Workload
+from codeweaver_conformance.compare.workload import QUERIES, Identifiers, Workload
 from codeweaver_conformance.verify import NotRepeatedError, contradictions, differences, other_versions, repeat
 
 __all__ = ["app", "compare", "verify"]
@@ -78,7 +79,9 @@ def compare(
             corpus = _corpus(source, limit_chunks, progress)
             progress.begin("embedding", len(corpus.chunks))
             vectors = model.embed([chunk.text for chunk in corpus.chunks], progress.advance)
-            workload = Workload(corpus.chunks, vectors, texts, model.embed(texts))
+            named = spoken_names(corpus.chunks)
+            identifiers = Identifiers(list(named), model.embed(list(named)), list(named.values())) if named else None
+            workload = Workload(corpus.chunks, vectors, texts, model.embed(texts), identifiers)
             measurements = [measure(engine, workload, data, progress) for engine in engines]
     except (UnknownEngineError, ModelMissingError, _MistakeError) as error:
         Console(stderr=True).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-__all__ = ["INDEXES", "Chunk", "Corpus", "python_files", "read_corpus", "stdlib_folder"]
+__all__ = ["INDEXES", "Chunk", "Corpus", "python_files", "read_corpus", "stdlib_folder", "words"]
 
 Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -54,7 +54,7 @@ class Chunk:
     @property
     def text(self) -> str:
         """What is embedded: its names as words, and what it says of itself."""
-        return f"{_words(self.module)} {_words(self.name)} {self.summary}"
+        return f"{words(self.module)} {words(self.name)} {self.summary}"
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _tags(node: Definition) -> Iterator[str]:
     yield from dict.fromkeys(names)
 
 
-def _words(name: str) -> str:
+def words(name: str) -> str:
     """``email.MIMEText._new_message`` → ``email MIMEText new message``."""
     return _NOT_A_WORD.sub(" ", _HUMP.sub(" ", name)).strip()
 

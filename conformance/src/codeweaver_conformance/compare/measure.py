@@ -27,9 +27,11 @@ from codeweaver_backends import (
 from codeweaver_backends.protocols import implements
 from codeweaver_conformance.compare.corpus import INDEXES
 from codeweaver_conformance.compare.engines import Engine
+from codeweaver_conformance.compare.identifiers import RANKINGS, Ranking, rank_identifiers
+from codeweaver_conformance.compare.latency import Latency
 from codeweaver_conformance.compare.workload import LIMIT, Answer, Search, Workload
 
-__all__ = ["Latency", "Measurement", "Progress", "measure"]
+__all__ = ["Measurement", "Progress", "measure"]
 
 _BATCH: Final = 2_000
 _ROUNDS: Final = 3
@@ -45,21 +47,6 @@ class Progress(Protocol):
 
     def advance(self, steps: int = 1) -> None:
         """Some of it is done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Seconds per search."""
-
-    p50: float
-    p95: float
-    searches: int
-
-    @classmethod
-    def of(cls, seconds: Sequence[float]) -> Latency:
-        """The percentiles of a sample."""
-        p50, p95 = np.percentile(seconds, [50, 95]).tolist()
-        return cls(p50, p95, len(seconds))
 
 
 @dataclass(slots=True)
@@ -87,6 +74,10 @@ class Measurement:
     altered: int | None = None
     """Results whose payload is not what was written."""
     disk_bytes: int | None = None
+    sparse_index_seconds: float | None = None
+    """What making the sparse index of the points took; ``None`` where there is no hybrid search."""
+    rankings: Mapping[str, Ranking] = field(default_factory=dict)
+    """Searches by identifiers' words, as ``RANKINGS`` names them."""
 
     @property
     def points_per_second(self) -> float | None:
@@ -130,6 +121,7 @@ class _Run:
                 await self._ingest(backend, capabilities)
                 await self._ask_all(backend)
                 self.result.disk_bytes = _disk_used(settings.get("path"))
+                await self._rank(backend, capabilities)
             except BaseException:
                 with suppress(Exception):  # the first failure is the one to tell
                     await self._drop(backend)
@@ -221,6 +213,14 @@ class _Run:
                     answers.append(found)
                 self.progress.advance()
         return seconds, answers
+
+    async def _rank(self, backend: Any, claimed: object) -> None:
+        told = getattr(backend, "capabilities", claimed)
+        identifiers, result = self.workload.identifiers, self.result
+        if identifiers is not None and getattr(told, "supports_hybrid_search", False):
+            self.progress.begin(f"{self.engine.name}: hybrid searches", len(RANKINGS))
+            found = await rank_identifiers(backend, self.collection, identifiers, self.progress.advance)
+            result.sparse_index_seconds, result.rankings = found
 
     def _is_intact(self, hit: SearchResult) -> bool:
         row = self.workload.row_of.get(hit.id) if isinstance(hit.id, str) else None

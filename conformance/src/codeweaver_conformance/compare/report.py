@@ -13,7 +13,9 @@ The JSON object (``format`` names its version) holds
     certificate's, and the date of that), ``points``, ``ingest`` (``seconds``, ``points_per_second``, ``columnar``),
     ``indexes``, ``exact_size``, ``unfiltered`` and ``filtered`` (``p50`` and ``p95`` in seconds, the number of timed
     ``searches``, mean ``recall``), ``filters`` (per label the median in seconds), ``inexact`` (searches whose answer is
-    not the exact one), ``altered`` (results whose payload is not what was written), ``disk_bytes``;
+    not the exact one), ``altered`` (results whose payload is not what was written), ``disk_bytes``; and where it has
+    hybrid search ``sparse_index_seconds`` and ``rankings`` (of searches by an identifier's words, ``dense``, ``sparse``
+    and ``hybrid``: ``p50``, ``p95``, ``searches`` and ``mrr``, at 10), else null and nothing;
 ``pairs``
     per two engines that finished ``a``, ``b``, ``searches`` and how many are ``differing``;
 ``example``
@@ -40,7 +42,9 @@ from rich.text import Text
 from codeweaver_conformance.certificate import Certificate, find_certificates
 from codeweaver_conformance.compare.corpus import Corpus
 from codeweaver_conformance.compare.embed import MODEL
-from codeweaver_conformance.compare.measure import Latency, Measurement
+from codeweaver_conformance.compare.identifiers import RANKINGS, Ranking
+from codeweaver_conformance.compare.latency import Latency
+from codeweaver_conformance.compare.measure import Measurement
 from codeweaver_conformance.compare.workload import LIMIT, TOLERANCE, Workload, same_answer
 from codeweaver_conformance.verify import contradictions
 
@@ -167,6 +171,8 @@ class Report:
             "inexact": one.inexact,
             "altered": one.altered,
             "disk_bytes": one.disk_bytes,
+            "sparse_index_seconds": one.sparse_index_seconds,
+            "rankings": {name: {**asdict(found.latency), "mrr": found.mrr} for name, found in one.rankings.items()},
         }
 
     def _example(self) -> Iterator[dict[str, Any]]:
@@ -183,6 +189,9 @@ class Report:
         """Print the table, the outcome, and one query with its answers."""
         console.print(self._table(roomy=console.width >= _ROOMY))
         console.print()
+        if any(one.rankings for one in self.measurements):
+            console.print(self._rankings())
+            console.print()
         for one in self.measurements:
             if one.error is not None:
                 console.print(Text.assemble((f"{one.engine.name} failed: ", "bold red"), one.error))
@@ -225,6 +234,21 @@ class Report:
         )
         yield self._answers_text(one)
         yield "–" if one.disk_bytes is None else f"{one.disk_bytes / 1e6:,.0f} MB"
+
+    def _rankings(self) -> Table:
+        asked = max(found.latency.searches for one in self.measurements for found in one.rankings.values())
+        table = Table(
+            title=f"Found by an identifier's words, {asked} searches: MRR@10, and ms p50 / p95",
+            title_justify="left",
+            box=None,
+            pad_edge=False,
+        )
+        table.add_column("engine", style="bold", no_wrap=True)
+        for name in RANKINGS:
+            table.add_column(name, justify="right", no_wrap=True)
+        for one in self.measurements:
+            table.add_row(one.engine.name, *(_ranking_text(one.rankings.get(name)) for name in RANKINGS))
+        return table
 
     def _answers_text(self, one: Measurement) -> Text:
         if one.error is not None:
@@ -278,6 +302,10 @@ def _milliseconds(latency: Latency | None) -> str:
         if latency is None
         else " / ".join(f"{ms:.1f}" if ms < 10 else f"{ms:.0f}" for ms in (latency.p50 * 1000, latency.p95 * 1000))
     )
+
+
+def _ranking_text(one: Ranking | None) -> str:
+    return "–" if one is None else f"{one.mrr:.3f}  {_milliseconds(one.latency)}"
 
 
 def _verdict_text(verdict: Verdict) -> Text:

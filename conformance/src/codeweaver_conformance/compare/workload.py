@@ -23,6 +23,7 @@ __all__ = [
     "QUERIES",
     "TOLERANCE",
     "Answer",
+    "Identifiers",
     "NamedFilter",
     "Search",
     "Workload",
@@ -137,13 +138,28 @@ class Search:
     filter: NamedFilter | None
 
 
+@dataclass(frozen=True, slots=True)
+class Identifiers:
+    """Searches by an identifier's words: queries, their vectors, and the id of the definition that each names."""
+
+    queries: Sequence[str]
+    vectors: FloatMatrix
+    ids: Sequence[str]
+
+
 class Workload:
     """Points to write, searches to run, and the judge of the answers."""
 
     def __init__(
-        self, chunks: Sequence[Chunk], vectors: FloatMatrix, queries: Sequence[str], query_vectors: FloatMatrix
+        self,
+        chunks: Sequence[Chunk],
+        vectors: FloatMatrix,
+        queries: Sequence[str],
+        query_vectors: FloatMatrix,
+        identifiers: Identifiers | None = None,
     ) -> None:
         self.chunks = chunks
+        self.identifiers = identifiers
         self.ids = [chunk.id for chunk in chunks]
         self.payloads = [chunk.payload for chunk in chunks]
         self.vectors = vectors
