@@ -273,11 +273,13 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
 
     @operation(claim="index_kinds")
     async def optimize_collection(self, name: str) -> CollectionInfo:
-        use = self._use(validate_name(name), Intent.WRITE)
+        use = self._use(validate_name(name), Intent.READ)
         while True:
             async with use as collection:
-                await self._optimize(collection)
-                return await self._info(collection)
+                await self._confirm(collection)
+                break
+        await self._optimize(collection)  # which no timeout ends
+        return await self.get_collection_info(name)
 
     # --- writing ---
 
