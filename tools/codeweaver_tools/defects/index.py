@@ -63,8 +63,6 @@ class _FilterInTheParts(IndexRig):
     def way(self, collection: Collection, query: Query) -> Way:
         return super().way(collection, replace(query, filter=ALWAYS))
 
-    share: ClassVar[float] = 0.6
-
     async def asked(self, way: Way, collection: Collection, query: Query) -> list[SearchResult]:
         return self.by_index(collection, query)
 
@@ -229,8 +227,6 @@ class _EffortIgnored(IndexRig):
     def effort(self, query: Query) -> float:
         return 1.0
 
-    share: ClassVar[float] = 0.5
-
 
 @plant("idx-effort-divides", "effort divides what is looked at.")
 class _EffortDivides(IndexRig):
@@ -277,8 +273,6 @@ class _ExactCollectionIndexed(IndexRig):
 
 @plant("idx-from-the-start", "A collection is answered by its index before it has outgrown the exact size.")
 class _FromTheStart(IndexRig):
-    share: ClassVar[float] = 0.5
-
     def is_wanted(self, collection: Collection) -> bool:
         return bool(collection.points) and not (collection.settings.vector_index or VectorIndex("exact")).is_exact
 
