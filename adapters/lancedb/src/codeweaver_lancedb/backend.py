@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class LanceDBBackend(BackendTemplate[Collection]):
-    """Every search reads every vector, so every search is exact."""
+    """Small tables are scanned; beyond, an index is read, wholly or in the parts nearest to the query."""
 
     name: ClassVar[str] = "lancedb"
     # A part is a commit, and a fragment of the table.
@@ -40,12 +40,13 @@ class LanceDBBackend(BackendTemplate[Collection]):
         super().__init__(config)
         self._folder = config.folder
         self._place = config.path
+        self._claims = CAPABILITIES.with_exact_size(config.index_from)
         self._options = {name: secret.get_secret_value() for name, secret in config.storage_options.items()}
         self._database: Database
 
     @property
     def capabilities(self) -> BackendCapabilities:
-        return CAPABILITIES
+        return self._claims
 
     # --- lifetime ---
 
@@ -53,7 +54,7 @@ class LanceDBBackend(BackendTemplate[Collection]):
         await in_thread(importlib.import_module, "lancedb")  # it takes seconds, of which the loop must not be robbed
 
     async def _connect(self) -> None:
-        self._database = await Database.open(self._place, self._folder, self._options)
+        self._database = await Database.open(self._place, self._folder, self._options, self._claims.limits.exact_size)
 
     async def _disconnect(self) -> None:
         await self._database.turns.finish(self.config.timeout)
@@ -87,6 +88,12 @@ class LanceDBBackend(BackendTemplate[Collection]):
 
     async def _describe(self, name: str) -> Collection:
         return await self._database.describe(name)
+
+    async def _indexed(self, collection: Collection, size: int) -> int:
+        return min(size, await collection.cut.rows())
+
+    async def _optimize(self, collection: Collection) -> None:
+        await self._database.turns.take(collection.settings.name, lambda: collection.tend(now=True))
 
     async def _confirm(self, collection: Collection) -> None:
         await collection.table.version()

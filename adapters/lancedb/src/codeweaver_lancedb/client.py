@@ -27,9 +27,11 @@ from codeweaver_backends.sdk.hybrid.fusion import NO_LEG, Leg
 from codeweaver_backends.sdk.hybrid.vectors import SparseRows
 from codeweaver_backends.sdk.index.codes import encode_id
 from codeweaver_backends.sdk.names import decode_name, encode_name
+from codeweaver_backends.sdk.plan import Way, answered
 from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query, Slot, SparseQuery
 from codeweaver_backends.sdk.vectors import power_scaled
 from codeweaver_backends.types import DistanceMetric, PointId
+from codeweaver_lancedb.cut import ALL_PARTS, Cut
 from codeweaver_lancedb.dialect import literal, narrowing, to_sql
 from codeweaver_lancedb.errors import is_conflict, is_missing
 from codeweaver_lancedb.schema import DISTANCE_TYPES, WORD_TYPES, columns_of, reader_of, schema_of, settings_of
@@ -62,9 +64,17 @@ class Collection:
     """An open table, and what this process knows of it. ``alone``: writers of every process take turns."""
 
     def __init__(
-        self, settings: CollectionSettings, incarnation: str, table: AsyncTable, schema: pa.Schema, *, alone: bool
+        self,
+        settings: CollectionSettings,
+        incarnation: str,
+        table: AsyncTable,
+        schema: pa.Schema,
+        *,
+        alone: bool,
+        exact_size: int,
     ) -> None:
         self.settings = settings
+        self.cut = Cut(settings, table, exact_size)
         self.incarnation = incarnation
         self.table = table
         self._schema = schema
@@ -93,7 +103,13 @@ class Collection:
         where = await self._where(query.filter)
         if where is not None:
             search = search.where(where)
-        found = await search.limit(query.limit).select([*columns, "_distance"]).to_arrow()
+        search = search.limit(query.limit).select([*columns, "_distance"])
+        way, parts, size = await self.cut.way(query)
+
+        async def ask(way: Way) -> pa.Table:
+            return await search.nprobes(parts if way is Way.INDEXED else ALL_PARTS).to_arrow()
+
+        found = await answered(way, query, size, ask)
         if metric is DistanceMetric.DOT_PRODUCT and not np.isfinite(found["_distance"].to_numpy()).all():
             return await self._nearest_in_doubles(query, where)
         return found
@@ -175,6 +191,7 @@ class Collection:
         await retried(lambda: self._write(batch), retries, is_conflict)
         self._fragments = None if self._fragments is None else self._fragments + 1
         self._unindexed += len(batch)
+        self.cut.note(len(batch))
 
     async def update(self, slot: Slot, ids: Sequence[PointId], rows: SparseRows, *, retries: int) -> None:
         """Replace a slot of the points that exist, in one commit."""
@@ -254,21 +271,27 @@ class Collection:
         """Whether upkeep is not under way and may have something to do."""
         if self.upkeep is not None and not self.upkeep.done():
             return False
-        return self._fragments is None or self._fragments >= _FRAGMENTS or self._unindexed >= _INDEX_FROM
+        return self._fragments is None or self._is_time
 
-    async def tend(self) -> None:
-        """Make many small fragments one, and bring the indexes up to date, when it is time."""
+    @property
+    def _is_time(self) -> bool:
+        return (self._fragments or 0) >= _FRAGMENTS or self._unindexed >= _INDEX_FROM or self.cut.is_due
+
+    async def tend(self, *, now: bool = False) -> None:
+        """Make many small fragments one, and bring the indexes up to date, when it is time, or all of it now."""
         if self._fragments is None:
             await self._survey()
-        if (self._fragments or 0) < _FRAGMENTS and self._unindexed < _INDEX_FROM:
+        if not (now or self._is_time):
             return
         are_ours = await self.table.version() == self._version
         rows = await self.table.count_rows()
-        if (self._fragments or 0) >= _FRAGMENTS + rows // _ROWS_PER_FRAGMENT:
+        is_scattered = (self._fragments or 0) >= _FRAGMENTS + rows // _ROWS_PER_FRAGMENT
+        if is_scattered or (now and (self._fragments or 0) > 1):
             await self.table.optimize(cleanup_older_than=_KEEP)
             await self._survey()
-        if self._unindexed >= max(_INDEX_FROM, rows // 4):
+        if self._unindexed >= max(_INDEX_FROM, rows // 4) or (now and self._unindexed):
             await self._index()
+        await self.cut.build(now=now)
         if are_ours:
             self._version = await self.table.version()
 
@@ -280,6 +303,7 @@ class Collection:
         for column, _ in self._indexed_columns()[:1]:
             index = await self.table.index_stats(f"{column}_idx")
             self._unindexed = stats["num_rows"] if index is None else index.num_unindexed_rows
+        await self.cut.survey(stats["num_rows"])
 
     async def _index(self) -> None:
         for column, config in self._indexed_columns():
@@ -312,14 +336,15 @@ _first_process: int | None = None
 class Database:
     """The collections of one folder or bucket."""
 
-    def __init__(self, connection: AsyncConnection, uri: str, folder: Path | None) -> None:
+    def __init__(self, connection: AsyncConnection, uri: str, folder: Path | None, exact_size: int) -> None:
         self._connection = connection
         self._uri = uri
+        self._exact_size = exact_size
         self._folder = folder
         self.turns = Turns(uri, folder)
 
     @classmethod
-    async def open(cls, uri: str, folder: Path | None, options: dict[str, str]) -> Database:
+    async def open(cls, uri: str, folder: Path | None, options: dict[str, str], exact_size: int) -> Database:
         """Connect."""
         global _first_process  # noqa: PLW0603 - the engine's threads are the process's
         _first_process = _first_process or os.getpid()
@@ -333,7 +358,7 @@ class Database:
         connection = await lancedb.connect_async(
             uri, read_consistency_interval=timedelta(0), storage_options=options or None
         )
-        return cls(connection, uri, folder)
+        return cls(connection, uri, folder, exact_size)
 
     def close(self) -> None:
         """Close the connection."""
@@ -382,8 +407,8 @@ class Database:
     def _collection(
         self, settings: CollectionSettings, table_name: str, table: AsyncTable, schema: pa.Schema
     ) -> Collection:
-        alone = self._folder is not None
-        return Collection(settings, table_name.rpartition(".")[2], table, schema, alone=alone)
+        alone, incarnation = self._folder is not None, table_name.rpartition(".")[2]
+        return Collection(settings, incarnation, table, schema, alone=alone, exact_size=self._exact_size)
 
     async def _tables_of(self, name: str) -> list[str]:
         code = encode_name(name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from pydantic import BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError, field_validator
 
-from codeweaver_backends.config import BackendConfig, Configures, FolderPath
+from codeweaver_backends.config import BackendConfig, Configures, FolderPath, index_from
 
 if TYPE_CHECKING:
     from codeweaver_lancedb.backend import LanceDBBackend  # noqa: F401 - named in quotes, which the linter does not read
@@ -52,6 +52,8 @@ class LanceDBConfig(BackendConfig, Configures["LanceDBBackend"]):
     storage_options: dict[str, SecretStr] = Field(
         default={}, description="Credentials and endpoint of the object store, by the engine's names for them"
     )
+
+    index_from: int = index_from(200_000)
 
     @field_validator("storage_options")
     @classmethod

@@ -15,11 +15,13 @@ CAPABILITIES = BackendCapabilities(
     supports_hybrid_search=True,
     supports_streaming=True,
     supports_payload_indexes=True,
+    index_kinds=["ivf"],
     exact_search=True,
+    search_effort=True,
     max_vector_dimension=65_536,
     supported_distance_metrics=[DistanceMetric.COSINE, DistanceMetric.EUCLIDEAN, DistanceMetric.DOT_PRODUCT],
     payload_index_types=["keyword", "integer", "float", "bool", "datetime"],
-    limits=Limits(max_limit=1_000_000, exact_size=1_000_000),
+    limits=Limits(max_limit=1_000_000, exact_size=200_000),
 )
 
 
@@ -29,7 +31,7 @@ class LanceDBPlugin(DeclaredPlugin):
     info = BaseComponentInfo(
         name="lancedb",
         display_name="LanceDB",
-        description="Exact search over columns in a folder or an object store, in this process.",
+        description="Search over columns in a folder or an object store, in this process: exact, or by an index.",
         version=__version__,
     )
     location = "in-process"
