@@ -1,4 +1,4 @@
-"""The pgvector backend: one table per collection, searched exactly; a write is one transaction."""
+"""The pgvector backend: one table per collection; a write is one transaction."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from codeweaver_backends.errors import (
     CollectionExistsError,
     CollectionNotFoundError,
     TransactionError,
+    UnsupportedError,
 )
-from codeweaver_backends.metrics import scorer
 from codeweaver_backends.sdk.calls import retried
 from codeweaver_backends.sdk.cursors import cursor_after, position_of
 from codeweaver_backends.sdk.filters.tree import Node
@@ -35,8 +35,10 @@ from codeweaver_pgvector.client import Client, Queries, UnitOfWork
 from codeweaver_pgvector.config import PgvectorConfig
 from codeweaver_pgvector.dialect import CODE, Condition
 from codeweaver_pgvector.errors import CONFLICTS, is_intact, is_lost, translate
+from codeweaver_pgvector.graph import Graphs, check_graph
 from codeweaver_pgvector.plugin import CAPABILITIES
 from codeweaver_pgvector.schema import COLUMNS, Catalogue, columns_to_merge, engine_query, point_of, rows_to_copy
+from codeweaver_pgvector.searching import hits_of, nearest
 from codeweaver_pgvector.slots import SLOT_COLUMNS, encoded, slots_to_copy
 from codeweaver_pgvector.use import BoundCollection, UseInTransaction
 
@@ -54,7 +56,7 @@ _LOST: Final = "its connection was lost, and nothing was written"
 
 
 class PgvectorBackend(BackendTemplate[BoundCollection]):
-    """Collections in PostgreSQL. Every search is a scan, and therefore exact."""
+    """Collections in PostgreSQL. Small ones are scanned; beyond, a graph answers what it answers well."""
 
     name: ClassVar[str] = "pgvector"
     part_points: ClassVar[int] = 10_000
@@ -66,10 +68,12 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
         super().__init__(config)
         self._catalogue = Catalogue(config.db_schema)
         self._client = Client(config)
+        self._claims = CAPABILITIES.with_exact_size(config.index_from)
+        self._graphs = Graphs(self._client, config.index_from)
 
     @property
     def capabilities(self) -> BackendCapabilities:
-        return CAPABILITIES
+        return self._claims
 
     @property
     def server_version(self) -> str | None:
@@ -81,6 +85,7 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
 
     async def _disconnect(self) -> None:
         await self._client.aclose()
+        await self._graphs.aclose()
 
     def _abandon(self) -> None:
         self._client.abandon()
@@ -115,6 +120,11 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
             return
         async with self._client.unit_of_work() as unit:
             yield unit
+        await self._committed(unit)
+
+    async def _committed(self, unit: UnitOfWork) -> None:
+        """What follows from a commit."""
+        self._graphs.touched(unit.touched.values())
         if unit.has_removed:
             await self._dispose(unit)
 
@@ -177,8 +187,7 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
             raise
         finally:
             self._client.transactions.release(handle.connection, intact=intact)
-        if handle.has_removed:
-            await self._dispose(handle)
+        await self._committed(handle)
 
     async def _rollback(self, handle: UnitOfWork) -> None:
         intact = False
@@ -206,6 +215,7 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
                 await unit.execute(statement)
 
     async def _create(self, settings: CollectionSettings) -> None:
+        check_graph(settings)
         await self._prepare()
         async with self._unit_of_work() as unit:
             rows = await unit.fetch(self._catalogue.insertion, *self._catalogue.row(settings))
@@ -245,6 +255,15 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
                     with suppress(asyncpg.LockNotAvailableError):
                         async with self._client.unit_of_work() as unit:
                             await unit.execute(self._catalogue.disposal(row["number"]))
+
+    async def _indexed(self, collection: BoundCollection, size: int) -> int:
+        state = await self._graphs.state(collection.table, collection.queries)
+        return size if state.is_ready else 0
+
+    async def _optimize(self, collection: BoundCollection) -> None:
+        if self._joined() is not None:
+            raise UnsupportedError("a collection cannot be optimized inside a transaction", capability="index_kinds")
+        await self._graphs.optimize(collection.table)
 
     async def _describe(self, name: str) -> BoundCollection:
         if self._joined() is not None:
@@ -293,6 +312,7 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
             async with collection.unit.part():
                 await self._store(collection, codes[start : start + len(part)], part)
             start += len(part)
+        collection.touch(len(batch))
 
     async def _store(self, collection: BoundCollection, codes: list[str], part: Batch) -> None:
         """Write one part. COPY is the fastest way in, but does not replace what is there already."""
@@ -366,29 +386,21 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
         for start in range(0, len(codes), self.ids_at_once):
             async with collection.unit.part():
                 await collection.unit.execute(deletion, codes[start : start + self.ids_at_once])
+        collection.touch()
 
     async def _delete_matching(self, collection: BoundCollection, node: Node) -> int:
         condition = Condition(collection.table.declared)
         where = condition.sql(node)
+        collection.touch()
         async with collection.unit.part():
             return await collection.unit.execute(collection.table.deletion(where), *condition.values)
 
     # --- reading ---
 
     async def _search(self, collection: BoundCollection, query: Query) -> list[SearchResult]:
-        table, metric = collection.table, collection.settings.metric
-        vector, factor = engine_query(query.vector, metric)
-        condition = Condition(table.declared, [vector, query.limit])
-        sql = table.search(condition.sql(query.filter), query.projection)
-        rows = await self._rows(collection, sql, condition.values)
-        score, results = scorer(metric, dot="negative dot"), []
-        for row in rows:
-            value = score(row["distance"]) * factor
-            if not query.passes(value):
-                break
-            payload = query.projection.payload_of(row["payload"])
-            results.append(SearchResult(decode_id(row["id"], CODE), value, payload, row["vector"]))
-        return results
+        vector, factor = engine_query(query.vector, collection.settings.metric)
+        rows = await nearest(collection, query, vector, self._graphs, self._rows)
+        return hits_of(rows, query, collection.settings.metric, factor)
 
     async def _search_sparse(self, collection: BoundCollection, query: SparseQuery) -> Leg:
         if not collection.table.has_slots:

@@ -7,7 +7,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from weakref import WeakSet
 
 import asyncpg
@@ -16,6 +16,9 @@ from codeweaver_backends.errors import BackendClosedError, BackendConnectionErro
 from codeweaver_backends.sdk.calls import retried
 from codeweaver_pgvector.config import PgvectorConfig
 from codeweaver_pgvector.errors import is_intact, is_lost, translate
+
+if TYPE_CHECKING:
+    from codeweaver_pgvector.graph import Touched
 
 __all__ = ["Client", "Connection", "Pool", "Queries", "UnitOfWork"]
 
@@ -121,6 +124,8 @@ class UnitOfWork:
         """Whether it sees the data as of its first statement, and not as others leave it meanwhile."""
         self.has_removed = False
         """Whether a collection was deleted, whose table is to be dropped."""
+        self.touched: dict[int, Touched] = {}
+        """By its number: each table that was written to."""
         self._timeout = timeout
         self.begin_call(spent)
 
@@ -219,6 +224,7 @@ class Client:
         # Apart, so that open transactions leave connections to everything else.
         self._calls = Pool(self._connect, config.max_connections)
         self.transactions = Pool(self._connect, config.max_transactions)
+        self._maintaining: set[Connection] = set()
         self._without_codec: WeakSet[Connection] = WeakSet()
         """Connections without the codec of vectors: they were opened before there was the extension."""
 
@@ -229,15 +235,36 @@ class Client:
 
     async def aclose(self) -> None:
         """Close every connection; what is open is rolled back."""
+        self._end_maintenance()
         await self.transactions.aclose()
         await self._calls.aclose()
 
     def abandon(self) -> None:
         """Cut every connection."""
+        self._end_maintenance()
         self.transactions.abandon()
         self._calls.abandon()
 
+    def _end_maintenance(self) -> None:
+        for connection in list(self._maintaining):
+            connection.terminate()
+
     # --- calls ---
+
+    @asynccontextmanager
+    async def maintenance(self) -> AsyncIterator[Connection]:
+        """A connection of its own for what takes as long as it takes. Left early, it is cut; the server goes on."""
+        async with asyncio.timeout(self._config.timeout):
+            connection = await self._connect()
+        self._maintaining.add(connection)
+        try:
+            if not self._config.transaction_pooling:
+                await connection.execute("set statement_timeout = 0; set lock_timeout = 0")
+            yield connection
+            await _close(connection)
+        finally:
+            self._maintaining.discard(connection)
+            connection.terminate()
 
     async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
         """The rows of a query that stands alone."""

@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from codeweaver_backends.config import Configures, ServerConfig
+from codeweaver_backends.config import Configures, ServerConfig, index_from
 
 if TYPE_CHECKING:
     from codeweaver_pgvector.backend import PgvectorBackend  # noqa: F401
@@ -55,6 +55,7 @@ class PgvectorConfig(ServerConfig, Configures["PgvectorBackend"]):
     max_transactions: int = Field(
         default=8, ge=1, le=1_000, description="Open at once; each has a connection beside max_connections"
     )
+    index_from: int = index_from(20_000)
     lock_timeout: float = Field(
         default=5.0, gt=0, le=3_600, description="Seconds a write waits for another transaction before it is a conflict"
     )

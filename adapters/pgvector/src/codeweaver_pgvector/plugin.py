@@ -19,11 +19,13 @@ CAPABILITIES = BackendCapabilities(
     supports_streaming=True,
     supports_transactions=True,
     supports_payload_indexes=True,
+    index_kinds=["hnsw"],
     exact_search=True,
+    search_effort=True,
     max_vector_dimension=16_000,
     supported_distance_metrics=list(DistanceMetric),
     payload_index_types=["keyword", "integer", "float", "bool", "datetime"],
-    limits=Limits(max_limit=1_000_000, exact_size=1_000_000),
+    limits=Limits(max_limit=1_000_000, exact_size=20_000),
 )
 
 
@@ -33,7 +35,7 @@ class PgvectorPlugin(DeclaredPlugin):
     info = BaseComponentInfo(
         name="pgvector",
         display_name="PostgreSQL + pgvector",
-        description="A PostgreSQL server with pgvector (0.8 or later): exact search, and transactions.",
+        description="A PostgreSQL server with pgvector (0.8 or later): exact search or by a graph, and transactions.",
         version=__version__,
         homepage="https://github.com/pgvector/pgvector",
     )

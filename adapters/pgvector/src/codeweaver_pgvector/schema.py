@@ -215,32 +215,22 @@ class Table:
         return f"(select name is not null from {self.catalogue.name} where number = {self.number})"
 
     @property
-    def _living(self) -> str:
+    def living(self) -> str:
         return f"{self.name} where {self.is_living}"
 
     def counting(self, where: str) -> str:
         """How many points there are."""
-        return f"select count(*) from {self._living} and {where}"
+        return f"select count(*) from {self.living} and {where}"
 
-    def search(self, where: str, projection: Projection) -> str:
-        """The nearest points; the first parameters are query vector and limit."""
+    @property
+    def distance(self) -> str:
+        """From the query vector, which is the first parameter."""
         operator = f"operator({self.vectors}.{_OPERATORS[self.settings.metric]})"
-        distance = f"vec {operator} $1::{self.vectors}.vector as distance from {self._living} and {where}"
-        # What is shown is computed outside, for the points that were found. Carrying it through the sort of a few
-        # points is cheaper than fetching it afterwards; that is the other way round where all points are sorted.
-        if where == "true":
-            nearest, source = f"select id, {distance}", f"join {self.name} using (id)"
-        else:
-            carried = "id" + ", doc, raw" * bool(projection.payload) + ", vec, given" * projection.vectors
-            nearest, source = f"select {carried}, {distance}", ""
-        return (
-            f"select {_shown(projection)}, distance from"
-            f" ({nearest} order by distance limit $2::bigint) as nearest {source} order by distance"
-        )
+        return f"vec {operator} $1::{self.vectors}.vector"
 
     def selection(self, where: str, projection: Projection) -> str:
         """The points of a condition."""
-        return f"select {_shown(projection)}{self._slot(projection)} from {self._living} and {where}"
+        return f"select {shown(projection)}{self._slot(projection)} from {self.living} and {where}"
 
     def _slot(self, projection: Projection) -> str:
         """The points' own sparse vectors; or whether there is a table for them by now, and the answer to be doubted."""
@@ -305,7 +295,7 @@ class Table:
             yield f"{one.column} {kind} generated always as ({column_of(path, one)}) stored"
 
 
-def _shown(projection: Projection) -> str:
+def shown(projection: Projection) -> str:
     payload = "coalesce(raw, doc::text)" if projection.payload else "null::text"
     vector = "coalesce(given, vec)::real[]" if projection.vectors else "null::real[]"
     return f"id, {payload} as payload, {vector} as vector"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from codeweaver_backends.sdk.handles import CollectionUse, Intent
 from codeweaver_backends.sdk.requests import CollectionSettings
 from codeweaver_pgvector.client import Queries, UnitOfWork
+from codeweaver_pgvector.graph import Touched
 from codeweaver_pgvector.schema import Table
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ class BoundCollection:
         """The transaction of a call that writes."""
         assert isinstance(self.queries, UnitOfWork)  # noqa: S101 - so it is looked up for writes
         return self.queries
+
+    def touch(self, rows: int = 0) -> None:
+        """The call has written so many points, or deleted some: what follows, follows from its commit."""
+        self.unit.touched.setdefault(self.table.number, Touched(self.table)).rows += rows
 
 
 class UseInTransaction(CollectionUse[BoundCollection]):
