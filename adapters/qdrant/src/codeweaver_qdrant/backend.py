@@ -176,9 +176,12 @@ class BaseQdrantBackend(BackendTemplate[C]):
     # --- reading ---
 
     async def _search(self, collection: C, query: Query) -> list[SearchResult]:
+        found = await self._client.search(collection, self._asked(collection, query))
+        return hits_of(found, query, collection.settings.metric)
+
+    def _asked(self, collection: C, query: Query) -> Nearest:
         metric, condition = collection.settings.metric, self._client.dialect.filter(query.filter)
-        nearest = Nearest(metric.value, query_vector(query, metric), query.limit, condition, query.projection)
-        return hits_of(await self._client.search(collection, nearest), query, metric)
+        return Nearest(metric.value, query_vector(query, metric), query.limit, condition, query.projection)
 
     async def _search_sparse(self, collection: C, query: SparseQuery) -> Leg:
         if not collection.has_slots:

@@ -9,6 +9,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -16,7 +17,7 @@ import orjson
 from qdrant_client import AsyncQdrantClient, models
 
 from codeweaver_backends.errors import BackendConnectionError, CollectionNotFoundError, UnsupportedError
-from codeweaver_backends.sdk import CollectionSettings, Slot, decode_name, encode_name
+from codeweaver_backends.sdk import CollectionSettings, Slot, VectorIndex, decode_name, encode_name, wants_index
 from codeweaver_backends.types import DistanceMetric
 from codeweaver_qdrant.config import QdrantConfig
 from codeweaver_qdrant.errors import translate_error
@@ -39,6 +40,9 @@ _GRPC_OPTIONS: Final = {
 """Left to itself, a channel refuses calls for up to two minutes after a server is back."""
 _CATCH_UP: Final = 5.0
 """Seconds that a collection is given to catch up; under steady writes its queue is never seen empty."""
+_PAUSE: Final = 0.2
+_QUIET: Final = 3
+"""Times in a row that a collection says it is green: between a write and its indexing it says so once, too."""
 _OLDEST: Final = (1, 16, 0)
 _MATCH_SUBSTRING: Final = (1, 20, 0)
 _METADATA: Final = "codeweaver"
@@ -90,9 +94,16 @@ class ServerClient:
     """
 
     def __init__(
-        self, client: AsyncQdrantClient, version: Version, *, timeout: float, lost: Callable[[], object]
+        self,
+        client: AsyncQdrantClient,
+        version: Version,
+        *,
+        timeout: float,
+        lost: Callable[[], object],
+        exact_size: int = EXACT_SIZE,
     ) -> None:
         self._client = client
+        self._exact_size = exact_size
         self._timeout = timeout
         self._lost = lost
         self._caught_up: set[str] = set()
@@ -153,18 +164,15 @@ class ServerClient:
         self._caught_up.add(engine_name)
 
     async def create(self, settings: CollectionSettings) -> Collection:
-        """Create a collection that is searched exactly up to ``EXACT_SIZE`` points."""
+        """Create a collection whose graph is built beyond the exact size."""
         collection = Collection(settings, uuid.uuid4().hex, encode_name(settings.name), has_slots=True)
-        # Segments below the threshold have no graph and are searched exactly. It counts kilobytes; twice the exact
-        # size leaves room for points that were replaced and not yet cleaned away.
-        threshold = math.ceil(2 * EXACT_SIZE * settings.dimension * 4 / 1024)
         vector = models.VectorParams(size=settings.dimension, distance=_DISTANCES[settings.metric])
         stored = settings.to_json(LAYOUT, incarnation=collection.incarnation, slots=True)
         await self.ask(
             self._client.create_collection(
                 collection.engine_name,
                 vectors_config={settings.metric.value: vector},
-                optimizers_config=models.OptimizersConfigDiff(indexing_threshold=threshold),
+                **self._index_of(settings),
                 sparse_vectors_config={slot.value: models.SparseVectorParams() for slot in Slot},
                 metadata={_METADATA: orjson.loads(stored)},
             )
@@ -172,6 +180,41 @@ class ServerClient:
         await self._create_indexes(collection.engine_name, settings)
         self._caught_up.add(collection.engine_name)
         return collection
+
+    def _index_of(self, settings: CollectionSettings) -> dict[str, Any]:
+        """How a collection's vectors are indexed, as it is created and updated by. Sizes are in kilobytes."""
+        size = math.ceil(self._exact_size * settings.dimension * 4 / 1024)
+        numbers = settings.vector_index.numbers if settings.vector_index else {}
+        graph = models.HnswConfigDiff(
+            m=numbers.get("m"),
+            ef_construct=numbers.get("ef_construction"),
+            full_scan_threshold=max(10, size),
+        )
+        threshold = size if wants_index(settings) else 0  # 0 is never
+        return {
+            "optimizers_config": models.OptimizersConfigDiff(indexing_threshold=threshold),
+            "hnsw_config": graph,
+        }
+
+    async def optimize(self, collection: Collection) -> None:
+        """Have all segments indexed that are to be. A collection of before there was the option is given it."""
+        settings = collection.settings
+        if settings.vector_index is None:
+            settings = replace(settings, vector_index=VectorIndex())
+            own = {"slots": True} if collection.has_slots else {}
+            stored = settings.to_json(LAYOUT, incarnation=collection.incarnation, **own)
+            await self.ask(
+                self._client.update_collection(
+                    collection.engine_name,
+                    metadata={_METADATA: orjson.loads(stored)},
+                    **self._index_of(settings),
+                )
+            )
+        quiet = 0
+        while quiet < _QUIET:
+            await asyncio.sleep(_PAUSE)
+            info = await self.ask(self._client.get_collection(collection.engine_name))
+            quiet = quiet + 1 if info.status == models.CollectionStatus.GREEN and not _pending(info) else 0
 
     async def _create_indexes(self, engine_name: str, settings: CollectionSettings) -> None:
         """Those of the declared fields, and last the terms': where it is, all are. One again is no error."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codeweaver_backends.config import Configures, EmbeddedConfig, ServerConfig
+from codeweaver_backends.config import Configures, EmbeddedConfig, ServerConfig, index_from
+from codeweaver_qdrant.plugin import EXACT_SIZE
 
 if TYPE_CHECKING:
     from codeweaver_qdrant.edge import QdrantEdgeBackend  # noqa: F401 - named in quotes, which the linter does not read
@@ -23,6 +24,7 @@ class QdrantConfig(ServerConfig, Configures["QdrantBackend"]):
     backend: ClassVar[str] = "qdrant"
     default_port: ClassVar[int | None] = 6333
 
+    index_from: int = index_from(EXACT_SIZE)
     transport: Transport = Field(
         default="auto", description="auto: gRPC where its port is known and answers, else REST; or one of the two"
     )

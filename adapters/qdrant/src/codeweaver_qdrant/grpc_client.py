@@ -132,6 +132,7 @@ class GrpcClient(ServerClient):
             using=nearest.using,
             filter=nearest.condition,
             limit=nearest.limit,
+            params=grpc.SearchParams(exact=nearest.exact, hnsw_ef=nearest.looked_at),
             **_selectors(nearest.projection, nearest.projection.vectors and [nearest.using]),
         )
         response = await self.ask(self._client.grpc_points.Query(request))

@@ -12,8 +12,9 @@ from codeweaver_qdrant.version import __version__
 
 __all__ = ["CAPABILITIES", "EDGE_CAPABILITIES", "EXACT_SIZE", "QdrantEdgePlugin", "QdrantPlugin"]
 
-EXACT_SIZE = 100_000
-"""Up to this many points a server's collection is searched exactly; it is created so that no graph is built before."""
+EXACT_SIZE = 20_000
+"""Up to this many points a server's collection is searched exactly."""
+_MAX_LIMIT = 100_000
 
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
@@ -21,13 +22,19 @@ CAPABILITIES = BackendCapabilities(
     supports_columnar=True,
     supports_streaming=True,
     supports_payload_indexes=True,
+    index_kinds=["hnsw"],
+    exact_search=True,
+    search_effort=True,
     max_vector_dimension=65_536,
     supported_distance_metrics=list(DistanceMetric),
     payload_index_types=["keyword", "integer", "float", "bool", "datetime"],
-    limits=Limits(max_limit=EXACT_SIZE, exact_size=EXACT_SIZE),
+    limits=Limits(max_limit=_MAX_LIMIT, exact_size=EXACT_SIZE),
 )
 
-EDGE_CAPABILITIES = CAPABILITIES.model_copy(update={"supports_multiple_instances": False})
+# Without an index: building one holds the interpreter's lock from beginning to end.
+EDGE_CAPABILITIES = CAPABILITIES.with_exact_size(_MAX_LIMIT).model_copy(
+    update={"supports_multiple_instances": False, "index_kinds": [], "search_effort": False}
+)
 
 
 class QdrantPlugin(DeclaredPlugin):

@@ -127,6 +127,7 @@ class RestClient(ServerClient):
                 limit=nearest.limit,
                 with_payload=wanted_fields(nearest.projection),
                 with_vectors=nearest.projection.vectors and [nearest.using],
+                search_params=models.SearchParams(exact=nearest.exact, hnsw_ef=nearest.looked_at),
             )
         )
         return response.points

@@ -108,6 +108,10 @@ class Nearest(NamedTuple):
     limit: int
     condition: Any
     projection: Projection
+    exact: bool = False
+    """Whether every point that matches is compared."""
+    looked_at: int | None = None
+    """Points that the graph looks at (``ef``); ``None``: the engine's own number."""
 
 
 def indexed_fields(settings: CollectionSettings) -> Iterator[tuple[str, Literal["text", "order"]]]:

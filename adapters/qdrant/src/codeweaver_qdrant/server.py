@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar, Final
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import BackendConnectionError
+from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.plan import LOOKED_AT, SearchIndex, Way, answered, plan, wants_index
+from codeweaver_backends.sdk.requests import Query
+from codeweaver_backends.types import PointId, SearchResult
 from codeweaver_qdrant.backend import BaseQdrantBackend
 from codeweaver_qdrant.client import open_client, version_of
 from codeweaver_qdrant.config import QdrantConfig
 from codeweaver_qdrant.grpc_client import GrpcClient
 from codeweaver_qdrant.plugin import CAPABILITIES
 from codeweaver_qdrant.rest_client import RestClient
-from codeweaver_qdrant.schema import Collection
+from codeweaver_qdrant.schema import Collection, hits_of
 
 __all__ = ["QdrantBackend"]
 
 _PROBE: Final = 2.0
 """Seconds that a guessed gRPC port is given to answer."""
+_LEAST: Final = 200
+"""Points that the graph looks at, at least (``hnsw_ef``)."""
+_MOST: Final = 10_000
+"""Points that the graph may have to look at for a limit; for a larger one all are compared."""
+_MOST_LOOKED_AT: Final = 100_000
+_TTL: Final = 10.0
+"""Seconds for which a collection's size is believed."""
 
 
 class QdrantBackend(BaseQdrantBackend[Collection]):
@@ -29,10 +42,13 @@ class QdrantBackend(BaseQdrantBackend[Collection]):
     part_points = 256
     part_bytes = 8_000_000
     config: QdrantConfig
+    _client: GrpcClient | RestClient
 
     def __init__(self, config: QdrantConfig) -> None:
         super().__init__(config)
-        self._capabilities = CAPABILITIES
+        self._capabilities = CAPABILITIES.with_exact_size(config.index_from)
+        self._index = SearchIndex(config.index_from, _MOST)
+        self._sizes: dict[str, tuple[float, int]] = {}
         self._server_version: str | None = None
 
     @property
@@ -48,7 +64,7 @@ class QdrantBackend(BaseQdrantBackend[Collection]):
         client = self._client = await self._reach()
         self._server_version = f"Qdrant {'.'.join(map(str, client.version))}"
         if not client.finds_substrings:
-            self._capabilities = CAPABILITIES.model_copy(update={"supports_contains": False})
+            self._capabilities = self._capabilities.model_copy(update={"supports_contains": False})
 
     async def _reach(self) -> GrpcClient | RestClient:
         config = self.config
@@ -72,4 +88,49 @@ class QdrantBackend(BaseQdrantBackend[Collection]):
             if isinstance(error, Exception):
                 raise self._translated(error) from error
             raise
-        return road(client, version, timeout=self.config.timeout, lost=self._handles.clear)
+        return road(
+            client,
+            version,
+            timeout=self.config.timeout,
+            lost=self._handles.clear,
+            exact_size=self.config.index_from,
+        )
+
+    # --- the graph ---
+
+    async def _optimize(self, collection: Collection) -> None:
+        await self._client.optimize(collection)
+
+    async def _search(self, collection: Collection, query: Query) -> list[SearchResult]:
+        asked, way, size = self._asked(collection, query), Way.EXACT, 0
+        if wants_index(collection.settings) and not query.exact:
+            size = await self._known_size(collection)
+            way = plan(size, query, self._index)  # few points that match are read without the graph, by the engine
+
+        async def ask(way: Way) -> Sequence[Any]:
+            if way is Way.EXACT:
+                return await self._client.search(collection, asked._replace(exact=True))
+            looked_at = int(max(_LEAST, LOOKED_AT * query.limit) * min(query.effort, _MOST))
+            return await self._client.search(collection, asked._replace(looked_at=min(looked_at, _MOST_LOOKED_AT)))
+
+        return hits_of(await answered(way, query, size, ask), query, collection.settings.metric)
+
+    async def _known_size(self, collection: Collection) -> int:
+        """How many points there are, as of a moment ago; a deletion of our own is known at once."""
+        until, size = self._sizes.get(collection.incarnation, (0.0, 0))
+        if until < time.monotonic():
+            size = await self._client.count(collection, None)
+            self._sizes[collection.incarnation] = (time.monotonic() + _TTL, size)
+        return size
+
+    async def _delete(self, collection: Collection, ids: list[PointId]) -> None:
+        try:
+            await super()._delete(collection, ids)
+        finally:
+            self._sizes.pop(collection.incarnation, None)
+
+    async def _delete_matching(self, collection: Collection, node: Node) -> int:
+        try:
+            return await super()._delete_matching(collection, node)
+        finally:
+            self._sizes.pop(collection.incarnation, None)
