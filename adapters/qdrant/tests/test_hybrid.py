@@ -39,7 +39,7 @@ def batch_of(sparse: SparseRows | None = None, text: SparseRows | None = None) -
     return Batch([1, 2], np.ones((2, 2), np.float32), [{}, {}], [b"{}", b"{}"], sparse, text)
 
 
-weights = st.dictionaries(st.integers(0, 10**9 - 1), st.floats(1e-15, 1e15, width=32), max_size=40)
+weights = st.dictionaries(st.integers(0, 10**9 - 1), st.floats(2.0**-49, 2.0**49, width=32), max_size=40)
 
 
 # --- without an engine -----------------------------------------------------------------------------------------------
