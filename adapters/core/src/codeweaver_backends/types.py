@@ -167,6 +167,9 @@ class CollectionInfo:
     vector_index: str | dict[str, Any] = "exact"
     """As ``create_collection`` was given it. ``indexed_vector_count`` tells what the index answers for; ``None``: the
     engine only estimates it."""
+    sparse_index: dict[str, Any] | None = None
+    """What ``create_sparse_index`` was given, by the names of its arguments; ``None``: there is none. A field is a
+    tuple of keys."""
 
 
 @dataclass(slots=True)

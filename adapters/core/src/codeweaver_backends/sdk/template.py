@@ -261,6 +261,7 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
 
     async def _info(self, collection: H) -> CollectionInfo:
         known, size = collection.settings, await self._size(collection)
+        index = await self._sparse_index(collection) if self.capabilities.supports_hybrid_search else None
         return CollectionInfo(
             known.name,
             known.dimension,
@@ -269,6 +270,7 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
             await self._indexed(collection, size),
             dict(known.payload_indexes),
             "exact" if known.vector_index is None else known.vector_index.option,
+            None if index is None else index.arguments(),
         )
 
     @operation(claim="index_kinds")

@@ -13,19 +13,22 @@ import orjson
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.metrics import SCORE_TOLERANCE
+from codeweaver_backends.sdk.hybrid.vectors import sparse_row
 from codeweaver_backends.transfer.origin import Origin
 from codeweaver_backends.transfer.report import Check, OnProgress, Progress
 from codeweaver_backends.types import (
     CollectionInfo,
     DistanceMetric,
     FilterCondition,
+    HybridStrategy,
     PointId,
     SearchFilter,
     SearchResult,
+    SparseVector,
     VectorPoint,
 )
 
-__all__ = ["Comparison", "compare_answers", "compare_points", "same_payload", "same_vectors"]
+__all__ = ["Comparison", "compare_answers", "compare_points", "same_payload", "same_sparse", "same_vectors"]
 
 _VECTOR_TOLERANCE: Final = 1e-6
 """Relative, per element: what the contract promises of a stored vector."""
@@ -43,6 +46,9 @@ class Comparison:
     """The first few ids that the target does not have."""
     payloads: list[PointId] = field(default_factory=list)
     vectors: list[PointId] = field(default_factory=list)
+    sparse: list[PointId] = field(default_factory=list)
+    with_sparse: int = 0
+    """How many of the points have a sparse vector."""
     counts: Counter[str] = field(default_factory=Counter)
     """How many there are of each."""
     sample: list[VectorPoint] = field(default_factory=list)
@@ -62,13 +68,16 @@ class Comparison:
     def checks(self) -> list[Check]:
         """The outcome."""
         told = (("ids", "missing"), ("payloads", "payloads"), ("vectors", "vectors"))
-        return [self._check(name, kind) for name, kind in told]
+        checks = [self._check(name, kind, self.points) for name, kind in told]
+        if self.with_sparse or self.counts["sparse"]:
+            checks.append(self._check("sparse vectors", "sparse", self.with_sparse))
+        return checks
 
-    def _check(self, name: Any, kind: str) -> Check:
+    def _check(self, name: Any, kind: str, compared: int) -> Check:
         if count := self.counts[kind]:
             ids = ", ".join(map(repr, getattr(self, kind)))
             return Check(name, "failed", f"{count:,} differ, such as {ids}")
-        return Check(name, "passed", f"{self.points:,} compared")
+        return Check(name, "passed", f"{compared:,} compared")
 
 
 def same_payload(first: Any, second: Any) -> bool:
@@ -100,16 +109,34 @@ def same_vectors(first: Sequence[Any], second: Sequence[Any]) -> list[bool]:
     return rows
 
 
+def same_sparse(first: SparseVector | None, second: SparseVector | None) -> bool:
+    """Whether two sparse vectors are the same to float32. A term is its index, and no vector is an empty one."""
+    (indices, weights), (others, other_weights) = sparse_row(first), sparse_row(second)
+    if not np.array_equal(indices, others):
+        return False
+    a, b = weights.astype(np.float64), other_weights.astype(np.float64)
+    return bool((np.abs(a - b) <= _VECTOR_TOLERANCE * np.maximum(a, b)).all())
+
+
 async def compare_points(
-    origin: Origin, target: Any, name: str, total: int, samples: int, progress: OnProgress, repair: Any = None
+    origin: Origin,
+    target: Any,
+    name: str,
+    total: int,
+    samples: int,
+    progress: OnProgress,
+    repair: Any = None,
+    *,
+    with_sparse: bool = False,
 ) -> Comparison:
     """Look every point of the origin up in the target's collection.
 
-    ``repair``, an asynchronous function, is given the points of each page that are not the same there.
+    ``repair``, an asynchronous function, is given the points of each page that are not the same there. ``with_sparse``
+    says that both sides keep sparse vectors.
     """
     found, chosen = Comparison(), random.Random(0)  # noqa: S311 - a sample that can be had again
     async for page in origin.pages():
-        wrong = await _compare_page(page.points, target, name, found)
+        wrong = await _compare_page(page.points, target, name, found, with_sparse)
         for point in page.points:
             found.points += 1
             if len(found.sample) < samples:
@@ -122,7 +149,9 @@ async def compare_points(
     return found
 
 
-async def _compare_page(points: list[VectorPoint], target: Any, name: str, found: Comparison) -> list[VectorPoint]:
+async def _compare_page(
+    points: list[VectorPoint], target: Any, name: str, found: Comparison, with_sparse: bool
+) -> list[VectorPoint]:
     if not points:
         return []
     got = {point.id: point for point in await target.get_vectors(name, [point.id for point in points])}
@@ -141,7 +170,11 @@ async def _compare_page(points: list[VectorPoint], target: Any, name: str, found
             found.note("vectors", point.id)
         if not payload:
             found.note("payloads", point.id)
-        if not (same and payload):
+        sparse = not with_sparse or same_sparse(point.sparse_vector, got[point.id].sparse_vector)
+        found.with_sparse += bool(point.sparse_vector)
+        if not sparse:
+            found.note("sparse", point.id)
+        if not (same and payload and sparse):
             wrong.append(point)
     return wrong
 
@@ -162,6 +195,19 @@ class _Side:
         )
         return found
 
+    async def search_sparse(self, vector: Any, query: Any) -> list[SearchResult]:
+        """The best points of the sparse leg alone, without payload."""
+        found: list[SearchResult] = await self.backend.hybrid_search(
+            self.name,
+            [float(one) for one in vector],
+            query,
+            _HITS,
+            HybridStrategy.LINEAR,
+            alpha=0.0,
+            with_payload=False,
+        )
+        return found
+
 
 async def compare_answers(
     found: Comparison,
@@ -178,6 +224,7 @@ async def compare_answers(
     is_exact = all(side.capabilities.limits.exact_size >= info.vector_count for side in sides)
     filters = [(point, condition) for point in found.sample if (condition := _condition_of(point)) is not None]
     checks = [await _searches(found, info.distance_metric, sides, is_exact, [(point, None) for point in found.sample])]
+    checks += await _hybrid_searches(found, sides, bool(info.sparse_index))
     wrong_counts = 0
     for _, condition in filters:
         counts = [await side.backend.count_vectors(side.name, SearchFilter(must=[condition])) for side in sides]
@@ -190,6 +237,32 @@ async def compare_answers(
     asked = [(point, SearchFilter(must=[condition])) for point, condition in filters]
     filtered = await _searches(found, info.distance_metric, sides, is_exact, asked)
     return [*checks, Check("filters", filtered.outcome, f"{len(filters)} counted, {filtered.detail}")]
+
+
+async def _hybrid_searches(found: Comparison, sides: tuple[_Side, _Side], is_indexed: bool) -> list[Check]:
+    """Ask both sides' sparse legs alone, by the vectors and the texts of sampled points: scores are sums, not ranks."""
+    if not all(side.capabilities.supports_hybrid_search for side in sides):
+        return []
+    queries: list[tuple[VectorPoint, Any]] = [(point, point.sparse_vector) for point in found.sample]
+    if is_indexed:
+        queries += [(point, _text_of(point)) for point in found.sample]
+    queries = [(point, query) for point, query in queries if query]
+    if not queries:
+        return []
+    wrong = 0
+    for point, query in queries:
+        here, there = [await side.search_sparse(point.vector, query) for side in sides]
+        largest = max((abs(hit.score) for hit in (*here, *there)), default=1.0)
+        wrong += not _same_answers(here, there, 2 * SCORE_TOLERANCE * max(1.0, largest), True)
+    if wrong:
+        return [Check("hybrid", "failed", f"{wrong} of {len(queries)} sparse searches are answered otherwise")]
+    return [Check("hybrid", "passed", f"{len(queries)} sparse searches, the same answers")]
+
+
+def _text_of(point: VectorPoint) -> str:
+    """A few words of the payload, to ask the sparse index for."""
+    texts = (value for _, value in sorted((point.payload or {}).items()) if isinstance(value, str) and value.strip())
+    return " ".join(next(texts, "").split()[:8])[:_OPERAND_LENGTH]
 
 
 async def _searches(

@@ -19,7 +19,7 @@ from codeweaver_backends.transfer.files import FileOrigin
 from codeweaver_backends.transfer.journal import Entry, Journal
 from codeweaver_backends.transfer.layout import Columns
 from codeweaver_backends.transfer.origin import BackendOrigin, Origin, PointPage, capabilities_of
-from codeweaver_backends.transfer.plan import Plan, check_payloads, make_plan
+from codeweaver_backends.transfer.plan import Plan, check_points, make_plan
 from codeweaver_backends.transfer.report import (
     Check,
     CheckName,
@@ -167,7 +167,10 @@ class _Writer:
 
     async def prepare(self, origin: Origin, name: str, given: BackendCapabilities | None) -> _Job:
         """Find what stands in the way."""
-        plan = make_plan(await origin.describe(), self.takes)
+        info = await origin.describe()
+        if given is not None and not given.index_kinds:
+            info.vector_index = "auto"  # it had no choice; the target may have one
+        plan = make_plan(info, self.takes)
         job = _Job(origin, name, plan, self.journal.entry(origin.name), given)
         if isinstance(origin, BackendOrigin) and origin.backend is self.target and origin.name == name:
             plan.obstacles.append(f"{name}: source and target are the same collection")
@@ -178,9 +181,11 @@ class _Writer:
             job.entry.state, job.entry.cursor, job.entry.written = "new", None, 0
         limits = self.takes.limits
         if isinstance(origin, FileOrigin):
-            plan.obstacles += origin.beyond(limits)
-        elif given and not plan.obstacles and _is_narrower(limits, given.limits):
-            await check_payloads(origin, plan, limits, self.progress)
+            plan.obstacles += origin.beyond(limits, takes_sparse=self.takes.supports_hybrid_search)
+        elif given and not plan.obstacles:
+            refuse_sparse = given.supports_hybrid_search and not self.takes.supports_hybrid_search
+            if refuse_sparse or _is_narrower(limits, given.limits):
+                await check_points(origin, plan, limits, self.progress, refuse_sparse=refuse_sparse)
         return job
 
     async def _there(self, name: str) -> CollectionInfo | None:
@@ -228,6 +233,9 @@ class _Writer:
             entry.state, entry.is_ours = "creating", True
             self.journal.save()
             await self.target.create_collection(job.name, info.dimension, info.distance_metric, **job.plan.options)
+        if entry.is_ours and job.plan.sparse_index is not None:
+            # Before there are points: their texts are indexed as they are written. Done twice, it changes nothing.
+            await self.target.create_sparse_index(job.name, **job.plan.sparse_index)
         entry.state = "writing"
         self.journal.save()
 
@@ -257,7 +265,7 @@ class _Writer:
                     payloads = [dict(point.payload or {}) for point in points]
                     await self.target.upsert_batch(name, [point.id for point in points], matrix, payloads)
                 else:
-                    # Sparse vectors have no column yet; points carry them.
+                    # Sparse vectors have no column; points carry them.
                     await self.target.upsert_vectors(name, points)
                 return
             except RateLimitError as error:
@@ -290,6 +298,7 @@ class _Writer:
                 self.samples,
                 self.progress,
                 self._repairing(job, told) if may_repair else None,
+                with_sparse=self.takes.supports_hybrid_search,
             )
             told.rewritten += told.written - written
             removed = 0
@@ -299,7 +308,7 @@ class _Writer:
             if not found.differing and not removed:
                 break
         told.points = info.vector_count
-        told.checks = [await self._counted(job, found.points), *found.checks()]
+        told.checks = [await self._counted(job, found.points), *found.checks(), *await self._indexed(job)]
         if told.checks[0].outcome == "not verified":
             reason = "the target's collection has points that the source has not"
             told.checks += [Check(name, "not verified", reason) for name in _ANSWERS]
@@ -334,6 +343,17 @@ class _Writer:
                 await self.target.delete_vectors(name, gone)
                 removed += len(gone)
         return removed
+
+    async def _indexed(self, job: _Job) -> list[Check]:
+        """Whether the sparse index is the source's, where there is one to be."""
+        if job.plan.sparse_index is None:
+            return []
+        there: CollectionInfo = await self.target.get_collection_info(job.name)
+        if there.sparse_index == job.plan.sparse_index:
+            return [Check("sparse index", "passed", "the same definition")]
+        if not job.entry.is_ours:
+            return [Check("sparse index", "not verified", "the collection was there before, with an index of its own")]
+        return [Check("sparse index", "failed", "the target tells another definition")]
 
     async def _counted(self, job: _Job, expected: int) -> Check:
         there: CollectionInfo = await self.target.get_collection_info(job.name)

@@ -48,7 +48,8 @@ async def export_points(
     ``TransferError`` if it cannot be written: then what was there before is there still.
     """
     kind = file_format(file)
-    if not (await capabilities_of(source)).supports_scan:
+    given = await capabilities_of(source)
+    if not given.supports_scan:
         raise UnsupportedError(
             "the source cannot be scanned, so its points cannot be listed", capability="supports_scan"
         )
@@ -64,14 +65,17 @@ async def export_points(
             _writer_of(kind)
         return report
     started = time.monotonic()
-    header = Header(name, info.dimension, info.distance_metric, None, dict(info.payload_indexes))
+    indexes, index = dict(info.payload_indexes), info.vector_index if given.index_kinds else "auto"
+    header = Header(name, info.dimension, info.distance_metric, None, indexes, info.sparse_index, index)
     try:
         told.written = await _write(origin, file, kind, header, progress)
     except OSError as error:
         raise TransferError(f"{file}: cannot be written: {error.strerror or error}") from error
     back = FileOrigin.open(file, None, None, None)
     await back.examine(_silent)
-    found = await compare_points(back, source, name, told.written, 0, progress)
+    found = await compare_points(
+        back, source, name, told.written, 0, progress, with_sparse=given.supports_hybrid_search
+    )
     told.passes = 1
     told.points = (await origin.describe()).vector_count
     counts = f"{found.points:,} in the file, {told.points:,} in the source"

@@ -15,10 +15,11 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from codeweaver_backends.capabilities import Limits
-from codeweaver_backends.errors import InvalidOptionError
+from codeweaver_backends.errors import InvalidOptionError, InvalidVectorError
+from codeweaver_backends.sdk.hybrid.vectors import sparse_row
 from codeweaver_backends.transfer.layout import Columns, Header, Reader
 from codeweaver_backends.transfer.origin import PointPage, payload_bytes
-from codeweaver_backends.transfer.plan import payload_depth
+from codeweaver_backends.transfer.plan import no_sparse_vectors, payload_depth
 from codeweaver_backends.transfer.report import OnProgress, Progress, TransferRefusedError
 from codeweaver_backends.types import CollectionInfo, DistanceMetric, PointId, VectorPoint
 
@@ -72,7 +73,7 @@ class FileOrigin:
         self._reader = reader
         self._info = info
         self._size = 1
-        self._bytes, self._depth = _Extreme(), _Extreme()
+        self._bytes, self._depth, self._terms = _Extreme(), _Extreme(), _Extreme()
 
     @classmethod
     def open(
@@ -93,9 +94,16 @@ class FileOrigin:
         elif metric not in (None, header.metric):
             raise TransferRefusedError([f"{file.name}: its metric is {header.metric.value}, as its header says"])
         name = collection or header.collection
-        return cls(
-            file, reader, CollectionInfo(name, header.dimension, header.metric, 0, None, dict(header.payload_indexes))
+        info = CollectionInfo(
+            name,
+            header.dimension,
+            header.metric,
+            0,
+            payload_indexes=dict(header.payload_indexes),
+            vector_index=header.vector_index,
+            sparse_index=header.sparse_index,
         )
+        return cls(file, reader, info)
 
     async def describe(self) -> CollectionInfo:
         return self._info
@@ -119,6 +127,7 @@ class FileOrigin:
             self._judge_vectors(points, row)
             for offset, point in enumerate(points):
                 self._judge_id(point.id, row + offset)
+                self._terms.see(self._judge_sparse(point, row + offset), point.id)
                 hashes.append(hash((type(point.id), point.id)))
                 length = payload_bytes(point.payload)
                 total_bytes += length
@@ -143,6 +152,13 @@ class FileOrigin:
             good = type(point_id) is str and 1 <= len(point_id) <= _ID_LENGTH
         if not good:
             raise self._wrong(row, "the id must be a string of 1 to 512 characters or an integer of 0 … 2^63−1")
+
+    def _judge_sparse(self, point: VectorPoint, row: int) -> int:
+        """How many entries the sparse vector has."""
+        try:
+            return len(sparse_row(point.sparse_vector, "the sparse vector").indices)
+        except InvalidVectorError as error:
+            raise self._wrong(row, error.message) from None
 
     def _judge_vectors(self, points: list[VectorPoint], row: int) -> None:
         for offset, point in enumerate(points):
@@ -182,9 +198,10 @@ class FileOrigin:
                     raise self._wrong(row, f"the id is that of row {before + 1:,} too; one of the two would be lost")
                 row += 1
 
-    def beyond(self, limits: Limits) -> list[str]:
-        """Which limits the payloads pass; known after ``examine``."""
-        return [
+    def beyond(self, limits: Limits, *, takes_sparse: bool) -> list[str]:
+        """What the points have that the target does not take; known after ``examine``."""
+        refused = [no_sparse_vectors(self.name, self._terms.point)] if self._terms.value and not takes_sparse else []
+        return refused + [
             f"{self.name}: the payload of {extreme.point!r} has {what} {extreme.value:,}, and the target {most:,}"
             for what, extreme, most in (
                 ("max_payload_bytes", self._bytes, limits.max_payload_bytes),

@@ -72,6 +72,7 @@ class JSONLinesReader:
             if name not in found:
                 raise self._wrong(row, f"there is no {name!r}; there are {', '.join(map(repr, found))}")
         point_id, vector = found.pop(columns.id), found.pop(columns.vector)
+        sparse = found.pop("sparse", None) if self.header else None
         if not isinstance(vector, list):
             raise self._wrong(row, f"{columns.vector!r} is no list of numbers")
         if columns.payload:
@@ -82,7 +83,7 @@ class JSONLinesReader:
                 raise self._wrong(row, f"{columns.payload!r} is no JSON object")
         else:
             payload = found if columns.fields is None else {name: found.get(name) for name in columns.fields}
-        return VectorPoint(point_id, vector, payload or {})
+        return VectorPoint(point_id, vector, payload or {}, sparse)
 
     def _wrong(self, row: int, what: str) -> TransferRefusedError:
         return TransferRefusedError([f"{self._file.name}, row {row + 1:,}: {what}"])

@@ -37,6 +37,10 @@ class Header:
     metric: DistanceMetric
     points: int | None = None
     payload_indexes: dict[str, str] = field(default_factory=dict)
+    sparse_index: dict[str, Any] | None = None
+    """What ``create_sparse_index`` was given."""
+    vector_index: str | dict[str, Any] = "auto"
+    """What ``create_collection`` was given, where the source has a choice."""
 
     def as_json(self) -> dict[str, Any]:
         """As it stands in the file."""
@@ -46,6 +50,8 @@ class Header:
             "dimension": self.dimension,
             "metric": self.metric.value,
             "payload_indexes": self.payload_indexes,
+            "sparse_index": self.sparse_index,
+            "vector_index": self.vector_index,
             "points": self.points,
         }
 
@@ -58,10 +64,20 @@ class Header:
             )
         try:
             metric = DistanceMetric(content["metric"])
+            index = content.get("sparse_index")
+            if index is not None:  # JSON has no tuples
+                index = {**index, "fields": [tuple(path) for path in index["fields"]]}
+            indexes = content["payload_indexes"]
             return cls(
-                content["collection"], content["dimension"], metric, content["points"], content["payload_indexes"]
+                content["collection"],
+                content["dimension"],
+                metric,
+                content["points"],
+                indexes,
+                index,
+                content.get("vector_index", "auto"),
             )
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise TransferRefusedError([f"{file.name}: the header is damaged: {error}"]) from None
 
 

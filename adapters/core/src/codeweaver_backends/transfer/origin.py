@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from codeweaver_backends.capabilities import BackendCapabilities
-from codeweaver_backends.protocols import ColumnarBackend, ScannableBackend, implements
+from codeweaver_backends.protocols import ColumnarBackend, HybridSearchBackend, ScannableBackend, implements
 from codeweaver_backends.types import CollectionInfo, PointId, VectorPoint
 
 __all__ = ["BackendOrigin", "Origin", "PointPage", "capabilities_of", "page_size", "payload_bytes"]
@@ -53,6 +53,7 @@ async def capabilities_of(backend: Any) -> BackendCapabilities:
         update={
             "supports_scan": told.supports_scan and implements(backend, ScannableBackend),
             "supports_columnar": told.supports_columnar and implements(backend, ColumnarBackend),
+            "supports_hybrid_search": told.supports_hybrid_search and implements(backend, HybridSearchBackend),
         }
     )
 

@@ -166,7 +166,8 @@ class ParquetReader:
         vectors = self._matrix(batch.column("vector"), row)
         payloads = map(orjson.loads, batch.column("payload").to_pylist())
         ids = [number if text is None else text for text, number in zip(texts, numbers, strict=True)]
-        return [VectorPoint(*one) for one in zip(ids, vectors, payloads, strict=True)]
+        sparse = [dict(one) if one else None for one in batch.column("sparse").to_pylist()]
+        return [VectorPoint(*one) for one in zip(ids, vectors, payloads, sparse, strict=True)]
 
     def _theirs(self, batch: pa.RecordBatch, row: int) -> list[VectorPoint]:
         given = self._columns

@@ -9,9 +9,9 @@ from typing import Any
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
 from codeweaver_backends.transfer.origin import Origin, payload_bytes
 from codeweaver_backends.transfer.report import OnProgress, Progress
-from codeweaver_backends.types import CollectionInfo
+from codeweaver_backends.types import CollectionInfo, PointId
 
-__all__ = ["Plan", "check_payloads", "make_plan", "payload_depth"]
+__all__ = ["Plan", "check_points", "make_plan", "no_sparse_vectors", "payload_depth"]
 
 
 @dataclass(slots=True)
@@ -21,6 +21,8 @@ class Plan:
     info: CollectionInfo
     options: dict[str, Any] = field(default_factory=dict)
     """Of ``create_collection``."""
+    sparse_index: dict[str, Any] | None = None
+    """The arguments of ``create_sparse_index``, where the target is to have one."""
     obstacles: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -44,7 +46,25 @@ def make_plan(info: CollectionInfo, target: BackendCapabilities) -> Plan:
         plan.notes.append(
             f"payload indexes that the target does not offer, so that filters may be slower: {', '.join(left)}"
         )
+
+    _plan_indexes(plan, target)
     return plan
+
+
+def _plan_indexes(plan: Plan, target: BackendCapabilities) -> None:
+    """What answers searches: over the vectors, and over the payloads' texts."""
+    info = plan.info
+    kind = info.vector_index.get("kind") if isinstance(info.vector_index, dict) else None
+    if kind is not None and kind not in target.index_kinds:
+        offered = ", ".join(target.index_kinds) or "none"
+        plan.notes.append(f"the vector index ({kind}) is not made: the target offers {offered}")
+    elif target.index_kinds and info.vector_index != "auto":  # which is what a target does unasked
+        plan.options["vector_index"] = info.vector_index
+    if info.sparse_index is not None:
+        if target.supports_hybrid_search:
+            plan.sparse_index = info.sparse_index
+        else:
+            plan.notes.append("the sparse index is not made: the target has no hybrid search")
 
 
 def _indexes(wanted: Mapping[str, str], target: BackendCapabilities) -> dict[str, str]:
@@ -53,11 +73,19 @@ def _indexes(wanted: Mapping[str, str], target: BackendCapabilities) -> dict[str
     return {name: kind for name, kind in wanted.items() if kind in target.payload_index_types}
 
 
-async def check_payloads(origin: Origin, plan: Plan, limits: Limits, progress: OnProgress) -> None:
-    """Read all payloads, and add the first of each limit that the target would refuse."""
+async def check_points(
+    origin: Origin, plan: Plan, limits: Limits, progress: OnProgress, *, refuse_sparse: bool = False
+) -> None:
+    """Read all payloads, and add the first of each limit that the target would refuse.
+
+    With ``refuse_sparse`` the target takes no sparse vectors: then the first point that has one is an obstacle.
+    """
     done, seen = 0, set[str]()
-    async for page in origin.pages(with_vectors=False):
+    async for page in origin.pages(with_vectors=refuse_sparse):
         for point in page.points:
+            if refuse_sparse and point.sparse_vector and "sparse" not in seen:
+                seen.add("sparse")
+                plan.obstacles.append(no_sparse_vectors(origin.name, point.id))
             size, depth = payload_bytes(point.payload), payload_depth(point.payload or {})
             for what, found, most in (
                 ("max_payload_bytes", size, limits.max_payload_bytes),
@@ -70,6 +98,11 @@ async def check_payloads(origin: Origin, plan: Plan, limits: Limits, progress: O
                     )
         done += len(page.points)
         progress(Progress("examine", origin.name, done, plan.info.vector_count))
+
+
+def no_sparse_vectors(collection: str, point_id: PointId) -> str:
+    """The obstacle of a target without hybrid search."""
+    return f"{collection}: the point {point_id!r} has a sparse vector, and the target takes none (no hybrid search)"
 
 
 def payload_depth(payload: Any) -> int:

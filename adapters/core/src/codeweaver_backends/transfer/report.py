@@ -47,7 +47,9 @@ class Progress:
 OnProgress: TypeAlias = Callable[[Progress], None]
 
 
-CheckName: TypeAlias = Literal["count", "ids", "payloads", "vectors", "searches", "filters"]
+CheckName: TypeAlias = Literal[
+    "count", "ids", "payloads", "vectors", "sparse vectors", "sparse index", "searches", "filters", "hybrid"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,14 @@ class SparseIndex:
             _statistics(options.get("term_statistics", BUILT_IN)),
         )
 
+    def arguments(self) -> dict[str, Any]:
+        """What ``create_sparse_index`` makes the same of, by the names of its arguments."""
+        told: dict[str, Any] = {"fields": list(self.fields), "index_type": self.index_type}
+        if self.index_type == "bm25":
+            table = BUILT_IN if self.term_statistics is None else self.term_statistics.as_dict()
+            told |= {"average_length": self.average_length, "term_statistics": table}
+        return told
+
     # --- stored ---
 
     def to_json(self) -> bytes:
