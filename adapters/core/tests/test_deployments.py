@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import types
 import warnings
 from pathlib import Path
 from typing import ClassVar
@@ -297,6 +298,47 @@ def test_a_secret_has_a_file(files: Files, factory: CodeWeaverFactory, monkeypat
             open_deployment("prod", factory=factory)
     key.unlink()
     with pytest.raises(InvalidOptionError, match="CODEWEAVER_DEPLOYMENTS_PROD_API_KEY_FILE names for api_key"):
+        open_deployment("prod", factory=factory)
+
+
+def test_a_secret_is_in_the_keyring(files: Files, factory: CodeWeaverFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {("vectors", "prod"): SECRET, ("vectors", "api_key"): SECRET}
+    ring = types.ModuleType("keyring")
+    ring.get_password = lambda service, user: held.get((service, user))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "keyring", ring)
+    for entry in ("vectors/prod", "vectors"):
+        files.own.write_text(PROD + f'api_key_keyring = "{entry}"\n')
+        assert open_deployment("prod", factory=factory).key == SECRET
+    assert "api_key" not in get_deployment("prod", factory=factory).shown
+    files.own.write_text(PROD)
+    monkeypatch.setenv("CODEWEAVER_ACME_API_KEY_KEYRING", "vectors/prod")
+    assert factory.create_backend("acme").key == SECRET
+    monkeypatch.setenv("CODEWEAVER_DEPLOYMENTS_PROD_API_KEY_KEYRING", "vectors/nobody")
+    with pytest.raises(
+        InvalidOptionError, match="PROD_API_KEY_KEYRING names for api_key has no entry 'vectors', 'nobody'"
+    ):
+        open_deployment("prod", factory=factory)
+    monkeypatch.delenv("CODEWEAVER_DEPLOYMENTS_PROD_API_KEY_KEYRING")
+    files.own.write_text(PROD + 'api_key_keyring = "vectors"\napi_key_file = "key"\n')
+    with pytest.raises(InvalidOptionError, match="sets both"):
+        open_deployment("prod", factory=factory)
+
+    def locked(*_: object) -> None:
+        raise RuntimeError(f"the keyring of {SECRET} is locked")
+
+    ring.get_password = locked  # type: ignore[attr-defined]
+    files.own.write_text(PROD + 'api_key_keyring = "vectors"\n')
+    with pytest.raises(InvalidOptionError, match="cannot be read: RuntimeError") as caught:
+        open_deployment("prod", factory=factory)
+    assert SECRET not in str(caught.value)
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    with pytest.raises(InvalidOptionError, match=r"pip install 'codeweaver-backends\[keyring\]'"):
+        open_deployment("prod", factory=factory)
+
+
+def test_a_strangers_file_names_no_keyring(files: Files, factory: CodeWeaverFactory) -> None:
+    files.here.write_text(THIEF.format('url = "http://thief:1"\napi_key_keyring = "vectors/prod"'))
+    with pytest.raises(InvalidOptionError, match="api_key_keyring"):
         open_deployment("prod", factory=factory)
 
 

@@ -28,12 +28,13 @@ from pydantic import (
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from codeweaver_backends.sources import (
+    SECRET_ENDINGS,
     Setting,
     is_isolated,
     mixed_sources,
     secret_fields,
     settings_files,
-    with_secret_files,
+    with_secrets_read,
     without_alternatives,
 )
 from codeweaver_backends.types import ValidationResult
@@ -87,7 +88,7 @@ class BackendConfig(BaseSettings):
         if is_isolated() or not cls.backend:
             return (init_settings,)
         layers = [_settings(init_settings(), "an argument"), cls._from_environment(env_settings), *cls._from_files()]
-        layers = [with_secret_files(cls, layer) for layer in layers]
+        layers = [with_secrets_read(cls, layer) for layer in layers]
         layers = list(without_alternatives(cls.alternatives, layers))
         mixed_sources(cls, layers)
         return tuple(InitSettingsSource(settings_cls, {name: one.value for name, one in x.items()}) for x in layers)
@@ -102,10 +103,10 @@ class BackendConfig(BaseSettings):
     def _from_environment(cls, source: PydanticBaseSettingsSource) -> dict[str, Setting]:
         prefix = str(cls.model_config["env_prefix"])
         found = {name: Setting(value, f"{prefix}{name.upper()}") for name, value in source().items()}
-        for name in secret_fields(cls):
-            variable = f"{prefix}{name.upper()}_FILE"
-            if os.environ.get(variable) and f"{name}_file" not in cls.model_fields:
-                found[f"{name}_file"] = Setting(os.environ[variable], variable)
+        for name in (f"{secret}_{ending}" for secret in secret_fields(cls) for ending in SECRET_ENDINGS):
+            variable = f"{prefix}{name.upper()}"
+            if os.environ.get(variable) and name not in cls.model_fields:
+                found[name] = Setting(os.environ[variable], variable)
         return found
 
     @classmethod

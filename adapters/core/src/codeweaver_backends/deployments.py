@@ -11,7 +11,8 @@
     api_key_file = "/run/secrets/qdrant"
 
 Each setting may be overridden by the environment, ``CODEWEAVER_DEPLOYMENTS_PROD_URL`` (the name in capitals, everything
-but letters and digits as ``_``), and a secret by a file that ``CODEWEAVER_DEPLOYMENTS_PROD_API_KEY_FILE`` names.
+but letters and digits as ``_``), and a secret by a file that ``CODEWEAVER_DEPLOYMENTS_PROD_API_KEY_FILE`` names, or by
+an entry of the system's keyring, ``service/user``, that ``…_API_KEY_KEYRING`` names.
 ``CODEWEAVER_DEPLOYMENTS_PROD_BACKEND`` alone makes a deployment, ``CODEWEAVER_DEFAULT_DEPLOYMENT`` the default. A
 deployment has these settings and no others: ``[backends.…]`` and ``CODEWEAVER_QDRANT_…`` do not reach it, so that two
 deployments of one engine never share a key by accident. Which files are read, and why one may be refused:
@@ -43,7 +44,7 @@ from codeweaver_backends.sources import (
     named_config,
     secret_fields,
     settings_files,
-    with_secret_files,
+    with_secrets_read,
     without_alternatives,
 )
 
@@ -170,7 +171,7 @@ def get_deployment(
             raise InvalidOptionError(f'the deployment {name!r} does not say which backend it is: backend = "…"')
         backend = given.value
         config_class = (factory or CodeWeaverFactory()).get_registration(backend).config_class
-        layers = [with_secret_files(config_class, layer) for layer in layers]
+        layers = [with_secrets_read(config_class, layer) for layer in layers]
         layers = list(without_alternatives(getattr(config_class, "alternatives", {}), layers))
         mixed_sources(config_class, layers)
     merged = {key: one for layer in reversed(layers) for key, one in layer.items() if key != "backend"}
@@ -251,7 +252,7 @@ def _advice(name: str, secrets: frozenset[str], table: Mapping[str, Setting]) ->
     for key in sorted(secrets & table.keys()):
         yield (
             f"{table[key].source} holds {key} of the deployment {name!r} in clear; "
-            f"use {key}_file, or {_PREFIX}{_code(name)}_{key.upper()}"
+            f"use {key}_file, {key}_keyring, or {_PREFIX}{_code(name)}_{key.upper()}"
         )
 
 

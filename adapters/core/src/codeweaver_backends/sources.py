@@ -25,6 +25,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 from codeweaver_backends.errors import InvalidOptionError
 
 __all__ = [
+    "SECRET_ENDINGS",
     "Setting",
     "SettingsFile",
     "is_isolated",
@@ -32,10 +33,11 @@ __all__ = [
     "isolated",
     "mixed_sources",
     "named_config",
+    "read_keyring",
     "read_secret",
     "secret_fields",
     "settings_files",
-    "with_secret_files",
+    "with_secrets_read",
     "without_alternatives",
 ]
 
@@ -154,24 +156,61 @@ def _holds_secret(annotation: Any) -> bool:
     return annotation in (SecretStr, SecretBytes) or any(map(_holds_secret, typing.get_args(annotation)))
 
 
-def with_secret_files(config_class: type[BaseModel] | None, settings: Mapping[str, Setting]) -> dict[str, Setting]:
-    """The settings with every ``NAME_file`` of a secret ``NAME`` replaced by what stands in the file."""
+SECRET_ENDINGS: Final = ("file", "keyring")
+"""``NAME_file`` names a file that holds the secret ``NAME``; ``NAME_keyring`` a keyring's entry, ``service/user``."""
+
+
+def with_secrets_read(config_class: type[BaseModel] | None, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    """The settings with every ``NAME_file`` and ``NAME_keyring`` of a secret ``NAME`` replaced by what is there."""
     known = config_class.model_fields if config_class else {}
     result = dict(settings)
-    for name in secret_fields(config_class):
-        given = settings.get(f"{name}_file")
-        if given is None or f"{name}_file" in known:
-            continue
-        del result[f"{name}_file"]
-        if name in settings and settings[name].source == given.source:
-            raise InvalidOptionError(f"{given.source} sets both {name} and {name}_file")
-        if not given.is_trusted:
-            raise InvalidOptionError(
-                f"{given.source} sets {name}_file: a file that merely lies in the working directory may not choose "
-                f"which files are read and sent; name it by CODEWEAVER_CONFIG or --config"
-            )
-        result.setdefault(name, Setting(read_secret(given, name), given.source))
+    for name in sorted(secret_fields(config_class)):
+        places = {
+            f"{name}_{ending}": ending
+            for ending in SECRET_ENDINGS
+            if f"{name}_{ending}" in settings and f"{name}_{ending}" not in known
+        }
+        for key, ending in places.items():
+            given = result.pop(key)
+            other = next((one for one in (name, *places) if one != key and one in settings), None)
+            if other is not None and settings[other].source == given.source:
+                raise InvalidOptionError(f"{given.source} sets both {other} and {key}")
+            if not given.is_trusted:
+                raise InvalidOptionError(
+                    f"{given.source} sets {key}: a file that merely lies in the working directory may not choose "
+                    f"which files and keyrings are read and sent; name it by CODEWEAVER_CONFIG or --config"
+                )
+            if name not in result:
+                read = read_secret if ending == "file" else read_keyring
+                result[name] = Setting(read(given, name), given.source)
     return result
+
+
+def read_keyring(setting: Setting, name: str) -> str:
+    """The secret in the system's keyring, of the entry ``service/user``, or ``service`` for the user ``name``.
+
+    Raises ``InvalidOptionError`` if there is none, or no keyring.
+    """
+    try:
+        import keyring
+    except ModuleNotFoundError:
+        raise InvalidOptionError(
+            f"{setting.source} names a keyring for {name}: pip install 'codeweaver-backends[keyring]'"
+        ) from None
+    service, _, user = str(setting.value).rpartition("/")
+    if not service:
+        service, user = user, name
+    try:
+        found = keyring.get_password(service, user)
+    except Exception as error:  # noqa: BLE001 - of the keyring and of the system: it is locked, it is not there
+        raise InvalidOptionError(
+            f"the keyring that {setting.source} names for {name} cannot be read: {type(error).__name__}"
+        ) from None
+    if not found:
+        raise InvalidOptionError(
+            f"the keyring that {setting.source} names for {name} has no entry {service!r}, {user!r}"
+        )
+    return found
 
 
 def read_secret(setting: Setting, name: str) -> str:
