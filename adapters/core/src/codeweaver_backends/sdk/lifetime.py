@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, ClassVar, Protocol, Self, TypeVar, cast, overload
 
+from codeweaver_backends import telemetry
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.config import BackendConfig
 from codeweaver_backends.errors import (
@@ -66,6 +67,10 @@ def operation(method: Any = None, *, claim: str | None = None, ids: ReadIds | No
             args, kwargs = signature.bind(self, *args, **kwargs).args[1:], {}
             if isinstance(args[1], Iterator):  # it can be read once; an attempt may have to be repeated
                 args = (args[0], list(args[1]), *args[2:])
+        observed = None
+        if telemetry.observer is not None:
+            name, given = _collection_of(args, kwargs), args[1] if ids is not None else None
+            observed = telemetry.observer.begin(self, method.__name__, name, given)
         try:
             self._enter()
             if not self._is_open:
@@ -74,9 +79,14 @@ def operation(method: Any = None, *, claim: str | None = None, ids: ReadIds | No
                 await asyncio.sleep(0)
             if claim is not None and not getattr(self.capabilities, claim):
                 raise UnsupportedError(f"{claim} is not claimed by this backend", capability=claim)
-            return await method(self, *args, **kwargs)
+            answer = await method(self, *args, **kwargs)
+            if observed is not None:
+                observed.end(answer, None)
+            return answer
         except (Exception, asyncio.CancelledError) as error:
             told = self._told(error)
+            if observed is not None:
+                observed.end(None, told or error)
             if told is None:
                 raise
             self._locate(told, method.__name__, _collection_of(args, kwargs))
@@ -90,6 +100,10 @@ def operation(method: Any = None, *, claim: str | None = None, ids: ReadIds | No
             scrub(told, self._secrets)
             if told is error:
                 raise
+        except BaseException as error:  # somebody ends the program, or drops the coroutine
+            if observed is not None:
+                observed.end(None, error)
+            raise
         raise told  # not in the handler: the engine's error would be its context, too, with what was scrubbed from it
 
     return call
