@@ -337,6 +337,10 @@ class Conformance:
             self._fixture_calls[key] = self.transcript.calls[start:]
         return self._fixtures[key]
 
+    def unshare(self, key: str) -> None:
+        """Make the fixture anew for whoever asks next: the one that there is will be changed."""
+        self._fixtures.pop(key, None)
+
     def query(self, name: str) -> list[float]:
         """A query vector that any collection of ours takes."""
         return [1.0] * self._settings[name][0]

@@ -121,7 +121,10 @@ _TABLE: Final = (
         "What JSON cannot say (NaN, infinity, bytes, sets, datetimes, UUIDs, Enums, lone surrogates, non-string keys, larger integers) is refused with InvalidPayloadError, and nothing is written.",
     ),
     Clause("payload.copied", "Changing a payload after the call, or a returned one, does not change what is stored."),
-    Clause("payload.untouched", "The caller's points are not changed."),
+    Clause(
+        "payload.untouched",
+        "What the caller gives is not changed: points and their payloads, columns, lists of ids, queries, filters.",
+    ),
     Clause(
         "payload.size",
         "A payload up to the declared size is stored; a larger one is refused before anything is written.",

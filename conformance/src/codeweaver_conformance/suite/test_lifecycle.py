@@ -79,8 +79,13 @@ async def test_calls_under_way_end_when_the_backend_is_closed(cw: Conformance, m
     if not hasattr(backend.wrapped, "aclose"):
         cw.not_verified("the backend has no aclose()")
     await backend.search_vectors(name, [1, 0])
+
+    async def searched() -> None:
+        hits = await backend.search_vectors(name, [1, 0], limit=200)
+        assert len(hits) == 200, f"{len(hits)} hits of 200"
+
     calls: dict[str, Callable[[], Awaitable[Any]]] = {
-        "search_vectors": lambda: backend.search_vectors(name, [1, 0], limit=200),
+        "search_vectors": searched,
         "upsert_vectors": lambda: backend.upsert_vectors(name, [point(1_000 + n, [1, n]) for n in range(200)]),
         "get_collection_info": lambda: backend.get_collection_info(name),
         "list_collections": backend.list_collections,

@@ -1,0 +1,139 @@
+"""Transactions of several collections, of points deleted and written again, and beside other calls of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from codeweaver_backends.errors import ConflictError, UnsupportedError
+from codeweaver_backends.types import SearchFilter
+from codeweaver_conformance.caller import in_transaction
+from codeweaver_conformance.clause import clause
+from codeweaver_conformance.edges import condition, payload_of, points
+from codeweaver_conformance.session import Conformance
+
+_QUERY = [1.0, 0.5, -0.25]
+
+
+@clause("transactions.commit")
+async def test_a_commit_keeps_the_last_of_what_was_done_to_a_point(cw: Conformance) -> None:
+    """Check points deleted and written again, new ones written and deleted, in two collections."""
+    names = [await cw.collection(points("int", 0, 10), dimension=3) for _ in range(2)]
+    async with in_transaction(cw.backend) as inside:
+        for name in names:
+            await inside.delete_vectors(name, [0, 1, 2])
+            await inside.upsert_vectors(name, points("int", 1, 2, 3))
+            await inside.upsert_vectors(name, points("int", 20, 3))
+            await inside.delete_vectors(name, [21])
+            await inside.delete_vectors(name, [22])
+            await inside.upsert_vectors(name, points("int", 22, 1, 4))
+        await inside.commit()
+    expected = {n: payload_of(n) for n in (*range(3, 10), 20)}
+    expected |= {1: payload_of(1, 3), 2: payload_of(2, 3), 22: payload_of(22, 4)}
+    for name in names:
+        cw.equal(await cw.payloads(name), expected)
+        cw.equal(await cw.count(name), len(expected))
+
+
+@clause("transactions.own-writes", "transactions.refused-call")
+async def test_other_calls_leave_a_transaction_as_it_is(cw: Conformance) -> None:
+    """Check health, lists, infos and searches inside a transaction: they neither end it nor write nor forget."""
+    name = await cw.collection(points("int", 0, 10), dimension=3)
+    before = await cw.payloads(name)
+    async with in_transaction(cw.backend) as inside:
+        await inside.delete_vectors(name, [0, 1])
+        await inside.upsert_vectors(name, points("int", 20, 4))
+        for _ in range(2):
+            cw.equal(await inside.health_check(), True)
+            cw.true(name in await inside.list_collections(), "listed", name)
+            cw.equal((await inside.get_collection_info(name)).vector_count, 12)
+            cw.equal(await cw.payloads(name), before, "nothing is seen by others yet")
+        found = await inside.search_vectors(name, _QUERY, limit=12)
+        cw.equal({one.id for one in found}, {*range(2, 10), *range(20, 24)}, "its own view, after those calls")
+        for limit in (1, 5, 11):
+            cw.equal(len(await inside.search_vectors(name, _QUERY, limit=limit)), limit, "deleted points take no place")
+        await inside.commit()
+    cw.equal(set(await cw.payloads(name)), {*range(2, 10), *range(20, 24)})
+
+
+@clause("transactions.scan")
+async def test_scans_inside_a_transaction_see_all_of_its_writes(cw: Conformance) -> None:
+    """Check that scrolls of many pages, counts and deletes by filter take what it has written itself."""
+    name = await cw.collection(points("int", 0, 10), dimension=3)
+    async with in_transaction(cw.backend) as inside:
+        await inside.upsert_vectors(name, points("int", 20, 30))
+        seen: list[Any] = []
+        cursor = None
+        while cursor is not None or not seen:
+            page = await inside.scroll_vectors(name, cursor=cursor, limit=7)
+            seen += [one.id for one in page.points]
+            cursor = page.cursor
+        cw.equal(sorted(seen), [*range(10), *range(20, 50)], "a scroll by pages of 7")
+        cw.equal(await inside.count_vectors(name, condition("n", "ge", 5)), 32)
+        cw.equal(await inside.delete_by_filter(name, condition("n", "ge", 5)), 32)
+        left = {*range(5), 21, 32, 43}  # those of a payload without n
+        cw.equal({one.id for one in await inside.search_vectors(name, _QUERY, limit=50)}, left)
+        cw.equal(await inside.delete_by_filter(name, SearchFilter()), len(left))
+        await inside.commit()
+    cw.equal(await cw.count(name), 0)
+
+
+@clause("transactions.collections")
+async def test_a_collection_made_anew_inside_a_transaction_is_new(cw: Conformance) -> None:
+    """Check that a commit of a drop and a creation leaves none of the old points."""
+    name = await cw.collection(points("int", 0, 10), dimension=3)
+    expected = {n: payload_of(n, 1) for n in (5, 6)}
+    async with in_transaction(cw.backend) as inside:
+        try:
+            await inside.delete_collection(name)
+            await inside.create_collection(name, 3)
+        except UnsupportedError:
+            await inside.rollback()
+            expected = {n: payload_of(n) for n in range(10)}  # refused, and nothing was done
+        else:
+            await inside.upsert_vectors(name, points("int", 5, 2, 1))
+            await inside.commit()
+    cw.equal(await cw.payloads(name), expected)
+
+
+async def _conflict(cw: Conformance, write: Any) -> None:
+    """What others have written since in a second collection is a conflict, and nothing is written."""
+    names = [await cw.collection(points("int", 0, 10), dimension=3) for _ in range(3)]
+    async with in_transaction(cw.backend) as inside:
+        with cw.raises(ConflictError, why="points of the second and the third collection were written by two"):
+            for name in names:
+                await write(inside, name)
+            async with in_transaction(cw.backend) as other:
+                for name in names[1:]:
+                    await other.upsert_vectors(name, points("int", 0, 3, 8))
+                await other.commit()
+            await inside.commit()
+    for name in names:
+        kept = {one: payload["v"] for one, payload in (await cw.payloads(name)).items() if one in (0, 1, 2)}
+        cw.true(set(kept.values()) in ({0}, {8}), "points as one of the writers left them", kept)
+    cw.true(
+        (await cw.payloads(names[0]))[0]["v"] == 0, "nothing of the transaction in the first collection", "its point"
+    )
+
+
+@clause("transactions.conflict")
+async def test_a_conflict_in_a_second_collection_is_told(cw: Conformance) -> None:
+    """Check that every collection is looked at, not the first alone."""
+
+    async def write(inside: Any, name: str) -> None:
+        await inside.upsert_vectors(name, points("int", 0, 3, 5))
+
+    await _conflict(cw, write)
+
+
+@clause("transactions.conflict", "transactions.columnar")
+async def test_columns_conflict_as_points_do(cw: Conformance) -> None:
+    """Check the same of what columns have written."""
+
+    async def write(inside: Any, name: str) -> None:
+        batch = points("int", 0, 3, 5)
+        matrix = np.array([one.vector for one in batch], dtype=np.float32)
+        await inside.upsert_batch(name, [one.id for one in batch], matrix, [one.payload for one in batch])
+
+    await _conflict(cw, write)
