@@ -64,7 +64,8 @@ def operation(method: Any = None, *, claim: str | None = None, ids: ReadIds | No
     @functools.wraps(method)
     async def call(self: BaseBackend, /, *args: Any, **kwargs: Any) -> Any:
         if ids is not None:
-            args, kwargs = signature.bind(self, *args, **kwargs).args[1:], {}
+            if len(args) < 2:  # given by name: as a rule they are not, and binding costs more than all the rest here
+                args, kwargs = signature.bind(self, *args, **kwargs).args[1:], {}
             if isinstance(args[1], Iterator):  # it can be read once; an attempt may have to be repeated
                 args = (args[0], list(args[1]), *args[2:])
         observed = None
