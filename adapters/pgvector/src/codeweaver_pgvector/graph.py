@@ -164,9 +164,8 @@ class Graphs:
         return wants_index(table.settings) and table.settings.dimension <= _DIMENSION
 
     async def _built(self, table: Table) -> None:
-        with suppress(
-            asyncpg.PostgresError, asyncpg.InterfaceError, OSError, BackendError
-        ):  # the next write tries again
+        # The next write tries again.
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, BackendError):
             if (await self.state(table, self._client)).size > self._exact_size:
                 await self.build(table)
 
