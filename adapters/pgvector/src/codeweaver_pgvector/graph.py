@@ -95,6 +95,7 @@ class Graphs:
         self._states: dict[int, tuple[float, State]] = {}
         self._wide: dict[tuple[Any, ...], float] = {}
         self._written: dict[int, int] = {}
+        """By table: points written since it was last looked at."""
         self._builds: dict[int, asyncio.Task[None]] = {}
 
     # --- searching ---
@@ -147,7 +148,7 @@ class Graphs:
             self._states.pop(number, None)
             for key in [key for key in self._wide if key[0] == number]:
                 del self._wide[key]
-            written = self._written.get(number, self._exact_size) + one.rows
+            written = self._written.get(number, 0) + one.rows
             self._written[number] = written
             if (
                 one.rows
