@@ -12,7 +12,7 @@ import codeweaver_conformance.suite as suite
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.contract import CLAUSES
 from codeweaver_conformance import certificate
-from codeweaver_conformance.session import _OF_THE_SUBJECT
+from codeweaver_conformance.subject import OF_THE_SUBJECT
 
 MODULES = sorted(Path(suite.__file__).parent.glob("test_*.py"))
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -51,7 +51,7 @@ def test_an_early_return_is_found() -> None:
 
 
 def test_capabilities_of_clauses_exist() -> None:
-    known = BackendCapabilities.model_fields.keys() | _OF_THE_SUBJECT.keys()
+    known = BackendCapabilities.model_fields.keys() | OF_THE_SUBJECT.keys()
     asked = {part.partition(":")[0] for one in CLAUSES.values() for part in (one.capability or "").split("+") if part}
     assert asked <= known
 

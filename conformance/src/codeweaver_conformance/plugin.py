@@ -33,6 +33,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cw-report", metavar="DIR", default="reports/certificates", help="where certificates go")
     group.addoption("--cw-seed", type=int, default=DEFAULT_SEED, help="seed of everything generated")
     group.addoption("--cw-cases", type=int, default=200, help="generated filters per clause that uses them")
+    group.addoption("--cw-steps", type=int, default=400, help="calls that the state machine makes")
+    group.addoption(
+        "--cw-timeout", type=float, default=120.0, metavar="S", help="seconds until a test counts as hanging"
+    )
+    group.addoption(
+        "--cw-shrink", type=float, default=20.0, metavar="S", help="seconds to make a failing example small"
+    )
     group.addoption("--cw-shuffle", type=int, metavar="SEED", help="run the tests in a shuffled order")
     group.addoption("--cw-first", metavar="AREA[,AREA]", default="", help="run the tests of these areas first")
 

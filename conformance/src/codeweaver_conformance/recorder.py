@@ -154,12 +154,13 @@ def creation(subject: Subject) -> tuple[str, ...]:
     if subject.target is not None:
         target = f"targets[{subject.target.name!r}]"
         return (
-            f"CodeWeaverFactory().create_backend({name}, **engine.enter_context({target}.provide()))",
+            f"CodeWeaverFactory().create_backend({name}, **settings)",
             "from contextlib import ExitStack",
             "from codeweaver_backends.testing import find_targets",
             "targets, engine = find_targets(), ExitStack()",
             "import atexit",
             "atexit.register(engine.close)",
+            f"settings = engine.enter_context({target}.provide())",
         )
     sayable = {one: _setting(subject, one) for one in subject.settings}
     settings = "".join(f", {one}={text}" for one, text in sayable.items() if "<" not in text)

@@ -101,8 +101,16 @@ class Run:
             if subject.missing:
                 yield subject
                 return
-            seed, cases = (self._config.getoption(name) for name in ("--cw-seed", "--cw-cases"))
-            session = Conformance(subject, prefix=prefix, seed=seed, cases=cases)
+            option = self._config.getoption
+            session = Conformance(
+                subject,
+                prefix=prefix,
+                seed=option("--cw-seed"),
+                cases=option("--cw-cases"),
+                steps=option("--cw-steps"),
+                timeout=option("--cw-timeout"),
+                shrinking=option("--cw-shrink"),
+            )
             try:
                 refused = _refused(session)
                 yield replace(subject, missing=refused, is_refused=True) if refused else session
@@ -158,7 +166,8 @@ class Run:
         if subject is not None:
             _hide_secrets(report, subject)
         if report.when == "call" or not report.passed:
-            result = _outcome(report)
+            outcome, reason = _outcome(report)
+            result = outcome, reason or "; ".join(session.told if session is not None else ())
             report.user_properties.append(("cw_outcome", json.dumps([list(clauses), item.name, *result])))
         own = {subject.name, subject.registration.name} if subject else set()
         waived = {one.clause: one.reason for one in self.waivers if one.is_of(own)}

@@ -6,15 +6,12 @@ import asyncio
 import contextvars
 import inspect
 import itertools
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
-import hypothesis
 import pytest
-from hypothesis.strategies import SearchStrategy
 
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
 from codeweaver_backends.contract import CLAUSES, Clause
@@ -22,28 +19,16 @@ from codeweaver_backends.errors import BackendError
 from codeweaver_backends.types import DistanceMetric, FilterLike, Payload, PointId, SearchResult, VectorPoint
 from codeweaver_conformance import oracle
 from codeweaver_conformance.recorder import Call, Recorder, Transcript, creation
-from codeweaver_conformance.subject import Subject
+from codeweaver_conformance.subject import OF_THE_SUBJECT, Subject
 
-__all__ = ["DENIED", "NOT_VERIFIED", "ClauseViolation", "Conformance", "Raised", "generated", "point"]
+__all__ = ["DENIED", "NOT_VERIFIED", "ClauseViolation", "Conformance", "Raised", "point"]
 
 T = TypeVar("T")
 
 DENIED = "denied as declared: "
 NOT_VERIFIED = "not verified: "
-TEST_TIMEOUT = 120.0
-"""Seconds after which a test counts as hanging."""
 _PATIENCE = 60.0
 """Seconds that an engine is given for its first answer."""
-SHRINKING = 20.0
-"""Seconds in which a generated example that fails is made smaller; 0: it is shown as it was found."""
-
-_OF_THE_SUBJECT: dict[str, tuple[str, Callable[[Subject], object]]] = {
-    "server": ("the engine runs in this process, as declared", lambda subject: subject.location != "in-process"),
-    "credentials": ("no key is among the settings in use", lambda subject: subject.credentials),
-    "secret": ("the configuration has no field for a key", lambda subject: subject.secret_fields),
-    "configuration": ("the backend has no configuration class", lambda subject: subject.registration.config_class),
-}
-"""What clauses ask for beside the claims: why a subject does not have it, and whether it does."""
 
 
 class ClauseViolation(AssertionError):  # noqa: N818 - the name says what happened
@@ -62,46 +47,33 @@ def point(point_id: Any, vector: Any, payload: Any = None) -> VectorPoint:
     return VectorPoint(point_id, vector, payload)
 
 
-def generated(cw: Conformance, strategy: SearchStrategy[T]) -> Callable[[Callable[[T], None]], Callable[[], None]]:
-    """Make a test of one example a property: derandomised by the run's seed, and shrunk for as long as SHRINKING."""
-
-    def decorate(test: Callable[[T], None]) -> Callable[[], None]:
-        failed: set[str] = set()
-        end = float("inf")
-
-        def bounded(example: T) -> None:
-            nonlocal end
-            # A shrinker that has had its time is told that nothing smaller fails.
-            if time.monotonic() > end and repr(example) not in failed:
-                return
-            try:
-                test(example)
-            except BaseException:
-                end = min(end, time.monotonic() + SHRINKING)
-                failed.add(repr(example))
-                raise
-
-        settings = hypothesis.settings(
-            max_examples=cw.cases,
-            deadline=None,
-            database=None,
-            report_multiple_bugs=False,
-            suppress_health_check=list(hypothesis.HealthCheck),
-            phases=(hypothesis.Phase.generate, *([hypothesis.Phase.shrink] if SHRINKING else [])),
-        )
-        return hypothesis.seed(cw.seed)(settings(hypothesis.given(strategy)(bounded)))
-
-    return decorate
-
-
 class Conformance:
     """One run against one subject. Tests share its backend and its event loop; collections are each test's own."""
 
-    def __init__(self, subject: Subject, *, prefix: str, seed: int, cases: int) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        *,
+        prefix: str,
+        seed: int,
+        cases: int,
+        steps: int = 400,
+        timeout: float = 120.0,
+        shrinking: float = 20.0,
+    ) -> None:
         self.subject = subject
         self.prefix = prefix
         self.seed = seed
         self.cases = cases
+        self.steps = steps
+        self.timeout = timeout
+        """Seconds after which a test counts as hanging."""
+        self.shrinking = shrinking
+        """Seconds in which a generated example that fails is made smaller; 0: it is shown as it was found."""
+        self.program: str | None = None
+        """What to print of a failure, where the test knows better than the transcript."""
+        self.told: list[str] = []
+        """What the test says of itself."""
         self.transcript = Transcript()
         self._runner = asyncio.Runner()
         self._numbers = itertools.count(1)
@@ -127,7 +99,8 @@ class Conformance:
                 self.not_applicable(lacking)
             if undecided := self.undecided(one.capability):
                 self.not_verified(undecided)
-        self.transcript, self._has_run = Transcript(), True
+        self.transcript, self.program, self.told = Transcript(), None, []
+        self._has_run = True
         before = set(self._settings)
         try:
             if inspect.iscoroutinefunction(test):
@@ -144,12 +117,19 @@ class Conformance:
 
     async def _bounded(self, test: Callable[..., Awaitable[None]], arguments: Mapping[str, Any]) -> None:
         try:
-            async with asyncio.timeout(TEST_TIMEOUT):
+            async with asyncio.timeout(self.timeout):
                 await test(**arguments)
         except TimeoutError as error:
             if isinstance(error, BackendError):
                 raise
-            self.violated(f"an end within {TEST_TIMEOUT:.0f} s", "none")
+            self.violated(f"an end within {self.timeout:g} s", "none")
+
+    async def forget(self, names: Iterable[str]) -> None:
+        """Delete collections of this run before their test ends: one that makes many leaves few."""
+        for name in names:
+            self._settings.pop(name, None)
+            with suppress(Exception):  # as in ``_tidy``
+                await (self._shared or self._open()).delete_collection(name)
 
     async def _tidy(self, collections: Iterable[str]) -> None:
         for backend in self._extra:
@@ -278,8 +258,8 @@ class Conformance:
     def lacking(self, capability: str | None) -> str:
         """The first part of a capability that is not claimed, with the reason where its name does not tell it."""
         for part in capability.split("+") if capability else ():
-            if part in _OF_THE_SUBJECT:
-                reason, is_there = _OF_THE_SUBJECT[part]
+            if part in OF_THE_SUBJECT:
+                reason, is_there = OF_THE_SUBJECT[part]
                 if not is_there(self.subject):
                     return f"{part}: {reason}"
                 continue
@@ -422,9 +402,13 @@ class Conformance:
         """End the test without a verdict. It counts as a pass nowhere."""
         pytest.skip(NOT_VERIFIED + reason)
 
+    def tell(self, what: str) -> None:
+        """Say how much was done, where the engine's speed decides it: the certificate has it beside the outcome."""
+        self.told.append(what)
+
     def reproduction(self) -> str:
         """A program that makes the test's calls again. Keys are read from the environment."""
-        return self.subject.hidden(self.transcript.script(*creation(self.subject)))
+        return self.subject.hidden(self.program or self.transcript.script(*creation(self.subject)))
 
     def _story(self, expected: object, got: object, why: str) -> str:
         lines = [f"clause {one.id}: {one.sentence}" for one in self._clauses]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,7 +23,7 @@ from codeweaver_backends.sdk.secrets import hide
 from codeweaver_backends.sources import is_secret_name, secret_fields
 from codeweaver_backends.testing import NotProvisioned, Target, find_targets
 
-__all__ = ["Subject", "provisioned", "settings_from"]
+__all__ = ["OF_THE_SUBJECT", "Subject", "provisioned", "settings_from"]
 
 _ADDRESS_SETTINGS = ("url", "uri", "dsn", "location", "path", "grpc_port")
 _QUESTIONS = ("get_plugin_name", "get_capabilities", "get_component_info", "get_backend_class")
@@ -163,6 +163,15 @@ def _text(value: Any) -> str:
 
 def _is_secret_type(value: Any) -> bool:
     return isinstance(value, SecretStr)
+
+
+OF_THE_SUBJECT: dict[str, tuple[str, Callable[[Subject], object]]] = {
+    "server": ("the engine runs in this process, as declared", lambda subject: subject.location != "in-process"),
+    "credentials": ("no key is among the settings in use", lambda subject: subject.credentials),
+    "secret": ("the configuration has no field for a key", lambda subject: subject.secret_fields),
+    "configuration": ("the backend has no configuration class", lambda subject: subject.registration.config_class),
+}
+"""What clauses ask for beside the claims: why a subject does not have it, and whether it does."""
 
 
 def settings_from(config_file: str | None, assignments: Sequence[str]) -> dict[str, Any]:

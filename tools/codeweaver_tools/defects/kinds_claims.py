@@ -8,6 +8,8 @@ import numpy as np
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import BackendConnectionError, UnsupportedError
+from codeweaver_backends.sdk.filters.parse import parse_filter
+from codeweaver_backends.sdk.requests import Projection
 from codeweaver_backends.types import FilterLike, ScrollPage, SearchFilter, VectorPoint
 from codeweaver_tools.defects.network import NetworkBackend
 from codeweaver_tools.defects.registry import plant
@@ -35,7 +37,8 @@ class _NoScan(Rig):
 @plant("und-get", "get_vectors works, and scanning is not claimed.")
 class _UnderGet(_NoScan):
     async def get_vectors(self, *arguments: Any, **options: Any) -> list[VectorPoint]:
-        return await Rig.get_vectors(self, *arguments, **options)
+        collection = await self._describe(arguments[0])
+        return list(await self._get(collection, list(arguments[1]), Projection(vectors=True)))
 
     scroll_vectors = None  # type: ignore[assignment]
 
@@ -43,7 +46,8 @@ class _UnderGet(_NoScan):
 @plant("und-delete-by-filter", "delete_by_filter works, and is all that there is of scanning; it is not claimed.")
 class _UnderDelete(_NoScan):
     async def delete_by_filter(self, *arguments: Any, **options: Any) -> int:
-        return await Rig.delete_by_filter(self, *arguments, **options)
+        node = parse_filter(arguments[1], self.capabilities)
+        return await self._delete_matching(await self._describe(arguments[0]), node)
 
     get_vectors = None  # type: ignore[assignment]
 

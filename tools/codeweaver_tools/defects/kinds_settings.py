@@ -34,7 +34,7 @@ class _LooseServer(NetworkConfig):
 
 
 def _plugin(config: type[BaseModel], base: type[Any] = MemoryPlugin) -> type[Any]:
-    class Configured(base):  # type: ignore[misc]
+    class Configured(base):
         @classmethod
         def get_config_class(cls) -> type[BaseModel] | None:
             return config

@@ -10,16 +10,23 @@ from typing import Any
 from codeweaver_backends.errors import BackendError, BackendTimeoutError
 from codeweaver_backends.memory.config import MemoryConfig
 from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.handles import CollectionUse, Intent
 from codeweaver_backends.sdk.lifetime import operation
 from codeweaver_backends.sdk.requests import Page
 from codeweaver_backends.types import ScrollPage, SearchResult
-from codeweaver_tools.defects.network import NetworkBackend
+from codeweaver_tools.defects.network import NetworkBackend, Remote
 from codeweaver_tools.defects.registry import plant
 from codeweaver_tools.defects.rig import Collection, Rig
 
 
 @plant("tim-drip", "The timeout starts again with every byte that is read.")
 class _Drip(NetworkBackend):
+    def _bounded(self) -> asyncio.Timeout:
+        return asyncio.timeout(None)
+
+    def _use(self, name: str, intent: Intent) -> CollectionUse[Remote]:
+        return CollectionUse(self, self._handles, name, intent, timeout=3_600, retries=self.config.retries)
+
     async def ask(self, call: str, *arguments: Any) -> Any:
         try:
             return await self.exchange(call, *arguments)

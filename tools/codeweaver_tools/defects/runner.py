@@ -83,10 +83,8 @@ def run(job: Job) -> Outcome:
 
 
 def _run(job: Job) -> Outcome:
-    from codeweaver_conformance import session
     from codeweaver_tools.defects.mutants import MUTANTS
 
-    session.TEST_TIMEOUT, session.SHRINKING = (120.0 if job.to_the_end else _PATIENCE), 0.0
     outcome = Outcome(job)
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -112,7 +110,7 @@ def _arguments(job: Job, folder: Path, stack: contextlib.ExitStack) -> Iterator[
     if job.areas:
         yield f"--cw-first={','.join(job.areas)}"
     if not job.to_the_end:
-        yield "--maxfail=1"
+        yield from ("--maxfail=1", f"--cw-timeout={_PATIENCE}", "--cw-shrink=0")
     if job.shuffle is not None:
         yield f"--cw-shuffle={job.shuffle}"
     if job.needs_server:

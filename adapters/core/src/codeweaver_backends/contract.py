@@ -312,6 +312,11 @@ _TABLE: Final = (
         "consistency.search-beside-writes",
         "Searching beside writes and deletes raises nothing and returns whole points only.",
     ),
+    # --- state ---
+    Clause(
+        "state.machine",
+        "Any sequence of calls, of one instance, of another and in transactions, answers and leaves what the contract says.",
+    ),
     # --- scan ---
     Clause(
         "scan.get",

@@ -14,8 +14,9 @@ from codeweaver_backends.errors import InvalidFilterError, InvalidInputError, Un
 from codeweaver_backends.types import FilterCondition, FilterLike, SearchFilter, VectorPoint
 from codeweaver_conformance import oracle, strategies
 from codeweaver_conformance.clause import clause
+from codeweaver_conformance.generated import generated
 from codeweaver_conformance.maker import Maker
-from codeweaver_conformance.session import Conformance, generated, point
+from codeweaver_conformance.session import Conformance, point
 
 # One field, every kind of value; then texts that look alike, numbers that round alike, and lists of them.
 VALUES: list[Any] = [

@@ -12,8 +12,9 @@ from codeweaver_backends.errors import InvalidIdError, InvalidInputError
 from codeweaver_backends.types import FilterCondition, FilterLike, SearchFilter
 from codeweaver_conformance import oracle, strategies
 from codeweaver_conformance.clause import clause
+from codeweaver_conformance.generated import generated
 from codeweaver_conformance.maker import Maker
-from codeweaver_conformance.session import Conformance, generated, point
+from codeweaver_conformance.session import Conformance, point
 
 _WRONG_OPTIONS: Final[Sequence[dict[str, Any]]] = (
     {"with_vectors": "no"},

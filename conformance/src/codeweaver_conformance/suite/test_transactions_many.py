@@ -42,19 +42,20 @@ async def test_other_calls_leave_a_transaction_as_it_is(cw: Conformance) -> None
     name = await cw.collection(points("int", 0, 10), dimension=3)
     before = await cw.payloads(name)
     async with in_transaction(cw.backend) as inside:
-        await inside.delete_vectors(name, [0, 1])
+        await inside.delete_vectors(name, [5, 6])  # the best of the search below
         await inside.upsert_vectors(name, points("int", 20, 4))
         for _ in range(2):
             cw.equal(await inside.health_check(), True)
             cw.true(name in await inside.list_collections(), "listed", name)
             cw.equal((await inside.get_collection_info(name)).vector_count, 12)
             cw.equal(await cw.payloads(name), before, "nothing is seen by others yet")
+        left = {*range(5), *range(7, 10), *range(20, 24)}
         found = await inside.search_vectors(name, _QUERY, limit=12)
-        cw.equal({one.id for one in found}, {*range(2, 10), *range(20, 24)}, "its own view, after those calls")
+        cw.equal({one.id for one in found}, left, "its own view, after those calls")
         for limit in (1, 5, 11):
             cw.equal(len(await inside.search_vectors(name, _QUERY, limit=limit)), limit, "deleted points take no place")
         await inside.commit()
-    cw.equal(set(await cw.payloads(name)), {*range(2, 10), *range(20, 24)})
+    cw.equal(set(await cw.payloads(name)), left)
 
 
 @clause("transactions.scan")
