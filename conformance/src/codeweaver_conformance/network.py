@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
@@ -18,7 +19,10 @@ __all__ = [
     "Relay",
     "SilentPort",
     "closed_port",
+    "drip",
+    "echo",
     "fault_of",
+    "hang_up",
     "impatient",
     "nobody",
     "relayed",
@@ -74,7 +78,7 @@ def silent_port() -> Iterator[SilentPort]:
 
 
 @contextmanager
-def served(talk: Talk, limit: int = 2**16) -> Iterator[int]:
+def served(talk: Talk, limit: int = 2**16, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """A port of this machine where each connection is ``talk``'s, in a thread: whatever the caller's loop is doing."""
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, int]] = Future()
     clients: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
@@ -88,7 +92,7 @@ def served(talk: Talk, limit: int = 2**16) -> Iterator[int]:
 
     async def listen() -> None:
         end = asyncio.Event()
-        listener = await asyncio.start_server(serve, "127.0.0.1", 0, limit=limit)
+        listener = await asyncio.start_server(serve, "127.0.0.1", 0, limit=limit, ssl=tls)
         started.set_result((asyncio.get_running_loop(), end, listener.sockets[0].getsockname()[1]))
         await end.wait()
         listener.close()
@@ -105,6 +109,30 @@ def served(talk: Talk, limit: int = 2**16) -> Iterator[int]:
     finally:
         loop.call_soon_threadsafe(end.set)
         thread.join()
+
+
+async def hang_up(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    """Hear what is asked, and go without a word."""
+    await reader.read(2**16)
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Say what one is told."""
+    while data := await reader.read(2**16):
+        writer.write(data)
+        await writer.drain()
+
+
+async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer for ever, a byte at a time: an answer of HTTP's to who speaks it, else blanks."""
+    asked = await reader.read(2**16)
+    spoken = asked.split(b" ", 1)[0]
+    if spoken.isalpha() and spoken.isupper() and spoken != b"PRI":
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n")
+    while True:
+        writer.write(b" ")
+        await writer.drain()
+        await asyncio.sleep(0.1)
 
 
 class Relay:

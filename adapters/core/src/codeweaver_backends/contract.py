@@ -3,8 +3,8 @@
 A clause belongs to a profile (what a backend is certified for) and a level (``core`` counts, ``extended`` is listed).
 ``capability`` names the claim whose absence lets a backend deny the clause, or several of them, joined by ``+``; a clause
 without one cannot be denied. Beside the claims, ``server`` says that the engine is reached by an address,
-``credentials`` that a key is among the settings, ``secret`` that the configuration has a field for one, and
-``configuration`` that there is a configuration class.
+``credentials`` that a key is among the settings, ``secret`` that the configuration has a field for one, ``tls`` that it
+has a setting of that name, and ``configuration`` that there is a configuration class.
 The pages ``docs/contract.md`` and ``docs/matrix.md`` are generated from this table.
 """
 
@@ -966,6 +966,12 @@ _TABLE: Final = (
         "config.validate",
         "validate_config returns a ValidationResult: valid for the configuration in use, errors for a wrong one.",
         capability="configuration",
+    ),
+    Clause(
+        "config.tls",
+        "With tls asked for nothing is said in the clear, and a certificate that nobody vouches for is refused.",
+        level="extended",
+        capability="server+tls",
     ),
     Clause(
         "config.secret",

@@ -8,10 +8,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from codeweaver_backends.protocols import PROFILES
 from codeweaver_backends.types import FilterCondition, SearchFilter, SearchResult, VectorPoint
 from codeweaver_conformance.session import Conformance, point
 
-__all__ = ["A", "B", "Call", "answered", "every_call", "profile_calls", "wrong_calls"]
+__all__ = ["A", "B", "Call", "answered", "claimed_calls", "every_call", "profile_calls", "wrong_calls"]
 
 Call: TypeAlias = Callable[[], Awaitable[Any]]
 
@@ -59,6 +60,16 @@ def profile_calls(backend: Any, name: str) -> dict[str, Call]:
         "begin_transaction": begin,
         "commit_transaction": lambda: backend.commit_transaction("none"),
         "rollback_transaction": lambda: backend.rollback_transaction("none"),
+    }
+
+
+def claimed_calls(cw: Conformance, backend: Any, name: str) -> dict[str, Call]:
+    """The calls of the base and of every claimed profile, with valid arguments; but what ends a transaction."""
+    calls = profile_calls(backend, name)
+    ends = ("commit_transaction", "rollback_transaction")
+    claimed = [one for one in PROFILES.values() if getattr(cw.capabilities, one.claim)]
+    return every_call(backend, name) | {
+        method: calls[method] for profile in claimed for method in profile.methods if method not in ends
     }
 
 

@@ -23,7 +23,7 @@ from codeweaver_backends.types import FilterCondition, SearchFilter
 from codeweaver_conformance.clause import clause
 from codeweaver_conformance.network import PATIENCE, closed_port, fault_of, impatient, silent_port
 from codeweaver_conformance.session import Conformance, point
-from codeweaver_conformance.suite.calls import A, every_call, wrong_calls
+from codeweaver_conformance.suite.calls import A, claimed_calls, every_call, wrong_calls
 
 SECRET = "s3cr3t-conformance-key"  # noqa: S105 - a marker to look for
 
@@ -32,7 +32,7 @@ SECRET = "s3cr3t-conformance-key"  # noqa: S105 - a marker to look for
 async def test_an_unreachable_engine_is_told(cw: Conformance) -> None:
     """Check for empty answers, for failures told as "not found", and for the client's own exceptions."""
     backend = cw.at_port(closed_port(), **impatient(cw.subject))
-    for label, call in every_call(backend, cw.new_name()).items():
+    for label, call in claimed_calls(cw, backend, cw.new_name()).items():
         with cw.raises(BackendConnectionError, why=label) as raised:
             await asyncio.wait_for(call(), 60)
         fault = fault_of(raised.error)
@@ -63,8 +63,7 @@ async def test_a_silent_engine_ends_every_call_in_time(cw: Conformance) -> None:
 async def test_refused_credentials_are_told(cw: Conformance) -> None:
     """Check for retries of what cannot succeed, for empty answers, and for a health check that only connects."""
     backend = cw.fresh(**dict.fromkeys(cw.subject.credentials, "no such key"))
-    name = cw.new_name()
-    for label, call in every_call(backend, name).items():
+    for label, call in claimed_calls(cw, backend, cw.new_name()).items():
         started = time.monotonic()
         with cw.raises(BackendAuthenticationError, why=label):
             await asyncio.wait_for(call(), 60)
