@@ -13,9 +13,11 @@ import pytest
 from codeweaver_backends.contract import CLAUSES
 from codeweaver_conformance.certificate import Certificate
 from codeweaver_tools.defects.mutants import MUTANTS, _places
+from codeweaver_tools.defects.nothing import HOPELESS
 
 RIG = "codeweaver_tools.defects.rig:RigPlugin"
 DEFECT = "codeweaver_tools.defects:"
+NOTHING = "codeweaver_tools.defects.nothing:"
 SETTINGS = """
 [pytest]
 asyncio_mode = auto
@@ -61,7 +63,7 @@ def test_an_installed_plugin_is_certified(tmp_path: Path) -> None:
     assert written.clauses.keys() == CLAUSES.keys()
     assert {one.outcome for one in written.clauses.values()} <= {"pass", "denied"}
     assert written.environment.reference == "memory"
-    assert written.reproduce.endswith(f"--cw-seed={written.environment.seed} --cw-cases={written.environment.cases}")
+    assert written.reproduce.endswith("--cw-seed=20250101 --cw-cases=200 --cw-steps=400")
 
 
 def test_a_plugin_by_reference_on_two_processes_in_shuffled_order(tmp_path: Path) -> None:
@@ -132,6 +134,17 @@ def test_a_broken_rule_costs_the_certificate(tmp_path: Path) -> None:
     assert "lim-index-refused: FAILED" in said
     failed = {name for name, one in certificate(tmp_path, "lim-index-refused").clauses.items() if one.outcome == "fail"}
     assert failed == {"limits.refused"}
+
+
+@pytest.mark.parametrize("name", HOPELESS)
+def test_a_backend_that_does_nothing_is_not_certified(tmp_path: Path, name: str) -> None:
+    quick = ("--cw-cases=5", "--cw-steps=20", "--cw-shrink=0", "--tb=no", "-q")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--pyargs", "codeweaver_conformance.suite"]
+    command += [f"--cw-backend={NOTHING}{name}", *quick]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=900)
+    assert done.returncode != 0
+    written = tmp_path / "reports" / "certificates" / f"{name}.json"
+    assert not written.exists() or certificate(tmp_path, name).verdict in ("failed", "partial"), done.stdout[-3_000:]
 
 
 # --- waivers ----------------------------------------------------------------------------------------------------------

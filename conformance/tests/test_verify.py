@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner
 
-from codeweaver_conformance import cli
+from codeweaver_backends.contract import CLAUSES
+from codeweaver_conformance import badges, cli
 from codeweaver_conformance.certificate import Certificate
 from codeweaver_conformance.cli import app
 
@@ -121,6 +123,83 @@ def test_a_certificate_that_contradicts_itself_is_not_confirmed(
     assert status == 1
     assert told in said
     assert "not confirmed" in said
+
+
+def without(profile: str) -> Callable[[Data], None]:
+    def remove(data: Data) -> None:
+        data["profiles"].pop(profile, None)
+        for name in [one for one in data["clauses"] if CLAUSES[one].profile == profile or one == profile]:
+            del data["clauses"][name]
+
+    return remove
+
+
+@pytest.mark.parametrize(
+    ("removed", "told"),
+    [("scan", "this kit has other clauses: scan."), ("ids.uuid", "this kit has other clauses: ids.uuid")],
+)
+def test_removed_clauses_are_noticed(honest: Data, tmp_path: Path, removed: str, told: str) -> None:
+    status, said = verify(tmp_path, changed(honest, without(removed)), "--no-run")
+    assert status == 1
+    assert told in said
+
+
+@pytest.mark.parametrize(
+    ("clause", "claim", "outcome", "told"),
+    [
+        ("scan.get", True, "denied", "scan.get is called denied, and is claimed"),
+        ("scan.get", False, "pass", "scan.get is called pass, and is not claimed"),
+    ],
+)
+def test_what_is_claimed_is_not_denied_nor_the_other_way_round(
+    honest: Data, tmp_path: Path, clause: str, claim: bool, outcome: str, told: str
+) -> None:
+    def forge(data: Data) -> None:
+        data["environment"]["capabilities"]["supports_scan"] = claim
+        data["clauses"][clause]["outcome"] = outcome
+
+    status, said = verify(tmp_path, changed(honest, forge), "--no-run")
+    assert status == 1
+    assert told in said
+
+
+def test_tests_and_versions_that_are_others_are_told(
+    honest: Data, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def forge(data: Data) -> None:
+        data["environment"] |= {"adapter": "codeweaver-backends 0.0.1", "server": "9.9", "client": {"numpy": "1.0"}}
+        data["clauses"]["ids.uuid"]["tests"] += 1
+
+    monkeypatch.setattr(cli, "repeat", lambda *_: Certificate.model_validate(honest))
+    status, said = verify(tmp_path, changed(honest, forge))
+    assert status == 1
+    assert "ids.uuid was tried by 2 tests and is by 1" in said
+    for name in ("adapter: codeweaver-backends 0.0.1 then", "server: 9.9 then, none now", "numpy: 1.0 then"):
+        assert f"another version: {name}" in said
+
+
+def test_a_badge_and_the_clauses_as_test_cases(honest: Data) -> None:
+    certificate = Certificate.model_validate(honest)
+    assert badges.badge(certificate)["message"].startswith("certified + scan, columnar")
+    assert badges.badge(certificate)["color"] == "brightgreen"
+
+    def failing(data: Data) -> None:
+        data["clauses"]["ids.uuid"] |= {"outcome": "fail", "reasons": ["got \x00 and <b>"]}
+        data["verdict"] = "failed"
+
+    failed = Certificate.model_validate(changed(honest, failing))
+    assert badges.badge(failed) | {"label": ""} == {
+        "schemaVersion": 1,
+        "label": "",
+        "message": "failed",
+        "color": "red",
+    }
+    suite = ElementTree.fromstring(badges.junit(failed))  # noqa: S314 - our own
+    assert (suite.get("tests"), suite.get("failures")) == (str(len(CLAUSES)), "1")
+    [failure] = suite.iter("failure")
+    assert (failure.get("message"), failure.text) == (CLAUSES["ids.uuid"].sentence, "got \\x00 and <b>")
+    denied = sum(one.outcome == "denied" for one in failed.clauses.values())
+    assert suite.get("skipped") == str(denied) == str(len(list(suite.iter("skipped"))))
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"verdict": "certified"}'])

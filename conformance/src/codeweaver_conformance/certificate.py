@@ -108,6 +108,8 @@ class Environment(BaseModel):
     platform: str = f"{platform.system()} {platform.machine()}"
     seed: int
     cases: int
+    steps: int = 400
+    """Calls that the state machine was to make; older certificates do not tell."""
     capabilities: dict[str, Any]
     missing: str = ""
     """Why no engine could be had, where none could: then nothing was verified."""

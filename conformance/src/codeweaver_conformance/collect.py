@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import cache
 from typing import Any
 
 import pytest
 
 from codeweaver_conformance import suite
 
-__all__ = ["conformance_tests"]
+__all__ = ["conformance_tests", "suite_tests"]
 
 
 def conformance_tests(backend: str, **settings: Any) -> dict[str, Any]:
@@ -24,9 +25,18 @@ def conformance_tests(backend: str, **settings: Any) -> dict[str, Any]:
     def cw_session(request: pytest.FixtureRequest) -> Any:
         yield from run_of(request.config).open(backend, settings)
 
-    names: dict[str, Any] = {"cw_session": cw_session}
+    return {"cw_session": cw_session, **suite_tests()}
+
+
+@cache
+def suite_tests() -> dict[str, Any]:
+    """The tests of the suite by their names, of which no two are the same."""
+    found: dict[str, Any] = {}
     for module in pkgutil.iter_modules(suite.__path__):
         if module.name.startswith("test_"):
-            tests = vars(importlib.import_module(f"{suite.__name__}.{module.name}"))
-            names.update({name: test for name, test in tests.items() if name.startswith("test_")})
-    return names
+            names = vars(importlib.import_module(f"{suite.__name__}.{module.name}"))
+            tests = {name: test for name, test in names.items() if name.startswith("test_")}
+            if twice := found.keys() & tests.keys():
+                raise ValueError(f"two tests of the suite have one name: {', '.join(sorted(twice))}")
+            found |= tests
+    return found

@@ -32,8 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cw-waivers", metavar="FILE", help="waivers: clause, reason, issue, expiry")
     group.addoption("--cw-report", metavar="DIR", default="reports/certificates", help="where certificates go")
     group.addoption("--cw-seed", type=int, default=DEFAULT_SEED, help="seed of everything generated")
-    group.addoption("--cw-cases", type=int, default=200, help="generated filters per clause that uses them")
-    group.addoption("--cw-steps", type=int, default=400, help="calls that the state machine makes")
+    group.addoption("--cw-cases", type=_several, default=200, help="generated filters per clause that uses them")
+    group.addoption("--cw-steps", type=_several, default=400, help="calls that the state machine makes")
     group.addoption(
         "--cw-timeout", type=float, default=120.0, metavar="S", help="seconds until a test counts as hanging"
     )
@@ -42,6 +42,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--cw-shuffle", type=int, metavar="SEED", help="run the tests in a shuffled order")
     group.addoption("--cw-first", metavar="AREA[,AREA]", default="", help="run the tests of these areas first")
+
+
+def _several(text: str) -> int:
+    """A number of tries: none would prove everything."""
+    number = int(text)
+    if number < 1:
+        raise ValueError("must be at least 1")
+    return number
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,6 +66,12 @@ def run_of(config: pytest.Config) -> Run:
 
         config.stash[_RUN] = Run(config)
     return config.stash[_RUN]
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Note each test of the suite, before any is deselected."""
+    if item.get_closest_marker(_MARKER):
+        run_of(item.config).roll.collected(item)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -105,10 +119,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take what a process of pytest-xdist could not sweep."""
-    left = getattr(node, "workeroutput", {}).get("cw_left")
-    if left:
-        run_of(node.config).left += left
+    """Take what a process of pytest-xdist has collected, and what it could not sweep."""
+    output = getattr(node, "workeroutput", {})
+    if "cw_roll" in output:
+        run = run_of(node.config)
+        run.roll.tests |= output["cw_roll"]
+        run.left += output["cw_left"]
 
 
 class _Outcomes:

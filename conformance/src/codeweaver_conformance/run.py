@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from codeweaver_backends.contract import CLAUSES
 from codeweaver_backends.errors import PluginError
+from codeweaver_conformance.badges import write_beside
 from codeweaver_conformance.certificate import (
     Certificate,
     Environment,
@@ -33,6 +34,7 @@ from codeweaver_conformance.certificate import (
     versions_of,
 )
 from codeweaver_conformance.clause import clauses_of_test
+from codeweaver_conformance.complete import Roll
 from codeweaver_conformance.recorder import variable
 from codeweaver_conformance.session import DENIED, NOT_VERIFIED, Conformance
 from codeweaver_conformance.subject import Subject, provisioned, settings_from
@@ -55,6 +57,8 @@ class Tested:
     """What repeats the run."""
     is_refused: bool
     outcomes: list[TestOutcome] = field(default_factory=list)
+    tests: list[str] = field(default_factory=list)
+    """The node ids of those that came to an outcome."""
     certificate: Certificate | None = None
     file: Path | None = None
 
@@ -66,6 +70,7 @@ class Run:
         self._config = config
         self.tested: dict[tuple[str, str], Tested] = {}
         """By target, and by what tells settings that were given by hand from others."""
+        self.roll = Roll()
         self.problems: list[str] = []
         self.left: list[str] = []
         """What could not be swept."""
@@ -128,6 +133,7 @@ class Run:
         if isinstance(opened, Subject):
             pytest.skip(f"{NOT_VERIFIED}{opened.reference}: {opened.missing}")
         item.stash[_SESSION] = opened
+        opened.outcome = "not run"
         return opened
 
     def _environment(self, opened: Conformance | Subject) -> Environment:
@@ -148,6 +154,7 @@ class Run:
             settings=[] if subject.target else sorted(subject.settings),
             seed=self._config.getoption("--cw-seed"),
             cases=self._config.getoption("--cw-cases"),
+            steps=self._config.getoption("--cw-steps"),
             capabilities=claims.model_dump(mode="json"),
             missing=subject.missing,
         )
@@ -166,8 +173,7 @@ class Run:
         if subject is not None:
             _hide_secrets(report, subject)
         if report.when == "call" or not report.passed:
-            outcome, reason = _outcome(report)
-            result = outcome, reason or "; ".join(session.told if session is not None else ())
+            result = _outcome_of_call(report, session) if report.when == "call" else _outcome(report)
             report.user_properties.append(("cw_outcome", json.dumps([list(clauses), item.name, *result])))
         own = {subject.name, subject.registration.name} if subject else set()
         waived = {one.clause: one.reason for one in self.waivers if one.is_of(own)}
@@ -191,9 +197,13 @@ class Run:
         clauses, test, outcome, reason = json.loads(str(properties["cw_outcome"]))
         environment = Environment.model_validate_json(str(properties["cw_environment"]))
         fingerprint, command, is_refused = json.loads(str(properties["cw_tested"]))
+        if report.failed and outcome != "fail":
+            outcome, reason = "fail", f"a hook made it failed, after {outcome}"
         key = environment.target, fingerprint
         one = self.tested.setdefault(key, Tested(environment, command, is_refused))
         one.environment = environment  # the server's version is known once it was asked
+        one.tests.append(report.nodeid)
+        self.roll.came_to(report.nodeid, str(report.when))
         one.outcomes += [TestOutcome(clause=clause, test=test, outcome=outcome, reason=reason) for clause in clauses]
 
     # --- at the end ---
@@ -201,7 +211,7 @@ class Run:
     def finish(self, session: pytest.Session) -> None:
         """Write the certificates; make the exit status tell what they say."""
         if hasattr(self._config, "workerinput"):
-            self._config.workeroutput["cw_left"] = self.left  # type: ignore[attr-defined]
+            self._config.workeroutput |= {"cw_left": self.left, "cw_roll": self.roll.tests}  # type: ignore[attr-defined]
             return
         required, passed = self._config.getoption("--cw-require"), True
         for key, one in sorted(self.tested.items()):
@@ -223,9 +233,9 @@ class Run:
     def _certify(self, one: Tested, stem: str) -> str:
         """Write a certificate, or say why not."""
         ran = {outcome.clause for outcome in one.outcomes}
-        if not one.is_refused and ran != CLAUSES.keys():
+        if not one.is_refused and (gaps := self.roll.gaps(one.tests)):
             return (
-                f"{len(ran)} of {len(CLAUSES)} clauses were run, and a certificate is of all "
+                f"{len(ran)} of {len(CLAUSES)} clauses were run, {gaps}, and a certificate is of all of the suite "
                 "(-k, -m, -x, --lf and --deselect leave some out)"
             )
         if one.is_refused or (one.environment.missing and find_certificates(self._folder, one.environment.target)):
@@ -234,6 +244,7 @@ class Run:
         self._folder.mkdir(parents=True, exist_ok=True)
         one.file = self._folder / f"{stem}.json"
         one.file.write_text(one.certificate.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_beside(one.certificate, one.file)
         return ""
 
     @property
@@ -297,6 +308,15 @@ def _outcome(report: pytest.TestReport) -> tuple[str, str]:
     return "fail", str(report.longrepr).strip().splitlines()[-1][:300] if report.longrepr else "failed"
 
 
+def _outcome_of_call(report: pytest.TestReport, session: Conformance | None) -> tuple[str, str]:
+    """The outcome that the test came to, whatever others have made of its report, with what it tells of itself."""
+    came_to = session.outcome if session is not None else "not run"
+    outcome, reason = _outcome(report)
+    if report.failed or came_to == report.outcome:
+        return outcome, reason or "; ".join(session.told if session is not None else ())
+    return "fail", f"it was {came_to}, and a mark or a hook made it {report.outcome}"
+
+
 def _hide_secrets(report: pytest.TestReport, subject: Subject) -> None:
     """Take the keys of the settings out of everything that pytest may show of a test."""
     if not subject.secrets:
@@ -322,6 +342,6 @@ def _command(subject: Subject, config: pytest.Config) -> str:
             "python -m pytest --pyargs codeweaver_conformance.suite",
             f"--cw-backend={subject.reference}",
             *settings,
-            f"--cw-seed={config.getoption('--cw-seed')} --cw-cases={config.getoption('--cw-cases')}",
+            *(f"{name}={config.getoption(name)}" for name in ("--cw-seed", "--cw-cases", "--cw-steps")),
         )
     )

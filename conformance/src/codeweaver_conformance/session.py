@@ -72,6 +72,8 @@ class Conformance:
         """Seconds in which a generated example that fails is made smaller; 0: it is shown as it was found."""
         self.program: str | None = None
         """What to print of a failure, where the test knows better than the transcript."""
+        self.outcome = "not run"
+        """What the test came to: passed, skipped or failed."""
         self.told: list[str] = []
         """What the test says of itself."""
         self.transcript = Transcript()
@@ -94,13 +96,14 @@ class Conformance:
     def run_test(self, ids: Sequence[str], test: Callable[..., Awaitable[None]], arguments: Mapping[str, Any]) -> None:
         """Run one test of these clauses, and leave nothing behind."""
         self._clauses = tuple(CLAUSES[one] for one in ids)
+        self.outcome = "skipped"
         for one in self._clauses:
             if lacking := self.lacking(one.capability):
                 self.not_applicable(lacking)
             if undecided := self.undecided(one.capability):
                 self.not_verified(undecided)
         self.transcript, self.program, self.told = Transcript(), None, []
-        self._has_run = True
+        self._has_run, self.outcome = True, "failed"
         before = set(self._settings)
         try:
             if inspect.iscoroutinefunction(test):
@@ -108,7 +111,11 @@ class Conformance:
                 self._runner.run(self._bounded(test, arguments), context=contextvars.copy_context())
             else:
                 test(**arguments)
-        except (ClauseViolation, pytest.fail.Exception, pytest.skip.Exception):
+            self.outcome = "passed"
+        except pytest.skip.Exception:
+            self.outcome = "skipped"
+            raise
+        except (ClauseViolation, pytest.fail.Exception):
             raise
         except (Exception, asyncio.CancelledError) as error:  # nobody cancels a test: a call let its own cancelling out
             raise ClauseViolation(self._story("no error", f"{type(error).__name__}: {error}", "")) from error

@@ -9,10 +9,12 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION
+from codeweaver_backends.types import DistanceMetric
 from codeweaver_conformance.certificate import Certificate, verdicts
 
 __all__ = ["NotRepeatedError", "contradictions", "differences", "other_versions", "repeat"]
@@ -27,9 +29,8 @@ def contradictions(certificate: Certificate) -> Iterator[str]:
     if certificate.contract != CONTRACT_VERSION:
         yield f"it is of contract {certificate.contract}, and this kit proves {CONTRACT_VERSION}"
         return
-    asked = {name for name, clause in CLAUSES.items() if clause.profile in certificate.profiles}
-    if differing := asked ^ certificate.clauses.keys():
-        yield f"its profiles have other clauses in this kit: {', '.join(sorted(differing)[:5])}"
+    if differing := CLAUSES.keys() ^ certificate.clauses.keys():
+        yield f"this kit has other clauses: {', '.join(sorted(differing)[:5])}"
         return
     expected = {**certificate.profiles, **verdicts(certificate.clauses)}
     for profile in expected.keys() | certificate.profiles.keys():
@@ -46,8 +47,22 @@ def contradictions(certificate: Certificate) -> Iterator[str]:
             yield f"{name} is called {clause.level}, and is {CLAUSES[name].level}"
         if clause.outcome == "denied" and CLAUSES[name].capability is None:
             yield f"{name} is called denied, and cannot be"
+        claimed = _is_claimed(name, certificate.environment.capabilities)
+        if claimed is not None and clause.outcome != "not-verified" and (clause.outcome == "denied") is claimed:
+            yield f"{name} is called {clause.outcome}, and is {'' if claimed else 'not '}claimed"
         if (clause.outcome == "waived") != (name in waived):
             yield f"{name} is {clause.outcome}, and there is {'a' if name in waived else 'no'} waiver of it"
+
+
+def _is_claimed(clause: str, capabilities: Mapping[str, Any]) -> bool | None:
+    """Whether what a clause asks for is claimed; ``None`` where that is not for the claims alone to say."""
+    found = True
+    for part in (CLAUSES[clause].capability or "").split("+"):
+        name, _, member = part.partition(":")
+        if name not in capabilities:
+            return None
+        found &= bool(DistanceMetric[member].value in capabilities[name] if member else capabilities[name])
+    return found
 
 
 def repeat(certificate: Certificate, options: Sequence[str] = ()) -> Certificate:
@@ -61,7 +76,8 @@ def repeat(certificate: Certificate, options: Sequence[str] = ()) -> Certificate
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
         command += ["--rootdir", folder, "--pyargs"]
         command += ["codeweaver_conformance.suite", f"--cw-backend={environment.reference}", f"--cw-report={folder}"]
-        command += [f"--cw-seed={environment.seed}", f"--cw-cases={environment.cases}", *options]
+        command += [f"--cw-seed={environment.seed}", f"--cw-cases={environment.cases}"]
+        command += [f"--cw-steps={environment.steps}", *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
         written = list(Path(folder).glob("*.json"))  # what the certificate says is no name to look for a file by
         if len(written) != 1:
@@ -80,6 +96,8 @@ def differences(certificate: Certificate, again: Certificate) -> Iterator[str]:
         if now.outcome != clause.outcome:
             told = f": {now.reasons[0]}" if now.reasons else ""
             yield f"{name} was {clause.outcome} and is {now.outcome}{told}"
+        elif now.tests != clause.tests and certificate.kit == again.kit:
+            yield f"{name} was tried by {clause.tests} tests and is by {now.tests}"
 
 
 def other_versions(certificate: Certificate, again: Certificate) -> Iterator[str]:

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from codeweaver_tools.defects import load
 from codeweaver_tools.defects.mutants import MUTANTS
+from codeweaver_tools.defects.nothing import HOPELESS
 from codeweaver_tools.defects.runner import Job, Outcome, outcomes
 
 ENOUGH = 0.95
@@ -114,7 +115,7 @@ def _jobs(options: argparse.Namespace) -> tuple[list[Job], list[Job], list[Job]]
     correct.append(Job("scanning", _SCANNING, to_the_end=True, needs_server=True))
     for seed in range(options.shuffles):
         correct += [replace(one, id=f"{one.id}, shuffled {seed}", shuffle=seed) for one in correct[:2]]
-    hopeless = [Job(name, f"{__package__}.nothing:{name}", to_the_end=True) for name in ("null", "denier")]
+    hopeless = [Job(name, f"{__package__}.nothing:{name}", to_the_end=True) for name in HOPELESS]
     return ([], [], wrong) if options.only else (correct, hopeless, wrong)
 
 
