@@ -5,12 +5,22 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from qdrant_client import grpc
 
-from codeweaver_backends.sdk import Batch, FloatMatrix, Order, Page, Projection, Slot, SparseRow, SparseRows
+from codeweaver_backends.sdk import (
+    EMPTY_ROW,
+    Batch,
+    FloatMatrix,
+    Order,
+    Page,
+    Projection,
+    Slot,
+    SparseRow,
+    SparseRows,
+)
 from codeweaver_qdrant.client import DEFINITION, ServerClient
 from codeweaver_qdrant.dialect import BOUNDS, QdrantDialect
 from codeweaver_qdrant.schema import (
@@ -80,10 +90,13 @@ class GrpcClient(ServerClient):
         for point_id, vector, stored, rows in zip(part.ids, _packed(vectors), payloads, slots, strict=True):
             point = request.points.add()
             _set_id(point.id, engine_id(point_id))
-            named = point.vectors.vectors.vectors
-            named[metric.value].dense.MergeFromString(vector)
+            named = point.vectors.vectors
+            if rows:
+                named.MergeFromString(_EMPTY_SLOTS)  # as bytes: most collections have nothing else
+            named.vectors[metric.value].dense.MergeFromString(vector)
             for slot, row in rows.items():
-                _set_sparse(named[slot].sparse, row)
+                if row:
+                    _set_sparse(named.vectors[slot].sparse, row)
             for key, value in stored.items():
                 _set_value(point.payload[key], value)
         await self.ask(self._client.grpc_points.Upsert(request))
@@ -197,6 +210,16 @@ def _set_sparse(target: Any, row: SparseRow) -> None:
     if row:
         target.indices.extend(row.indices.tolist())
         target.values.extend(row.weights.tolist())
+
+
+def _empty_slots() -> bytes:
+    message = grpc.NamedVectors()
+    for slot in Slot:
+        _set_sparse(message.vectors[slot.value].sparse, EMPTY_ROW)
+    return bytes(message.SerializeToString())
+
+
+_EMPTY_SLOTS: Final = _empty_slots()
 
 
 def _set_id(target: Any, value: EngineId) -> None:
