@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -44,6 +45,8 @@ __all__ = ["REFUSED", "Run"]
 
 REFUSED: Final = 6
 """The exit status of a run that could not begin: its settings are wrong, or its engine does not answer."""
+_PATIENCE: Final = 60.0
+"""Seconds that an engine is given for its first answer."""
 _SESSION = pytest.StashKey[Conformance]()
 _SUBJECT = pytest.StashKey[Subject]()
 
@@ -289,7 +292,22 @@ def _refused(session: Conformance) -> str:
     except Exception as error:  # noqa: BLE001 - a plugin of somebody else's may raise anything
         told = getattr(error, "message", f"{type(error).__name__}: {error}")
         return subject.hidden(" ".join(str(told).split()))
-    return subject.hidden(" ".join(session.run(session.unanswered()).split()))
+    return subject.hidden(" ".join(session.run(_unanswered(session.backend.wrapped)).split()))
+
+
+async def _unanswered(backend: Any) -> str:
+    """Why no test can tell anything of this backend: its engine does not answer. Empty where it does."""
+    try:
+        is_healthy = await asyncio.wait_for(backend.health_check(), _PATIENCE) is True
+    except Exception:  # noqa: BLE001 - a clause of its own judges it
+        is_healthy = False
+    try:
+        names = list(await asyncio.wait_for(backend.list_collections(), _PATIENCE))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        told = f"list_collections raised {type(error).__name__}: {error}"
+        return "" if is_healthy else f"the engine does not answer: {told}"
+    strange = [one for one in names if not isinstance(one, str)]
+    return f"list_collections names what is no text: {strange[0]!r}" if strange else ""
 
 
 def _areas(item: pytest.Item) -> list[str]:

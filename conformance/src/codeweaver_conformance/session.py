@@ -27,8 +27,6 @@ T = TypeVar("T")
 
 DENIED = "denied as declared: "
 NOT_VERIFIED = "not verified: "
-_PATIENCE = 60.0
-"""Seconds that an engine is given for its first answer."""
 
 
 class ClauseViolation(AssertionError):  # noqa: N818 - the name says what happened
@@ -175,20 +173,6 @@ class Conformance:
         self.run(end())
         self._runner.close()
         return left
-
-    async def unanswered(self) -> str:
-        """Why no test can tell anything of this backend: its engine does not answer. Empty where it does."""
-        backend = self._shared or self._open()
-        try:
-            is_healthy = await asyncio.wait_for(backend.health_check(), _PATIENCE) is True
-        except Exception:  # noqa: BLE001 - a clause of its own judges it
-            is_healthy = False
-        try:
-            names = list(await asyncio.wait_for(backend.list_collections(), _PATIENCE))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            return "" if is_healthy else f"the engine does not answer: list_collections raised {_told(error)}"
-        strange = [one for one in names if not isinstance(one, str)]
-        return f"list_collections names what is no text: {strange[0]!r}" if strange else ""
 
     # --- the backend ---
 
