@@ -151,8 +151,9 @@ def tests(session: nox.Session, engine: str) -> None:
             *(part for one in embedded for part in one),
             *EXAMPLE,
             "pytest-asyncio>=0.24",
+            "pytest-rerunfailures>=14",
         )
-        # pytest-asyncio is there for the kit's tests of itself, which start pytest anew; it warns about our settings.
+        # Two plugins are there for the kit's tests of itself, which start pytest anew; the first warns of our settings.
         folders = ("conformance/tests", "tests")
         run_pytest(session, "-q", "-n", "2", "-p", "no:asyncio", *folders, *session.posargs)
     else:
