@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from functools import cache
 from typing import Any
 
 import pytest
 
-from codeweaver_conformance import suite
+from codeweaver_conformance.complete import suite_tests
 
-__all__ = ["conformance_tests", "suite_tests"]
+__all__ = ["conformance_tests"]
 
 
 def conformance_tests(backend: str, **settings: Any) -> dict[str, Any]:
@@ -26,17 +23,3 @@ def conformance_tests(backend: str, **settings: Any) -> dict[str, Any]:
         yield from run_of(request.config).open(backend, settings)
 
     return {"cw_session": cw_session, **suite_tests()}
-
-
-@cache
-def suite_tests() -> dict[str, Any]:
-    """The tests of the suite by their names, of which no two are the same."""
-    found: dict[str, Any] = {}
-    for module in pkgutil.iter_modules(suite.__path__):
-        if module.name.startswith("test_"):
-            names = vars(importlib.import_module(f"{suite.__name__}.{module.name}"))
-            tests = {name: test for name, test in names.items() if name.startswith("test_")}
-            if twice := found.keys() & tests.keys():
-                raise ValueError(f"two tests of the suite have one name: {', '.join(sorted(twice))}")
-            found |= tests
-    return found

@@ -1,18 +1,36 @@
-"""Whether a run was the whole suite, each test once: what is less gets no certificate, however whole it looks."""
+"""What the whole suite is, and whether a run was it, each test once: what is less gets no certificate."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
 
 import pytest
 
+from codeweaver_conformance import suite
 from codeweaver_conformance.clause import clauses_of_test
-from codeweaver_conformance.collect import suite_tests
 
-__all__ = ["Roll"]
+__all__ = ["Roll", "suite_tests"]
 
-_SUITE = "codeweaver_conformance.suite"
+_SUITE = suite.__name__
+
+
+@cache
+def suite_tests() -> dict[str, Any]:
+    """The tests of the suite by their names, of which no two are the same."""
+    found: dict[str, Any] = {}
+    for module in pkgutil.iter_modules(suite.__path__):
+        if module.name.startswith("test_"):
+            names = vars(importlib.import_module(f"{suite.__name__}.{module.name}"))
+            tests = {name: test for name, test in names.items() if name.startswith("test_")}
+            if twice := found.keys() & tests.keys():
+                raise ValueError(f"two tests of the suite have one name: {', '.join(sorted(twice))}")
+            found |= tests
+    return found
 
 
 class Roll:

@@ -201,7 +201,7 @@ def read_keyring(setting: Setting, name: str) -> str:
     if not service:
         service, user = user, name
     try:
-        found = keyring.get_password(service, user)
+        found: str | None = keyring.get_password(service, user)
     except Exception as error:  # noqa: BLE001 - of the keyring and of the system: it is locked, it is not there
         raise InvalidOptionError(
             f"the keyring that {setting.source} names for {name} cannot be read: {type(error).__name__}"
