@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
@@ -159,7 +160,10 @@ class Graphs:
                 self._written[number] = 0
                 task = asyncio.create_task(self._built(one.table))
                 self._builds[number] = task
-                task.add_done_callback(lambda _, number=number: self._builds.pop(number, None))
+                task.add_done_callback(partial(self._ended, number))
+
+    def _ended(self, number: int, _: asyncio.Task[None]) -> None:
+        self._builds.pop(number, None)
 
     def _may_have(self, table: Table) -> bool:
         return wants_index(table.settings) and table.settings.dimension <= _DIMENSION
