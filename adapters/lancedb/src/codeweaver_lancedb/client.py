@@ -58,6 +58,8 @@ _ROWS_PER_FRAGMENT: Final = 2_000
 _KEEP: Final = timedelta(minutes=10)
 """How long readers of other processes may take with a version that is no longer the last."""
 _KNOWN_LIMIT: Final = 500_000
+_ROWS_SCORED: Final = 16_384
+"""Rows whose sparse vectors are read and scored at once: some 10 MB of them."""
 
 
 class Collection:
@@ -146,7 +148,8 @@ class Collection:
             return NO_LEG
         scan = self.table.query().select(["id", query.slot.value])
         where = await self._where(query.filter)
-        batches = await (scan if where is None else scan.where(where)).to_batches()
+        scan = scan if where is None else scan.where(where)
+        batches = await scan.to_batches(max_batch_length=_ROWS_SCORED)
         found = [await off_loop(one.num_rows, with_scores, one, query.vector, query.limit) async for one in batches]
         return leg_of(found, query.limit)
 
