@@ -19,6 +19,7 @@ from codeweaver_backends import (
     HybridStrategy,
     InvalidIdError,
     InvalidInputError,
+    InvalidVectorError,
     UnsupportedError,
     VectorPoint,
 )
@@ -375,6 +376,18 @@ def test_an_index_and_points_that_do_not_know_of_each_other_conflict(inside: boo
 
 VECTORS = st.lists(st.dictionaries(st.integers(0, 200_000), st.floats(0.125, 9, width=32), max_size=6), max_size=8)
 ONE = st.dictionaries(st.integers(0, 200_000) | st.sampled_from([1, 65_537, 131_073]), st.floats(0.1, 9), max_size=6)
+
+
+@given(st.dictionaries(st.integers(-1, 10**9) | st.just(2**70), st.floats() | st.floats(0, 2e15), max_size=6))
+def test_plain_vectors_are_read_as_any_others(vector: dict[int, float]) -> None:
+    def read(given: dict[Any, Any]) -> Any:
+        try:
+            row = sparse_row(given)
+        except InvalidVectorError as error:
+            return str(error)
+        return row.indices.dtype, row.indices.tolist(), row.weights.dtype, row.weights.tolist()
+
+    assert read(vector) == read({index: np.float64(weight) for index, weight in vector.items()})
 
 
 @given(VECTORS, ONE)
