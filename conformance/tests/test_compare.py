@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -12,11 +13,20 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from codeweaver_backends import ColumnarBackend, DistanceMetric, MemoryBackend, SearchFilter, SearchResult
+from codeweaver_backends import (
+    ColumnarBackend,
+    DistanceMetric,
+    MemoryBackend,
+    MemoryConfig,
+    SearchFilter,
+    SearchResult,
+)
 from codeweaver_backends.testing import Target, find_targets
+from codeweaver_conformance import oracle
 from codeweaver_conformance.cli import app
 from codeweaver_conformance.compare import engines
-from codeweaver_conformance.compare.corpus import Chunk, python_files, read_corpus, stdlib_folder
+from codeweaver_conformance.compare.corpus import Chunk, python_files, read_corpus, stdlib_folder, text_files
+from codeweaver_conformance.compare.dataset import Dataset, derive_filters
 from codeweaver_conformance.compare.embed import ModelMissingError, StaticModel
 from codeweaver_conformance.compare.engines import UnknownEngineError, parse_settings
 from codeweaver_conformance.compare.identifiers import spoken_names
@@ -151,11 +161,16 @@ def test_an_identifier_is_asked_for_where_one_definition_has_it() -> None:
     assert spoken_names(chunks) == {"draw thing": "a.py:2"}
 
 
-def test_a_sample_is_spread_and_repeatable(folder: Path) -> None:
-    corpus = read_corpus(folder, python_files(folder))
-    sample = corpus.sample(4).chunks
-    assert [chunk.name for chunk in sample] == ["open_window", "Circle.area", "Circle._load.helper", "draw_httpThing"]
-    assert corpus.sample(1_000) is corpus
+def test_texts_are_cut_between_paragraphs(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# On cats\n\n" + "Cats sleep. " * 100 + "\n\n## On dogs\n\nDogs bark.\n\n---\n")
+    (tmp_path / "empty.txt").write_text("\n***\n")
+    chunks = read_corpus(tmp_path, text_files(tmp_path)).chunks
+    assert [(one.name, one.line, one.kind, one.tags) for one in chunks] == [
+        ("On cats", 1, "text", ("md",)),
+        ("On dogs", 5, "text", ("md",)),
+    ]
+    assert chunks[1].summary == "## On dogs Dogs bark. ---"
+    assert "Cats sleep" in chunks[0].text
 
 
 def test_the_standard_library_is_a_corpus() -> None:
@@ -220,12 +235,14 @@ def a_workload(size: int = 30) -> Workload:
     angles[10] = angles[9]
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     chunks = [chunk_at(row, kind="class" if row % 2 else "function") for row in range(size)]
-    return Workload(chunks, vectors, ["the first"], np.array([[1.0, 0.0]], dtype=np.float32))
+    query = np.array([[1.0, 0.0]], dtype=np.float32)
+    ids, payloads = [chunk.id for chunk in chunks], [chunk.payload for chunk in chunks]
+    return Workload(Dataset("circle", {}, ids, vectors, payloads, ["the first"], query).with_filters())
 
 
 def right_answer(workload: Workload) -> list[tuple[Any, float]]:
     scores = np.cos(np.linspace(0, 1.5, 30))
-    return [(workload.ids[row], float(scores[row])) for row in range(LIMIT)]
+    return [(workload.data.ids[row], float(scores[row])) for row in range(LIMIT)]
 
 
 def test_the_exact_answer_is_exact() -> None:
@@ -234,7 +251,7 @@ def test_the_exact_answer_is_exact() -> None:
     answer = right_answer(workload)
     assert workload.is_exact(search, answer)
     assert workload.recall(search, answer) == 1.0
-    tied = [*answer[:9], (workload.ids[10], answer[9][1])]
+    tied = [*answer[:9], (workload.data.ids[10], answer[9][1])]
     assert workload.is_exact(search, tied)
     assert same_answer(answer, tied)
 
@@ -260,11 +277,55 @@ def test_another_answer_is_not_exact(spoil: Any) -> None:
 
 def test_a_filter_counts() -> None:
     workload = a_workload()
-    search = workload.filtered[0]
-    assert search.filter is not None
-    assert search.filter.label == "kind is class"
+    search = next(one for one in workload.filtered if one.filter and one.filter.label == "kind is function")
+    assert workload.matching(search.filter) == 15
     assert not workload.is_exact(search, right_answer(workload))
     assert workload.recall(search, right_answer(workload)) == 0.5
+
+
+@pytest.mark.parametrize("metric", list(DistanceMetric))
+def test_the_judge_knows_every_metric(metric: DistanceMetric) -> None:
+    data = replace(a_workload().data, metric=metric)
+    workload, backend = Workload(data), MemoryBackend(MemoryConfig())
+
+    async def answers() -> list[Any]:
+        await backend.create_collection("it", 2, metric)
+        await backend.upsert_batch("it", list(data.ids), data.vectors, list(data.payloads))
+        asked = ((data.query_vectors[one.query], one.filter and one.filter.filter) for one in workload.searches)
+        found = [await backend.search_vectors("it", vector, LIMIT, search_filter) for vector, search_filter in asked]
+        return [[(hit.id, hit.score) for hit in hits] for hits in found]
+
+    told = asyncio.run(answers())
+    assert all(map(workload.is_exact, workload.searches, told))
+    assert not workload.is_exact(workload.searches[0], [(one, score - 1e-4) for one, score in told[0]])
+
+
+def test_filters_are_made_of_payloads() -> None:
+    payloads = [
+        {
+            "kind": ("a", "b")[i % 2],
+            "n": i,
+            "ratio": i / 7,
+            "is_good": i % 3 == 0,
+            "tags": ["x"] if i % 2 else [],
+            "title": f"the number {i} of them",
+            "deep": {"x": 1},
+            "a.b": "dots",
+        }
+        for i in range(400)
+    ]
+    filters, indexes = derive_filters(payloads)
+    assert indexes == {"kind": "keyword", "n": "integer", "ratio": "float", "is_good": "bool", "tags": "keyword"}
+    labels = [one.label for one in filters]
+    assert {"kind is a", "n from 99 to 299", "is_good is true", "tags holds x", "title contains 'number'"} <= set(
+        labels
+    )
+    assert labels[-2:] == ["not: title contains 'number'", "either n from 99 to 299, or kind is a"]
+    counts = {one.label: sum(oracle.matches(one.filter, payload) for payload in payloads) for one in filters}
+    assert counts["kind is a"] == counts["tags holds x"] == 200
+    assert counts["n from 99 to 299"] == 201
+    assert counts["not: title contains 'number'"] == 0
+    assert derive_filters([]) == derive_filters([{}, {"deep": {}}]) == ([], {})
 
 
 def test_answers_of_other_ids_or_scores_differ() -> None:
@@ -301,18 +362,18 @@ def test_compare_writes_it_all(folder: Path, tmp_path: Path) -> None:
     (certificates / "memory.json").write_text(json.dumps(certificate))
     queries = tmp_path / "queries.txt"
     queries.write_text("surface size\n\npaint\nsurface size\n")
-    outcome, picture = tmp_path / "new" / "outcome.json", tmp_path / "picture.svg"
+    picture = tmp_path / "new" / "picture.svg"
     options = ("--source", folder, "--queries", queries, "--certificates", certificates)
-    done = run("compare", "memory", *options, "--json", outcome, "--svg", picture)
+    done = run("compare", "memory", *options, "--json", "--svg", picture)
     assert done.exit_code == 0, done.output
-    assert "certified" in done.stdout
-    assert "2024-05-01" in done.stdout
+    assert "certified" in done.stderr
+    assert "2024-05-01" in done.stderr
     assert "<svg" in picture.read_text()
-    told = json.loads(outcome.read_text())
+    told = json.loads(done.stdout)
     assert told["ok"] is True
     assert told["queries"] == ["surface size", "paint"]
     assert told["corpus"] == {"folder": str(folder), "chunks": 10, "files": 3, "unreadable": 3}
-    assert {one["label"]: one["matching"] for one in told["filters"]}["kind is class"] == 2
+    assert {one["label"]: one["matching"] for one in told["filters"]}["kind is function"] == 5
     assert told["pairs"] == []
     assert told["example"]["answers"][0]["name"] == "Circle.area"
     (engine,) = told["engines"]
@@ -321,7 +382,7 @@ def test_compare_writes_it_all(folder: Path, tmp_path: Path) -> None:
     assert engine["error"] is None
     assert engine["points"] == 10
     assert engine["ingest"]["points_per_second"] > 0
-    assert engine["indexes"] == {"kind": "keyword", "has_doc": "bool", "lines": "integer", "tags": "keyword"}
+    assert engine["indexes"] == {"kind": "keyword", "has_doc": "bool", "line": "integer", "tags": "keyword"}
     assert engine["unfiltered"]["recall"] == engine["filtered"]["recall"] == 1.0
     assert engine["unfiltered"]["searches"] == 6
     assert 0 < engine["unfiltered"]["p50"] <= engine["unfiltered"]["p95"]
@@ -347,11 +408,11 @@ def test_a_verdict_is_that_of_a_certificate_of_this_backend(tmp_path: Path) -> N
     assert verdict(clauses=5) == "unreadable certificate"
 
 
-def test_a_sample_is_enough(folder: Path, tmp_path: Path) -> None:
+def test_a_sample_is_enough(folder: Path) -> None:
     load_model()
-    outcome = tmp_path / "outcome.json"
-    assert run("compare", "memory", "--source", folder, "--limit-chunks", 3, "--json", outcome).exit_code == 0
-    told = json.loads(outcome.read_text())
+    done = run("compare", "memory", "--source", folder, "--limit-chunks", 3, "--json")
+    assert done.exit_code == 0
+    told = json.loads(done.stdout)
     assert told["corpus"]["chunks"] == told["engines"][0]["points"] == 3
     assert len(told["queries"]) == len(QUERIES) >= 20
 
@@ -359,7 +420,7 @@ def test_a_sample_is_enough(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["nonesuch"], "no target or plugin is named 'nonesuch'; installed are:"),
+        (["nonesuch"], "no target or plugin is named 'nonesuch', and no deployment; known are:"),
         (["memory", "--source", "no/such/folder"], "there is no folder 'no/such/folder'"),
         (["memory", "--set", "timeout=5"], "a setting is spelt name.key=value"),
         (["memory", "--set", "nonesuch.timeout=5"], "no target or plugin is named 'nonesuch'"),
@@ -391,14 +452,12 @@ def test_a_secret_in_a_malformed_setting_is_not_shown() -> None:
 # --- engines ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_backend_without_columns_is_written_by_points(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_backend_without_columns_is_written_by_points(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load_model()
     monkeypatch.setattr(MemoryBackend, "upsert_batch", ColumnarBackend.upsert_batch)
-    outcome = tmp_path / "outcome.json"
-    assert run("compare", "memory", "--source", folder, "--json", outcome).exit_code == 0
-    (engine,) = json.loads(outcome.read_text())["engines"]
+    done = run("compare", "memory", "--source", folder, "--json")
+    assert done.exit_code == 0
+    (engine,) = json.loads(done.stdout)["engines"]
     assert engine["ingest"]["columnar"] is False
     assert engine["points"] == 10
 
@@ -446,12 +505,11 @@ def test_a_failing_engine_stops_no_other(folder: Path, tmp_path: Path, monkeypat
     load_model()
     found = {"broken": Target("broken", "memory", broken_engine), **find_targets()}
     monkeypatch.setattr(engines, "find_targets", lambda: found)
-    outcome = tmp_path / "outcome.json"
-    done = run("compare", "broken", "memory", "--source", folder, "--json", outcome)
+    done = run("compare", "broken", "memory", "--source", folder, "--json")
     assert done.exit_code == 1
-    assert "broken failed: nobody is at home" in done.stdout
-    assert "memory gave the same answers" in done.stdout
-    told = json.loads(outcome.read_text())
+    assert "broken failed: nobody is at home" in done.stderr
+    assert "memory gave the same answers" in done.stderr
+    told = json.loads(done.stdout)
     assert [one["error"] for one in told["engines"]] == ["nobody is at home", None]
     assert told["ok"] is False
 

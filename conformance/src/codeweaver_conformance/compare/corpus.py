@@ -1,4 +1,4 @@
-"""The corpus: functions, methods and classes of a folder of Python code, found with ``ast``."""
+"""The corpus: a folder's functions, methods and classes, found with ``ast``, or the paragraphs of its texts."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-__all__ = ["INDEXES", "Chunk", "Corpus", "python_files", "read_corpus", "stdlib_folder", "words"]
+__all__ = ["Chunk", "Corpus", "python_files", "read_corpus", "stdlib_folder", "text_files", "words"]
 
 Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-
-INDEXES: Final = {"kind": "keyword", "has_doc": "bool", "lines": "integer", "tags": "keyword"}
-"""The payload fields declared to backends that index declared fields; the others stay undeclared on purpose."""
 
 _ALWAYS_SKIPPED: Final = frozenset({"__pycache__", "site-packages", "dist-packages", "node_modules"})
 _TESTS: Final = frozenset({"test", "tests", "idle_test"})
 _SUMMARY_LENGTH: Final = 400
+_TEXTS: Final = (".md", ".rst", ".txt")
+_PARAGRAPH: Final = 1_000
+"""Characters of a text after which a chunk ends with its paragraph."""
+_LETTER: Final = re.compile(r"[^\W_]")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NOT_A_WORD = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One definition. All but ``summary`` is its payload."""
+    """One definition, or a few paragraphs. All but ``summary`` is its payload."""
 
     path: str
     """Relative to the corpus's folder, with ``/``."""
@@ -37,14 +38,14 @@ class Chunk:
     name: str
     """Qualified: ``Class.method``."""
     kind: str
-    """``class``, ``function`` or ``method``."""
+    """``class``, ``function``, ``method`` or ``text``."""
     line: int
     lines: int
     has_doc: bool
     tags: tuple[str, ...]
-    """``async``, ``private``, ``dunder`` and the names of its decorators."""
+    """``async``, ``private``, ``dunder`` and the names of its decorators; of a text its file's ending."""
     summary: str
-    """The first paragraph of its docstring, or nothing."""
+    """The first paragraph of its docstring, or nothing; of a text all of it."""
 
     @property
     def id(self) -> str:
@@ -74,14 +75,6 @@ class Corpus:
     unreadable: int
     """Files that this Python cannot parse; they are left out."""
 
-    def sample(self, limit: int | None) -> Corpus:
-        """At most ``limit`` chunks, evenly spread over the whole, the same ones every time."""
-        total = len(self.chunks)
-        if limit is None or limit >= total:
-            return self
-        kept = [self.chunks[row * total // limit] for row in range(limit)]
-        return Corpus(self.folder, kept, self.files, self.unreadable)
-
 
 def stdlib_folder() -> Path:
     """The standard library of the running interpreter."""
@@ -90,7 +83,15 @@ def stdlib_folder() -> Path:
 
 def python_files(folder: Path, *, with_tests: bool = True) -> list[Path]:
     """The Python files below a folder, in a fixed order, without caches, environments and installed packages."""
-    skipped = _ALWAYS_SKIPPED if with_tests else _ALWAYS_SKIPPED | _TESTS
+    return _files(folder, (".py",), _ALWAYS_SKIPPED if with_tests else _ALWAYS_SKIPPED | _TESTS)
+
+
+def text_files(folder: Path) -> list[Path]:
+    """The texts (Markdown, reStructuredText, plain) below a folder, as ``python_files`` finds its own."""
+    return _files(folder, _TEXTS, _ALWAYS_SKIPPED)
+
+
+def _files(folder: Path, endings: tuple[str, ...], skipped: frozenset[str]) -> list[Path]:
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(
@@ -98,7 +99,7 @@ def python_files(folder: Path, *, with_tests: bool = True) -> list[Path]:
             for name in folders
             if name not in skipped and not name.startswith(".") and not Path(parent, name, "pyvenv.cfg").exists()
         )
-        found += [Path(parent, name) for name in sorted(files) if name.endswith(".py")]
+        found += [Path(parent, name) for name in sorted(files) if name.endswith(endings)]
     return found
 
 
@@ -108,7 +109,8 @@ def read_corpus(folder: Path, files: Sequence[Path], tick: Callable[[], object] 
     unreadable = 0
     for file in files:
         try:
-            chunks += _chunks_of(file, _encodable(file.relative_to(folder).as_posix()))
+            cut = _chunks_of if file.suffix == ".py" else _paragraphs_of
+            chunks += cut(file, _encodable(file.relative_to(folder).as_posix()))
         except (SyntaxError, ValueError, RecursionError, OSError):  # ValueError: undecodable text, null bytes
             unreadable += 1
         tick()
@@ -123,6 +125,25 @@ def _chunks_of(file: Path, path: str) -> list[Chunk]:
         tree = ast.parse(source)
     module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     return [_chunk(node, path, module, parents) for node, parents in _definitions(tree.body, ())]
+
+
+def _paragraphs_of(file: Path, path: str) -> list[Chunk]:
+    """A text in pieces of whole paragraphs; a piece without a letter says nothing and is left out."""
+    chunks: list[Chunk] = []
+    heading, piece, start = Path(path).stem, list[str](), 1
+    lines = [*file.read_text(encoding="utf-8").splitlines(), ""]
+    for number, line in enumerate(lines, 1):
+        if line.startswith("#"):
+            heading = line.lstrip("#").strip() or heading
+        piece.append(line)
+        is_end = not line.strip() and sum(map(len, piece)) >= _PARAGRAPH
+        if is_end or number == len(lines):
+            text = _encodable(" ".join(" ".join(piece).split()))
+            if _LETTER.search(text):
+                name, tags = _encodable(heading)[:80], (file.suffix[1:],)
+                chunks.append(Chunk(path, path, name, "text", start, len(piece), False, tags, text))
+            piece, start = [], number + 1
+    return chunks
 
 
 def _definitions(

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from codeweaver_backends.errors import PluginError
 from codeweaver_backends.types import FloatMatrix
 
 __all__ = ["MODEL", "ModelMissingError", "StaticModel"]
@@ -23,7 +24,7 @@ _TOKENIZER: Final = "tokenizers/l2_supercat_tokenizer_config.json"
 _BATCH: Final = 512
 
 
-class ModelMissingError(Exception):
+class ModelMissingError(PluginError):
     """The packages of the extra ``compare`` are not installed."""
 
 

@@ -1,7 +1,7 @@
 """Engines: from the names on the command line to something that can be opened.
 
-A name is a target (one way to run one backend, as an adapter's ``testing.py`` offers it) or, with settings of one's
-own, a plugin. Nothing is asked of an engine here.
+A name is a target (one way to run one backend, as an adapter's ``testing.py`` offers it), a deployment, or, with
+settings of one's own, a plugin. Nothing is asked of an engine here.
 """
 
 from __future__ import annotations
@@ -13,18 +13,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from codeweaver_backends import CodeWeaverFactory, PluginError
+from codeweaver_backends import BackendCapabilities, CodeWeaverFactory, InvalidOptionError, PluginError
 from codeweaver_backends.config import ServerConfig
+from codeweaver_backends.deployments import Deployment, create, find, list_deployments
 from codeweaver_backends.plugins import find_plugins
 from codeweaver_backends.testing import Target, find_targets
 
-__all__ = ["Engine", "Settings", "UnknownEngineError", "default_engines", "parse_settings", "resolve_engines"]
+__all__ = [
+    "Engine",
+    "Settings",
+    "UnknownEngineError",
+    "all_targets",
+    "default_engines",
+    "parse_settings",
+    "resolve_engines",
+]
 
 Settings: TypeAlias = Mapping[str, Mapping[str, str]]
 """Per engine, what the user set."""
 
 
-class UnknownEngineError(Exception):
+class UnknownEngineError(InvalidOptionError):
     """A name that no target and no plugin has, or a setting that is not of the form asked for."""
 
 
@@ -38,6 +47,40 @@ class Engine:
     target: Target | None = None
     """How it is had; without one it is had by the user's settings."""
     settings: Mapping[str, str] = field(default_factory=dict)
+    deployment: Deployment | None = None
+    """The user's own, which brings its settings."""
+    reference: str = field(default="", repr=False)
+    """What was given where that is not the name: ``backend:key=value``, which may hold a secret."""
+
+    @property
+    def claims(self) -> BackendCapabilities:
+        """What the plugin claims, before a connected instance may say less."""
+        claimed = CodeWeaverFactory().get_capabilities(self.backend)
+        return claimed if isinstance(claimed, BackendCapabilities) else BackendCapabilities()
+
+    @property
+    def is_server(self) -> bool:
+        """Whether the engine is reached by an address, and not run in this process."""
+        if self.target is not None:
+            return self.target.elsewhere is not None
+        config_class = CodeWeaverFactory().get_registration(self.backend).config_class
+        given = self.deployment.settings if self.deployment else self.settings
+        if config_class is None:
+            return False
+        has_address = issubclass(config_class, ServerConfig) or {"host", "port"} <= config_class.model_fields.keys()
+        return has_address and not given.get("path")
+
+    @property
+    def is_persistent(self) -> bool:
+        """Whether what was written is there after a restart: a server's business, or there is a folder for it."""
+        config_class = CodeWeaverFactory().get_registration(self.backend).config_class
+        return self.is_server or (config_class is not None and "path" in config_class.model_fields)
+
+    def create(self, settings: Mapping[str, Any]) -> Any:
+        """A backend from what ``provide`` yields; nothing is connected yet."""
+        if self.deployment is not None:
+            return create(self.deployment, CodeWeaverFactory())
+        return CodeWeaverFactory().create_backend(self.backend, **settings)
 
     @property
     def distribution(self) -> str:
@@ -48,7 +91,9 @@ class Engine:
     @contextmanager
     def provide(self, data: Path | None) -> Iterator[dict[str, Any]]:
         """Enter to have the engine; yields the settings to create it from. ``data`` is where to keep its files."""
-        if self.target is not None:
+        if self.deployment is not None:
+            yield dict(self.deployment.settings)
+        elif self.target is not None:
             with self.target.provide() as given:
                 yield {**given, **self._local_path(given, data), **self.settings}
         elif "path" in self.settings or not self._wants_path():
@@ -87,37 +132,53 @@ def parse_settings(options: Sequence[str]) -> dict[str, dict[str, str]]:
 
 def default_engines() -> tuple[list[str], dict[str, str]]:
     """The targets that need no server, and those left out because their plugin cannot be loaded, with the reason."""
-    factory = CodeWeaverFactory()
-    chosen: list[str] = []
+    engines, left_out = all_targets()
+    # The core's own comes first: it is the plainest, and what the others are read against.
+    chosen = sorted((one.name for one in engines if not _needs_server(one)), key=lambda name: (name != "memory", name))
+    return chosen, left_out
+
+
+def all_targets() -> tuple[list[Engine], dict[str, str]]:
+    """Every target of the installed plugins, and those left out because their plugin cannot be loaded."""
+    chosen: list[Engine] = []
     left_out: dict[str, str] = {}
-    for name, target in find_targets().items():
+    for name, target in sorted(find_targets().items()):
         try:
-            config_class = factory.get_registration(target.backend).config_class
+            CodeWeaverFactory().get_registration(target.backend)
         except PluginError as error:
             left_out[name] = error.message
             continue
-        if config_class is None or not issubclass(config_class, ServerConfig):
-            chosen.append(name)
-    # The core's own comes first: it is the plainest, and what the others are read against.
-    return sorted(chosen, key=lambda name: (name != "memory", name)), left_out
+        chosen.append(Engine(name, target.backend, target))
+    return chosen, left_out
 
 
-def resolve_engines(names: Sequence[str], settings: Settings) -> list[Engine]:
+def _needs_server(engine: Engine) -> bool:
+    config_class = CodeWeaverFactory().get_registration(engine.backend).config_class
+    return config_class is not None and issubclass(config_class, ServerConfig)
+
+
+def resolve_engines(names: Sequence[str], settings: Settings, config: Path | None = None) -> list[Engine]:
     """The engines of these names. Settings of a plugin's name make it the plugin, run as they say."""
-    targets, plugins = find_targets(), find_plugins()
+    targets, plugins, deployments = find_targets(), find_plugins(), list_deployments(config)
+    own = {*targets, *plugins}
     for name in (*names, *settings):
-        if name not in targets and name not in plugins:
-            known = ", ".join(sorted({*targets, *plugins})) or "none"
-            raise UnknownEngineError(f"no target or plugin is named {name!r}; installed are: {known}")
+        if name not in own and name not in deployments and ":" not in name:
+            known = ", ".join(sorted({*own, *deployments})) or "none"
+            raise UnknownEngineError(f"no target or plugin is named {name!r}, and no deployment; known are: {known}")
     if unused := sorted(set(settings) - set(names)):
         raise UnknownEngineError(
             f"settings are given for {', '.join(unused)}, which is not among the engines to compare"
         )
     engines = []
     for name in dict.fromkeys(names):
-        own = settings.get(name, {})
-        if name in targets and not (own and name in plugins):
-            engines.append(Engine(name, targets[name].backend, targets[name], own))
+        given = settings.get(name, {})
+        if name not in own:
+            if given:
+                raise UnknownEngineError(f"the settings of the deployment {name!r} are where it is told, not in --set")
+            deployment = find(name, config)
+            engines.append(Engine(deployment.name, deployment.backend, None, {}, deployment, name))
+        elif name in targets and not (given and name in plugins):
+            engines.append(Engine(name, targets[name].backend, targets[name], given))
         else:
-            engines.append(Engine(name, name, None, own))
+            engines.append(Engine(name, name, None, given))
     return engines

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from codeweaver_backends import HybridStrategy
 from codeweaver_conformance.compare.corpus import Chunk, words
+from codeweaver_conformance.compare.dataset import Identifiers
 from codeweaver_conformance.compare.latency import Latency
-from codeweaver_conformance.compare.workload import LIMIT, Identifiers
+from codeweaver_conformance.compare.workload import LIMIT
 
 __all__ = ["RANKINGS", "Ranking", "rank_identifiers", "spoken_names"]
 

@@ -5,17 +5,18 @@ The JSON object (``format`` names its version) holds
 ``created``, ``python``, ``platform``, ``model``
     when and where it ran, and what embedded the texts;
 ``corpus``
-    ``folder``, ``chunks``, ``files``, ``unreadable``;
+    what was written: of a folder ``folder``, ``chunks``, ``files``, ``unreadable``, of a file ``file`` and ``points``;
 ``limit``, ``tolerance``, ``queries``, ``filters``
     what was searched; a filter has a ``label`` and says how many points it is ``matching``;
 ``engines``
     per engine ``name``, ``backend``, ``distribution``, ``error`` (or null), ``verdict`` and ``verified`` (its
     certificate's, and the date of that), ``points``, ``ingest`` (``seconds``, ``points_per_second``, ``columnar``),
-    ``indexes``, ``exact_size``, ``unfiltered`` and ``filtered`` (``p50`` and ``p95`` in seconds, the number of timed
-    ``searches``, mean ``recall``), ``filters`` (per label the median in seconds), ``inexact`` (searches whose answer is
-    not the exact one), ``altered`` (results whose payload is not what was written), ``disk_bytes``; and where it has
-    hybrid search ``sparse_index_seconds`` and ``rankings`` (of searches by an identifier's words, ``dense``, ``sparse``
-    and ``hybrid``: ``p50``, ``p95``, ``searches`` and ``mrr``, at 10), else null and nothing;
+    ``indexes``, ``exact_size``, ``unfiltered`` and ``filtered`` (``p50``, ``p95`` and ``p99`` in seconds, the number of
+    timed ``searches``, mean ``recall``), ``concurrent`` (the same of searches asked at once, answered ``per_second``),
+    ``filters`` (per label the median in seconds), ``inexact`` (searches whose answer is not the exact one), ``altered``
+    (results whose payload is not what was written), ``disk_bytes``, ``memory_bytes``; and where it has hybrid search
+    ``sparse_index_seconds`` and ``rankings`` (of searches by an identifier's words, ``dense``, ``sparse`` and
+    ``hybrid``: ``p50``, ``p95``, ``p99``, ``searches`` and ``mrr``, at 10), else null and nothing;
 ``pairs``
     per two engines that finished ``a``, ``b``, ``searches`` and how many are ``differing``;
 ``example``
@@ -31,6 +32,7 @@ import itertools
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,8 +42,8 @@ from rich.table import Table
 from rich.text import Text
 
 from codeweaver_conformance.certificate import Certificate, find_certificates
-from codeweaver_conformance.compare.corpus import Corpus
 from codeweaver_conformance.compare.embed import MODEL
+from codeweaver_conformance.compare.engines import Engine
 from codeweaver_conformance.compare.identifiers import RANKINGS, Ranking
 from codeweaver_conformance.compare.latency import Latency
 from codeweaver_conformance.compare.measure import Measurement
@@ -62,6 +64,8 @@ class Verdict:
 
     verdict: str
     created: str | None = None
+    notes: tuple[str, ...] = ()
+    """Where it speaks of other versions than those that are installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +94,44 @@ def read_verdict(name: str, certificates: Path) -> Verdict:
         return Verdict("not verified")
     if any(contradictions(certificate)):
         return Verdict("contradictory certificate")
-    return Verdict(certificate.verdict.replace("-", " "), certificate.created)
+    return Verdict(certificate.verdict.replace("-", " "), certificate.created, tuple(_other_versions(certificate)))
+
+
+def _other_versions(certificate: Certificate) -> Iterator[str]:
+    adapter, _, certified = certificate.environment.adapter.partition(" ")
+    for name, then in {adapter: certified, **certificate.environment.client}.items():
+        try:
+            now = version(name)
+        except PackageNotFoundError:
+            continue
+        if now != then:
+            yield f"its certificate is of {name} {then}, and {now} is installed"
 
 
 class Report:
     """Everything that was found out."""
 
     def __init__(
-        self, corpus: Corpus, workload: Workload, measurements: Sequence[Measurement], certificates: Path
+        self,
+        workload: Workload,
+        engines: Sequence[Engine],
+        measurements: Sequence[Measurement],
+        certificates: Path,
     ) -> None:
-        self.corpus = corpus
+        self.data = workload.data
         self.workload = workload
+        self.engines = {engine.name: engine for engine in engines}
         self.measurements = measurements
-        self.verdicts = {one.engine.name: read_verdict(one.engine.name, certificates) for one in measurements}
+        self.verdicts = {one.engine: read_verdict(one.engine, certificates) for one in measurements}
         self.finished = [one for one in measurements if one.error is None]
         self.pairs = [
-            Pair(a.engine.name, b.engine.name, len(a.answers), _differing(a, b))
+            Pair(a.engine, b.engine, len(a.answers), self._differing(a, b))
             for a, b in itertools.combinations(self.finished, 2)
         ]
+
+    def _differing(self, a: Measurement, b: Measurement) -> int:
+        answers = zip(self.workload.searches, a.answers, b.answers, strict=True)
+        return sum(not same_answer(one, other, self.workload.tolerance(search)) for search, one, other in answers)
 
     @property
     def agreed(self) -> bool:
@@ -125,63 +149,41 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """The object that this module's docstring describes."""
-        workload, corpus = self.workload, self.corpus
+        workload = self.workload
         return {
             "format": "codeweaver-comparison/1",
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "python": platform.python_version(),
             "platform": f"{platform.system()} {platform.machine()}",
             "model": MODEL,
-            "corpus": {
-                "folder": str(corpus.folder),
-                "chunks": len(corpus.chunks),
-                "files": corpus.files,
-                "unreadable": corpus.unreadable,
-            },
+            "corpus": dict(self.data.about),
             "limit": LIMIT,
             "tolerance": TOLERANCE,
-            "queries": workload.queries,
-            "filters": [{"label": one.label, "matching": workload.matching(one)} for one in workload.filters],
+            "queries": list(self.data.queries),
+            "filters": [{"label": one.label, "matching": workload.matching(one)} for one in self.data.filters],
             "engines": [self._engine(one) for one in self.measurements],
             "pairs": [asdict(pair) for pair in self.pairs],
-            "example": {"query": workload.queries[0], "answers": list(self._example())},
+            "example": {"query": self.data.queries[0], "answers": list(self._example())},
             "ok": self.ok,
         }
 
     def _engine(self, one: Measurement) -> dict[str, Any]:
-        verdict = self.verdicts[one.engine.name]
+        verdict, engine = self.verdicts[one.engine], self.engines[one.engine]
         return {
-            "name": one.engine.name,
-            "backend": one.engine.backend,
-            "distribution": one.engine.distribution,
-            "error": one.error,
+            "name": one.engine,
+            "backend": engine.backend,
+            "distribution": engine.distribution,
             "verdict": verdict.verdict,
             "verified": verdict.created,
-            "points": one.points,
-            "ingest": {
-                "seconds": one.ingest_seconds,
-                "points_per_second": one.points_per_second,
-                "columnar": one.columnar,
-            },
-            "indexes": one.indexes,
-            "exact_size": one.exact_size,
-            "unfiltered": _searches(one.unfiltered, one.recall),
-            "filtered": _searches(one.filtered, one.filtered_recall),
-            "filters": one.by_filter,
-            "inexact": one.inexact,
-            "altered": one.altered,
-            "disk_bytes": one.disk_bytes,
-            "sparse_index_seconds": one.sparse_index_seconds,
-            "rankings": {name: {**asdict(found.latency), "mrr": found.mrr} for name, found in one.rankings.items()},
+            **one.as_json(),
         }
 
     def _example(self) -> Iterator[dict[str, Any]]:
         answers = self.finished[0].answers[0] if self.finished else []
         for point_id, score in answers[:_EXAMPLE_ROWS]:
-            row = self.workload.row_of.get(point_id)
-            if row is not None:
-                chunk = self.workload.chunks[row]
-                yield {"id": point_id, "score": score, **chunk.payload, "summary": chunk.summary}
+            row = self.workload.row(point_id)
+            if row is not None and self.data.captions:
+                yield {"id": point_id, "score": score, **asdict(self.data.captions[row])}
 
     # --- for people ---
 
@@ -194,7 +196,7 @@ class Report:
             console.print()
         for one in self.measurements:
             if one.error is not None:
-                console.print(Text.assemble((f"{one.engine.name} failed: ", "bold red"), one.error))
+                console.print(Text.assemble((f"{one.engine} failed: ", "bold red"), one.error))
         for sentence, colour in self._outcome():
             console.print(Text(sentence, colour))
         if self.finished:
@@ -202,10 +204,8 @@ class Report:
             console.print(self._answers())
 
     def _table(self, *, roomy: bool) -> Table:
-        corpus = self.corpus
         table = Table(
-            title=f"{len(corpus.chunks):,} definitions of {corpus.files:,} files, {self.workload.vectors.shape[1]}-d; "
-            f"queries: {len(self.workload.queries)}, filters: {len(self.workload.filters)}",
+            title=f"{self.data.title}; queries: {len(self.data.queries)}, filters: {len(self.data.filters)}",
             title_justify="left",
             box=box.SIMPLE_HEAD,
             show_edge=False,
@@ -224,14 +224,13 @@ class Report:
         return table
 
     def _row(self, one: Measurement) -> Iterator[str | Text]:
-        yield one.engine.name
-        yield _verdict_text(self.verdicts[one.engine.name])
+        yield one.engine
+        yield _verdict_text(self.verdicts[one.engine])
         yield f"{one.points_per_second:,.0f}" if one.points_per_second else "–"
         yield _milliseconds(one.unfiltered)
         yield _milliseconds(one.filtered)
-        yield (
-            "–" if one.recall is None or one.filtered_recall is None else f"{min(one.recall, one.filtered_recall):.3f}"
-        )
+        recalls = [recall for recall in (one.recall, one.filtered_recall) if recall is not None]
+        yield f"{min(recalls):.3f}" if recalls else "–"
         yield self._answers_text(one)
         yield "–" if one.disk_bytes is None else f"{one.disk_bytes / 1e6:,.0f} MB"
 
@@ -247,7 +246,7 @@ class Report:
         for name in RANKINGS:
             table.add_column(name, justify="right", no_wrap=True)
         for one in self.measurements:
-            table.add_row(one.engine.name, *(_ranking_text(one.rankings.get(name)) for name in RANKINGS))
+            table.add_row(one.engine, *(_ranking_text(one.rankings.get(name)) for name in RANKINGS))
         return table
 
     def _answers_text(self, one: Measurement) -> Text:
@@ -264,36 +263,26 @@ class Report:
         for pair in differing:
             yield f"{pair.a} and {pair.b} differ in {pair.differing} of {pair.searches} answers.", "red"
         for one in self.finished:
-            if one.inexact and one.exact_size is not None and one.exact_size < len(self.corpus.chunks):
-                yield f"{one.engine.name} promises exact answers up to {one.exact_size:,} points only.", "yellow"
+            if one.inexact and one.exact_size is not None and one.exact_size < len(self.data):
+                yield f"{one.engine} promises exact answers up to {one.exact_size:,} points only.", "yellow"
         searches = len(self.workload.searches)
         what = "ids, scores within 1e-5, payloads"
         if self.finished and self.agreed:
-            names = [one.engine.name for one in self.finished]
+            names = [one.engine for one in self.finished]
             who = f"{', '.join(names[:-1])} and {names[-1]} gave" if len(names) > 1 else f"{names[0]} gave"
             yield f"{who} the same answers to all {searches} searches as exact search in numpy: {what}.", "green"
 
     def _answers(self) -> Table:
-        table = Table(
-            title=f"“{self.workload.queries[0]}”", title_justify="left", box=None, pad_edge=False, expand=True
-        )
+        table = Table(title=f"“{self.data.queries[0]}”", title_justify="left", box=None, pad_edge=False, expand=True)
         table.add_column("score", justify="right")
         table.add_column("definition", style="bold", overflow="ellipsis", no_wrap=True, max_width=32)
         table.add_column("where", style="dim", overflow="ellipsis", no_wrap=True, max_width=28)
         table.add_column("summary", overflow="ellipsis", no_wrap=True, ratio=1)
         for answer in self._example():
-            place = f"{answer['module']}:{answer['line']}"
             # As Text, so that brackets in somebody's docstring are not read as markup.
-            table.add_row(f"{answer['score']:.3f}", Text(answer["name"]), Text(place), Text(answer["summary"]))
+            cells = (answer["name"], answer["place"], answer["summary"])
+            table.add_row(f"{answer['score']:.3f}", *map(Text, cells))
         return table
-
-
-def _differing(a: Measurement, b: Measurement) -> int:
-    return sum(not same_answer(one, other) for one, other in zip(a.answers, b.answers, strict=True))
-
-
-def _searches(latency: Latency | None, recall: float | None) -> dict[str, Any]:
-    return {**(asdict(latency) if latency else {"p50": None, "p95": None, "searches": 0}), "recall": recall}
 
 
 def _milliseconds(latency: Latency | None) -> str:

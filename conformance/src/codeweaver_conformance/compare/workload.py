@@ -1,35 +1,22 @@
 """What is searched, and what the right answers are.
 
 The exact answers are worked out here with numpy over the same float32 vectors, in float64; what a filter accepts is
-said a second time, as a plain Python predicate. So neither an engine nor the core's own filter logic is its own judge.
+the kit's oracle's to say. So neither an engine nor the core's own filter logic is its own judge.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from codeweaver_backends import FilterCondition, SearchFilter
-from codeweaver_backends.types import FloatMatrix
-from codeweaver_conformance.compare.corpus import Chunk
+from codeweaver_backends.types import DistanceMetric, FloatMatrix
+from codeweaver_conformance import oracle
+from codeweaver_conformance.compare.dataset import Dataset, NamedFilter
 
-__all__ = [
-    "LIMIT",
-    "QUERIES",
-    "TOLERANCE",
-    "Answer",
-    "Identifiers",
-    "NamedFilter",
-    "Search",
-    "Workload",
-    "named_filters",
-    "same_answer",
-]
+__all__ = ["LIMIT", "QUERIES", "TOLERANCE", "Answer", "Search", "Workload", "same_answer", "searches_of"]
 
 LIMIT: Final = 10
 """Results asked for by each search."""
@@ -72,114 +59,55 @@ Answer = list[tuple[Any, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class NamedFilter:
-    """A filter, as the engines get it and as anybody can check it."""
-
-    label: str
-    filter: SearchFilter
-    accepts: Callable[[Chunk], bool]
-
-
-def named_filters(chunks: Sequence[Chunk]) -> list[NamedFilter]:
-    """One filter of every sort: equality, bool, range, membership, substring, negation, nesting."""
-    package = _largest_package(chunks)
-    has = FilterCondition
-    return [
-        NamedFilter(
-            "kind is class", SearchFilter(must=[has("kind", "eq", "class")]), lambda chunk: chunk.kind == "class"
-        ),
-        NamedFilter("documented", SearchFilter(must=[has("has_doc", "eq", True)]), lambda chunk: chunk.has_doc),
-        NamedFilter(
-            "10 to 40 lines",
-            SearchFilter(must=[has("lines", "ge", 10), has("lines", "le", 40)]),
-            lambda chunk: 10 <= chunk.lines <= 40,
-        ),
-        NamedFilter(
-            "tagged property or async",
-            SearchFilter(should=[has("tags", "contains", "property"), has("tags", "contains", "async")]),
-            lambda chunk: "property" in chunk.tags or "async" in chunk.tags,
-        ),
-        NamedFilter(
-            f"in the package {package}",
-            SearchFilter(should=[has("module", "eq", package), has("module", "contains", f"{package}.")]),
-            lambda chunk: chunk.module == package or f"{package}." in chunk.module,
-        ),
-        NamedFilter(
-            "public functions and methods",
-            SearchFilter(
-                must=[has("kind", "in", ["function", "method"])], must_not=[has("tags", "in", ["private", "dunder"])]
-            ),
-            lambda chunk: chunk.kind != "class" and not {"private", "dunder"} & set(chunk.tags),
-        ),
-        NamedFilter(
-            "undocumented and long, or a class of few lines",
-            SearchFilter(
-                should=[
-                    SearchFilter(must=[has("lines", "gt", 60)], must_not=[has("has_doc", "eq", True)]),
-                    SearchFilter(must=[has("kind", "eq", "class"), has("lines", "lt", 6)]),
-                ]
-            ),
-            lambda chunk: (chunk.lines > 60 and not chunk.has_doc) or (chunk.kind == "class" and chunk.lines < 6),
-        ),
-    ]
-
-
-def _largest_package(chunks: Sequence[Chunk]) -> str:
-    counts = Counter(chunk.module.partition(".")[0] for chunk in chunks if "." in chunk.module)
-    return min(counts, key=lambda name: (-counts[name], name), default=chunks[0].module)
-
-
-@dataclass(frozen=True, slots=True)
 class Search:
     """One query, with a filter or without."""
 
     query: int
-    """Its number among the workload's queries."""
-    filter: NamedFilter | None
+    """Its number among the queries."""
+    filter: NamedFilter | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Identifiers:
-    """Searches by an identifier's words: queries, their vectors, and the id of the definition that each names."""
-
-    queries: Sequence[str]
-    vectors: FloatMatrix
-    ids: Sequence[str]
+def searches_of(data: Dataset) -> tuple[list[Search], list[Search]]:
+    """What is asked of the points: every query as it is, and every query under every filter."""
+    numbers = range(len(data.queries))
+    return [Search(query) for query in numbers], [Search(query, named) for named in data.filters for query in numbers]
 
 
 class Workload:
-    """Points to write, searches to run, and the judge of the answers."""
+    """The judge of the answers to the searches of a dataset."""
 
-    def __init__(
-        self,
-        chunks: Sequence[Chunk],
-        vectors: FloatMatrix,
-        queries: Sequence[str],
-        query_vectors: FloatMatrix,
-        identifiers: Identifiers | None = None,
-    ) -> None:
-        self.chunks = chunks
-        self.identifiers = identifiers
-        self.ids = [chunk.id for chunk in chunks]
-        self.payloads = [chunk.payload for chunk in chunks]
-        self.vectors = vectors
-        self.queries = list(queries)
-        self.query_vectors: list[list[float]] = query_vectors.tolist()
-        self.filters = named_filters(chunks)
-        self.unfiltered = [Search(query, None) for query in range(len(queries))]
-        self.filtered = [Search(query, named) for named in self.filters for query in range(len(queries))]
-        self.row_of = {chunk_id: row for row, chunk_id in enumerate(self.ids)}
-        self._scores = _cosines(query_vectors, vectors)
-        self._masks = {named.label: np.array([named.accepts(chunk) for chunk in chunks]) for named in self.filters}
+    def __init__(self, data: Dataset) -> None:
+        self.data = data
+        self.unfiltered, self.filtered = searches_of(data)
+        self.row_of = {(type(point_id), point_id): row for row, point_id in enumerate(data.ids)}
+        self._scores = _scores(data.metric, data.query_vectors, data.vectors)
+        self._masks = {
+            named.label: np.array([oracle.matches(named.filter, payload) for payload in data.payloads], dtype=bool)
+            for named in data.filters
+        }
+        lengths = np.linalg.norm(data.vectors.astype(np.float64), axis=1).max(initial=1.0)
+        is_dot = data.metric is DistanceMetric.DOT_PRODUCT
+        self._tolerances = [
+            TOLERANCE * (max(1.0, float(lengths * np.linalg.norm(query))) if is_dot else 1.0)
+            for query in data.query_vectors.astype(np.float64)
+        ]
 
     @property
     def searches(self) -> list[Search]:
         """All of them, the unfiltered ones first."""
         return [*self.unfiltered, *self.filtered]
 
+    def row(self, point_id: object) -> int | None:
+        """The row of the point of this id, type included; ``None`` for one that was not written."""
+        return self.row_of.get((type(point_id), point_id))  # type: ignore[arg-type]
+
     def matching(self, named: NamedFilter) -> int:
         """How many points a filter accepts."""
         return int(self._masks[named.label].sum())
+
+    def tolerance(self, search: Search) -> float:
+        """Scores of this search that are closer than this are equal."""
+        return self._tolerances[search.query]
 
     def recall(self, search: Search, answer: Answer) -> float:
         """The share of the exact answer that was found; points as good as the last of it count as much."""
@@ -187,19 +115,20 @@ class Workload:
         wanted = min(LIMIT, int(np.isfinite(scores).sum()))
         if not wanted:
             return 1.0
-        floor = np.partition(scores, -wanted)[-wanted] - TOLERANCE
-        found = {point_id for point_id, _ in answer if self._score_in(scores, point_id) >= floor}
+        floor = np.partition(scores, -wanted)[-wanted] - self.tolerance(search)
+        found = {self.row(point_id) for point_id, _ in answer if self._score_in(scores, point_id) >= floor}
         return len(found) / wanted
 
     def is_exact(self, search: Search, answer: Answer) -> bool:
         """Whether nothing is missing, wrong, doubled, out of order or scored otherwise."""
         scores = self._exact(search)
-        ids = [point_id for point_id, _ in answer]
+        ids = [(type(point_id), point_id) for point_id, _ in answer]
         given = [score for _, score in answer]
+        near = self.tolerance(search)
         return (
             len(answer) == len(set(ids)) == min(LIMIT, int(np.isfinite(scores).sum()))
             and given == sorted(given, reverse=True)
-            and all(abs(self._score_in(scores, point_id) - score) <= TOLERANCE for point_id, score in answer)
+            and all(abs(self._score_in(scores, point_id) - score) <= near for point_id, score in answer)
             and self.recall(search, answer) == 1.0
         )
 
@@ -209,27 +138,31 @@ class Workload:
         return scores if search.filter is None else np.where(self._masks[search.filter.label], scores, -np.inf)
 
     def _score_in(self, scores: npt.NDArray[np.float64], point_id: object) -> float:
-        row = self.row_of.get(point_id) if isinstance(point_id, str) else None
+        row = self.row(point_id)
         return float("-inf") if row is None else float(scores[row])
 
 
-def _cosines(queries: FloatMatrix, vectors: FloatMatrix) -> npt.NDArray[np.float64]:
+def _scores(metric: DistanceMetric, queries: FloatMatrix, vectors: FloatMatrix) -> npt.NDArray[np.float64]:
+    """Of every query with every point: higher is nearer."""
     left, right = queries.astype(np.float64), vectors.astype(np.float64)
-    left /= np.linalg.norm(left, axis=1, keepdims=True)
-    right /= np.linalg.norm(right, axis=1, keepdims=True)
-    return np.asarray(left @ right.T, dtype=np.float64)
+    if metric is DistanceMetric.COSINE:
+        left /= np.linalg.norm(left, axis=1, keepdims=True)
+        right /= np.linalg.norm(right, axis=1, keepdims=True)
+    if metric in (DistanceMetric.COSINE, DistanceMetric.DOT_PRODUCT):
+        return np.asarray(left @ right.T, dtype=np.float64)
+    order = 2 if metric is DistanceMetric.EUCLIDEAN else 1
+    return np.array([1.0 / (1.0 + np.linalg.norm(right - query, ord=order, axis=1)) for query in left])
 
 
-def same_answer(one: Answer, other: Answer) -> bool:
+def same_answer(one: Answer, other: Answer, near: float = TOLERANCE) -> bool:
     """Whether two engines answered alike: the same scores, and the same ids but for ties with the last result."""
     if len(one) != len(other):
         return False
-    if any(abs(a - b) > TOLERANCE for (_, a), (_, b) in zip(one, other, strict=True)):
+    if any(abs(a - b) > near for (_, a), (_, b) in zip(one, other, strict=True)):
         return False
     if not one:
         return True
     left, right, last = dict(one), dict(other), one[-1][1]
     return all(
-        abs(left.get(point_id, last) - right.get(point_id, last)) <= TOLERANCE
-        for point_id in left.keys() | right.keys()
+        abs(left.get(point_id, last) - right.get(point_id, last)) <= near for point_id in left.keys() | right.keys()
     )
