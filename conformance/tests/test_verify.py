@@ -15,9 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 from codeweaver_backends.contract import CLAUSES
-from codeweaver_conformance import badges, cli
+from codeweaver_conformance import badges
 from codeweaver_conformance.certificate import Certificate
-from codeweaver_conformance.cli import app
+from codeweaver_conformance.cli import app, certifying
 
 Data = dict[str, Any]
 
@@ -81,7 +81,7 @@ def test_an_outcome_that_is_not_repeated_is_told(honest: Data, tmp_path: Path) -
 def test_a_certificate_of_another_backend_is_not_confirmed(
     honest: Data, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: object
 ) -> None:
-    monkeypatch.setattr(cli, "repeat", lambda *_: Certificate.model_validate(honest))
+    monkeypatch.setattr(certifying, "repeat", lambda *_: Certificate.model_validate(honest))
     status, said = verify(tmp_path, changed(honest, lambda data: data["environment"].update({name: value})))
     assert status == 1
     assert f"its {name} is not what was found" in said
@@ -170,7 +170,7 @@ def test_tests_and_versions_that_are_others_are_told(
         data["environment"] |= {"adapter": "codeweaver-backends 0.0.1", "server": "9.9", "client": {"numpy": "1.0"}}
         data["clauses"]["ids.uuid"]["tests"] += 1
 
-    monkeypatch.setattr(cli, "repeat", lambda *_: Certificate.model_validate(honest))
+    monkeypatch.setattr(certifying, "repeat", lambda *_: Certificate.model_validate(honest))
     status, said = verify(tmp_path, changed(honest, forge))
     assert status == 1
     assert "ids.uuid was tried by 2 tests and is by 1" in said

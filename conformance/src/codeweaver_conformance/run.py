@@ -154,7 +154,7 @@ class Run:
             server=None if isinstance(opened, Subject) else getattr(opened.backend.wrapped, "server_version", None),
             location=None if subject.missing else subject.location,
             hypothesis=hypothesis.__version__,
-            settings=[] if subject.target else sorted(subject.settings),
+            settings=[] if subject.target or subject.is_deployment else sorted(subject.settings),
             seed=self._config.getoption("--cw-seed"),
             cases=self._config.getoption("--cw-cases"),
             steps=self._config.getoption("--cw-steps"),

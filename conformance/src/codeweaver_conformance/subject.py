@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +16,12 @@ from pydantic import BaseModel, SecretStr
 
 from codeweaver_backends import compat
 from codeweaver_backends.config import EmbeddedConfig, ServerConfig
+from codeweaver_backends.deployments import find, list_deployments
 from codeweaver_backends.errors import PluginError
 from codeweaver_backends.factory import CodeWeaverFactory, Registration
-from codeweaver_backends.plugins import Location, load_object
+from codeweaver_backends.plugins import Location, find_plugins, load_object
 from codeweaver_backends.sdk.secrets import hide
-from codeweaver_backends.sources import is_secret_name, secret_fields
+from codeweaver_backends.sources import is_secret_name, isolated, secret_fields
 from codeweaver_backends.testing import NotProvisioned, Target, find_targets
 
 __all__ = ["OF_THE_SUBJECT", "Subject", "provisioned", "settings_from"]
@@ -50,10 +51,13 @@ class Subject:
     """Why its engine cannot be had, where it cannot: then nothing of it can be verified."""
     is_refused: bool = False
     """Whether it is the user's to mend: settings that are wrong, an engine that does not answer."""
+    is_deployment: bool = False
+    """Whether the settings are all there are: environment and files complete those of others, not a deployment's."""
 
     def create(self, **overrides: Any) -> Any:
         """A fresh backend on the same store; nothing is connected yet."""
-        return self.factory.create_backend(self.registration.name, **{**self.settings, **overrides})
+        with isolated() if self.is_deployment else nullcontext():
+            return self.factory.create_backend(self.registration.name, **{**self.settings, **overrides})
 
     def create_at(self, port: int, **overrides: Any) -> Any:
         """A backend whose engine is said to be at ``port`` of this machine. Call only if ``has_server``."""
@@ -193,13 +197,22 @@ def settings_from(config_file: str | None, assignments: Sequence[str]) -> dict[s
 
 @contextmanager
 def provisioned(reference: str, settings: Mapping[str, Any]) -> Iterator[Subject]:
-    """The subject that ``reference`` names: a target, an installed plugin, or ``package.module:Plugin``.
+    """The subject that ``reference`` names: a target, an installed plugin, ``package.module:Plugin``, or a deployment.
 
     Without settings of the user's, the engine is had as the adapter's ``testing.py`` says; where it cannot be, the
     subject says why.
     """
     compat.install()
     factory = CodeWeaverFactory()
+    if _is_deployment(reference):
+        deployment = find(reference, factory=factory)
+        # A location may hold a secret, and is no name for a file: the certificate has what can be shown.
+        is_named = ":" not in reference
+        name = deployment.name if is_named else deployment.backend
+        registration = factory.get_registration(deployment.backend)
+        plugin, given = factory.discover_plugin(deployment.backend), {**deployment.settings, **settings}
+        yield Subject(name, deployment.name, registration, plugin, factory, given, is_deployment=is_named)
+        return
     if ":" in reference:
         plugin = load_object(reference)
         lacking = [one for one in _QUESTIONS if not callable(getattr(plugin, one, None))]
@@ -224,3 +237,11 @@ def provisioned(reference: str, settings: Mapping[str, Any]) -> Iterator[Subject
         except NotProvisioned as reason:
             missing = str(reason)
         yield Subject(target.name, reference, registration, found, factory, provided, target, missing)
+
+
+def _is_deployment(reference: str) -> bool:
+    """Whether it is a deployment's name or ``backend:key=value``, and nothing that the kit itself knows."""
+    head, colon, settings = reference.partition(":")
+    if colon:
+        return head in find_plugins() and ("=" in settings or not settings)
+    return reference not in {*find_plugins(), *find_targets()} and reference in list_deployments()

@@ -11,16 +11,17 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION
+from codeweaver_backends.errors import BackendError
 from codeweaver_backends.types import DistanceMetric
 from codeweaver_conformance.certificate import Certificate, verdicts
 
-__all__ = ["NotRepeatedError", "contradictions", "differences", "other_versions", "repeat"]
+__all__ = ["NotRepeatedError", "contradictions", "differences", "other_versions", "repeat", "run_suite"]
 
 
-class NotRepeatedError(Exception):
+class NotRepeatedError(BackendError):
     """The suite wrote no certificate; the message is the end of what it said."""
 
 
@@ -65,24 +66,49 @@ def _is_claimed(clause: str, capabilities: Mapping[str, Any]) -> bool | None:
     return found
 
 
+def run_suite(
+    reference: str,
+    options: Sequence[str] = (),
+    *,
+    config: Path | None = None,
+    shown: TextIO | None = None,
+) -> Certificate:
+    """Run the suite in another process on what ``reference`` names, and give the certificate it writes.
+
+    ``reference`` is a target, a plugin, ``package.module:Plugin`` or a deployment, of the file ``config`` if one is
+    given. ``options`` are the plugin's of pytest, ``--cw-…``. What pytest says goes to ``shown``. Interrupted, it waits
+    for the suite to remove its collections. Raises ``NotRepeatedError`` where no certificate was written.
+    """
+    with tempfile.TemporaryDirectory(prefix="codeweaver-suite-") as folder:
+        report = Path(folder, "certificates")  # beside it the suite puts programs that fail again: here they go, too
+        # What pytest is told to do in the folder where this happens to be run is no part of a certificate.
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
+        command += ["--rootdir", folder, "--pyargs", "codeweaver_conformance.suite"]
+        command += [f"--cw-backend={reference}", f"--cw-report={report}", *options]
+        environment = {**os.environ, **({"CODEWEAVER_CONFIG": str(config)} if config else {})}
+        out = shown if shown is not None else subprocess.PIPE
+        with subprocess.Popen(  # noqa: S603 - no shell
+            command, stdout=out, stderr=subprocess.STDOUT, text=True, env=environment
+        ) as process:
+            try:
+                said, _ = process.communicate()
+            except KeyboardInterrupt:  # a terminal's reaches the suite too
+                process.communicate()
+                raise
+        written = list(report.glob("*.json"))  # what the certificate says is no name to look for a file by
+        if len(written) != 1:
+            raise NotRepeatedError((said or "").strip()[-2_000:] or "the suite wrote no certificate")
+        return Certificate.model_validate_json(written[0].read_text(encoding="utf-8"))
+
+
 def repeat(certificate: Certificate, options: Sequence[str] = ()) -> Certificate:
     """Run the suite as the certificate says, with more options of pytest: settings that reach the engine, waivers."""
     environment = certificate.environment
     given = {one.removeprefix("--cw-set=").partition("=")[0] for one in options if one.startswith("--cw-set=")}
     if missing := [name for name in environment.settings if name not in given]:
         raise NotRepeatedError(f"it was made with settings that are needed here, too: {', '.join(missing)}; use --set")
-    with tempfile.TemporaryDirectory(prefix="codeweaver-verify-") as folder:
-        # What pytest is told to do in the folder where this happens to be run is no part of the certificate.
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
-        command += ["--rootdir", folder, "--pyargs"]
-        command += ["codeweaver_conformance.suite", f"--cw-backend={environment.reference}", f"--cw-report={folder}"]
-        command += [f"--cw-seed={environment.seed}", f"--cw-cases={environment.cases}"]
-        command += [f"--cw-steps={environment.steps}", *options]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
-        written = list(Path(folder).glob("*.json"))  # what the certificate says is no name to look for a file by
-        if len(written) != 1:
-            raise NotRepeatedError((done.stdout + done.stderr).strip()[-2_000:])
-        return Certificate.model_validate_json(written[0].read_text(encoding="utf-8"))
+    generated = [f"--cw-seed={environment.seed}", f"--cw-cases={environment.cases}", f"--cw-steps={environment.steps}"]
+    return run_suite(environment.reference, [*generated, *options])
 
 
 def differences(certificate: Certificate, again: Certificate) -> Iterator[str]:
