@@ -52,7 +52,7 @@ class Engine:
 ENGINES = {
     engine.name: engine
     for engine in (
-        Engine("core", ("memory",), ()),
+        Engine("core", ("memory",), ("opentelemetry-sdk>=1.30",)),
         Engine("lancedb", ("lancedb",), ("-e", "adapters/lancedb")),
         Engine(
             "qdrant",
@@ -141,7 +141,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session, engine: str) -> None:
     """Unit tests: of an adapter without its engine, of the core, and of the repository with its kit."""
     if engine == "repository":
-        embedded = [ENGINES[name].install for name in ("lancedb", "qdrant")]
+        embedded = [ENGINES[name].install for name in ("core", "lancedb", "qdrant", "pgvector")]
         prepare(
             session,
             None,
@@ -152,6 +152,7 @@ def tests(session: nox.Session, engine: str) -> None:
             *EXAMPLE,
             "pytest-asyncio>=0.24",
             "pytest-rerunfailures>=14",
+            "playwright>=1.45",
         )
         # Two plugins are there for the kit's tests of itself, which start pytest anew; the first warns of our settings.
         folders = ("conformance/tests", "tests")

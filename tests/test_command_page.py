@@ -32,14 +32,16 @@ def commands(page: Path) -> tuple[str, list[str]]:
     text = page.read_text(encoding="utf-8")
     [toml] = re.findall(r"```toml\n(# codeweaver.toml\n.*?)```", text, re.DOTALL)
     shown = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
-    return toml, [
-        line.partition("#")[0].split() for line in shown if re.match("codeweaver-backends (?!compare|verify)", line)
-    ]
+    return toml, [line.partition("#")[0].split() for line in shown if line.startswith("codeweaver-backends ")]
 
 
 def run_page(page: Path, folder: Path) -> list[list[str]]:
     toml, lines = commands(page)
     (folder / "codeweaver.toml").write_text(toml, encoding="utf-8")
+    for name, table in re.findall(
+        r"```toml\n# (requirements.toml)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL
+    ):
+        (folder / name).write_text(table, encoding="utf-8")
     theirs = [{"key": f"k{i}", "embedding": [1.0, i], "title": "x"} for i in range(3)]
     (folder / "theirs.jsonl").write_text("\n".join(map(json.dumps, theirs)))
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("CODEWEAVER_", "XDG_"))}
@@ -59,7 +61,10 @@ def run_page(page: Path, folder: Path) -> list[list[str]]:
 
 def test_the_commands_page(tmp_path: Path) -> None:
     lines = run_page(ROOT / "docs/command.md", tmp_path)
-    assert {line[1] for line in lines} == {"list", "info", "check", "copy", "export", "import"}
+    every = {"list", "info", "check", "copy", "export", "import"}
+    assert {line[1] for line in lines} == every | {"choose", "compare", "bench", "certify", "verify", "new"}
+    assert "Take " in (tmp_path / "choice.md").read_text(encoding="utf-8")
+    assert (tmp_path / "codeweaver-my-engine" / "pyproject.toml").is_file()
 
 
 def test_the_readme(tmp_path: Path) -> None:

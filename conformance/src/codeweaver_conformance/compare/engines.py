@@ -62,7 +62,10 @@ class Engine:
     def is_server(self) -> bool:
         """Whether the engine is reached by an address, and not run in this process."""
         if self.target is not None:
-            return self.target.elsewhere is not None
+            return (self.target.location or ("server" if self.target.elsewhere else "in-process")) == "server"
+        declared = getattr(CodeWeaverFactory().discover_plugin(self.backend), "location", None)
+        if declared is not None:
+            return bool(declared == "server")
         config_class = CodeWeaverFactory().get_registration(self.backend).config_class
         given = self.deployment.settings if self.deployment else self.settings
         if config_class is None:
