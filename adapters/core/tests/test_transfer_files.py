@@ -111,6 +111,8 @@ def test_others_read_it(tmp_path: Path) -> None:
         "dimension": 5,
         "metric": "euclidean",
         "payload_indexes": {"n": "integer"},
+        "sparse_index": None,
+        "vector_index": "auto",
         "points": 30,
     }
     assert table.column("id_str").to_pylist()[:2] == ["0", None]
