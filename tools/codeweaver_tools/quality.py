@@ -232,7 +232,8 @@ def lancedb_text(documents: Sequence[str], folder: Path) -> Ranker:
     table.create_index("text", config=FTS())
 
     def rank(query: str) -> Ranking:
-        found = table.search(MatchQuery(query, "text"), query_type="fts").select(["row", "_score"]).limit(LIMIT)
+        asked = MatchQuery(query, "text")  # type: ignore[call-arg] # a dataclass of pydantic, whose defaults are not seen
+        found = table.search(asked, query_type="fts").select(["row", "_score"]).limit(LIMIT)
         return [one["row"] for one in found.to_list()]
 
     return rank

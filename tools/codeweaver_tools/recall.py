@@ -58,7 +58,8 @@ class Data:
             at = centres[rng.integers(0, len(centres), count)] + 0.3 * rng.standard_normal((count, LATENT))
             scattered = rng.random((count, 1)) < 0.5
             latent = np.where(scattered, rng.standard_normal((count, LATENT)), at)
-            return (latent @ turned + 0.03 * rng.standard_normal((count, dimension))).astype(np.float32)
+            noise = 0.03 * rng.standard_normal((count, dimension))
+            return np.asarray(latent @ turned + noise, np.float32)
 
         self.matrix: FloatMatrix = np.concatenate([some(min(BATCH, points - at)) for at in range(0, points, BATCH)])
         self.queries: FloatMatrix = some(queries)
