@@ -96,10 +96,12 @@ def served(talk: Talk, limit: int = 2**16, tls: ssl.SSLContext | None = None) ->
         started.set_result((asyncio.get_running_loop(), end, listener.sockets[0].getsockname()[1]))
         await end.wait()
         listener.close()
+        await asyncio.sleep(0.01)  # a connection that was taken just now gets its task
         left = [task for task in clients.values() if task]
         for writer in clients:
             writer.transport.abort()
         await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(0.01)  # a transport that was closed gives its socket back in the loop's next round
 
     thread = threading.Thread(target=lambda: asyncio.run(listen()), name="stub server", daemon=True)
     thread.start()

@@ -154,6 +154,13 @@ class Subject:
         """The settings that the backend knows."""
         return self.config_class.model_fields if self.config_class else {}
 
+    @property
+    def other_ports(self) -> dict[str, int]:
+        """The engine's ports beside the one of its address, by their settings: one of REST, another of gRPC, say."""
+        moved = self._settings_at(0)
+        own = {name: self.settings.get(name) for name, value in moved.items() if value == 0 and name != "port"}
+        return {name: value for name, value in own.items() if isinstance(value, int) and not isinstance(value, bool)}
+
     def _settings_at(self, port: int) -> dict[str, Any]:
         kept = {name: value for name, value in self.settings.items() if name not in _ADDRESS_SETTINGS}
         if self.target is not None and self.target.elsewhere is not None:

@@ -7,6 +7,7 @@ import logging
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -71,20 +72,28 @@ async def test_an_engine_that_goes_and_comes_back_is_noticed(cw: Conformance) ->
     if address is None:
         cw.not_verified("no host and port are among the settings")
     name = await cw.collection(points("int", 0, 20), dimension=3)
-    with relayed(*address) as (relay, port):
-        backend = cw.at_port(port, **impatient(cw.subject))
+    with ExitStack() as stack:
+        relay, port = stack.enter_context(relayed(*address))
+        others = {
+            name: stack.enter_context(relayed(address[0], other)) for name, other in cw.subject.other_ports.items()
+        }
+        relays = [relay, *(one for one, _ in others.values())]
+        moved = {name: port for name, (_, port) in others.items()}
+        backend = cw.at_port(port, **moved, **impatient(cw.subject))
         cw.equal(await backend.health_check(), True, "by way of a relay")
         cursor = None
         if cw.claims("supports_scan"):
             cursor = (await backend.scroll_vectors(name, limit=5)).cursor
-        relay.cut()
+        for one in relays:
+            one.cut()
         cw.equal(await asyncio.wait_for(backend.health_check(), 60), False, "while the way is cut")
         with cw.raises(BackendConnectionError, why="while the way is cut"):
             await asyncio.wait_for(backend.search_vectors(name, [1, 1, 1]), 60)
         if cursor is not None:
             with cw.raises(BackendConnectionError, why="a second page while the way is cut"):
                 await asyncio.wait_for(backend.scroll_vectors(name, cursor=cursor, limit=5), 60)
-        relay.mend()
+        for one in relays:
+            one.mend()
         for _ in range(60):  # a client may wait before it tries again
             if await backend.health_check():
                 break
