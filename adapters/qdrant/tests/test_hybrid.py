@@ -20,7 +20,7 @@ from codeweaver_backends.types import DistanceMetric, VectorPoint
 from codeweaver_qdrant import QdrantEdgeBackend, QdrantEdgeConfig
 from codeweaver_qdrant.grpc_client import GrpcClient
 from codeweaver_qdrant.rest_client import RestClient
-from codeweaver_qdrant.schema import Collection, points_of, stored_slots, wanted_vectors
+from codeweaver_qdrant.schema import NO_TERM, Collection, points_of, stored_slots, wanted_vectors
 
 SETTINGS = CollectionSettings("c", 2, DistanceMetric.COSINE)
 ONLY = {"candidates": 10, "alpha": 0.0}
@@ -110,15 +110,18 @@ def test_sparse_vectors_by_rest(one: dict[int, float], other: dict[int, float]) 
     for given_row, point, update in zip((one, other), written, replaced, strict=True):
         assert point["vector"]["text"] == {"indices": [], "values": []}
         assert set(update["vector"]) == {"text"}
-        for found in (point["vector"]["sparse"], update["vector"]["text"]):
+        for found, expected in (
+            (point["vector"]["sparse"], given_row),
+            (update["vector"]["text"], given_row or {NO_TERM: 1.0}),  # it refuses an empty one here
+        ):
             values = np.array(found["values"], np.float32).tolist()
-            assert dict(zip(found["indices"], values, strict=True)) == given_row
+            assert dict(zip(found["indices"], values, strict=True)) == expected
 
 
 @given(weights)
 def test_sparse_vectors_come_back_as_they_are_in_float32(given_row: dict[int, float]) -> None:
     shortest = [json.loads(f"{np.float32(weight)}") for weight in given_row.values()]
-    sparse = SimpleNamespace(indices=list(given_row), values=shortest)
+    sparse = SimpleNamespace(indices=[*given_row, NO_TERM], values=[*shortest, 1.0])
     record = SimpleNamespace(id=1, payload={"d": "{}"}, vector={"cosine": [1.0, 0.0], "sparse": sparse})
     [point] = points_of([record], DistanceMetric.COSINE, Projection(True, True))
     assert point.sparse_vector == (given_row or None)

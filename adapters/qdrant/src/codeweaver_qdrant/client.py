@@ -43,6 +43,8 @@ _CATCH_UP: Final = 5.0
 _PAUSE: Final = 0.2
 _QUIET: Final = 3
 """Times in a row that a collection says it is green: between a write and its indexing it says so once, too."""
+_IDLE: Final = 2.0
+"""Seconds that an unused connection is kept. The server closes it after five: a request just then would be lost."""
 _OLDEST: Final = (1, 16, 0)
 _MATCH_SUBSTRING: Final = (1, 20, 0)
 _METADATA: Final = "codeweaver"
@@ -72,7 +74,9 @@ def open_client(config: QdrantConfig, *, grpc: bool) -> AsyncQdrantClient:
             check_compatibility=False,
             grpc_options=_GRPC_OPTIONS | {"grpc.enable_http_proxy": int(config.uses_proxy)},
             limits=httpx.Limits(
-                max_connections=config.max_connections, max_keepalive_connections=config.max_connections
+                max_connections=config.max_connections,
+                max_keepalive_connections=config.max_connections,
+                keepalive_expiry=_IDLE,
             ),
             **direct,
         )
