@@ -242,7 +242,7 @@ def _creation(table: Table) -> str:
 def _state(table: Table, exact_size: int) -> str:
     """How the table is; its points are counted up to one above the exact size."""
     return (
-        f"select (select count(*) from (select from {table.name} limit {exact_size + 1}) as some) as size,"
+        f"select (select count(*) from (select from {table.name} limit {exact_size + 1}) as counted) as size,"
         f" (select reltuples::bigint from pg_class where oid = to_regclass('{table.name}')) as estimate,"
         f" (select indisvalid from pg_index where indexrelid = to_regclass('{_name(table)}')) as ready"
     )
