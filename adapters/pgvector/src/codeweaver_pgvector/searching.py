@@ -69,7 +69,7 @@ def hits_of(rows: Rows, query: Query, metric: DistanceMetric, factor: float) -> 
 def scan_nearest(table: Table, where: str, projection: Projection) -> str:
     """The nearest points, of all that match; the first parameters are query vector and limit."""
     # No index serves a sum: all points are looked at.
-    distance = f"{table.distance} + 0 as distance from {table.living} and {where}"
+    distance = f"({table.distance}) + 0 as distance from {table.living} and {where}"
     # What is shown is computed outside, for the points that were found. Carrying it through the sort of a few
     # points is cheaper than fetching it afterwards; that is the other way round where all points are sorted.
     if where == "true":
@@ -85,7 +85,7 @@ def scan_nearest(table: Table, where: str, projection: Projection) -> str:
 
 def few_nearest(table: Table, where: str, projection: Projection, few: int) -> str:
     """The nearest of the first ``few`` points that match, as ``scan_nearest``; each tells how many there are."""
-    distances = f"select id, {table.distance} + 0 as distance from {table.living} and {where} limit {few}"
+    distances = f"select id, ({table.distance}) + 0 as distance from {table.living} and {where} limit {few}"
     found = f"select *, count(*) over () as matching from ({distances}) as few order by distance limit $2::bigint"
     return (
         f"select {shown(projection)}, distance, matching from ({found}) as nearest join {table.name} using (id)"
