@@ -76,8 +76,9 @@ ENGINES = {
 TARGETS = {target: engine for engine in ENGINES.values() for target in engine.targets}
 EMBEDDED = tuple(target for target, engine in TARGETS.items() if target not in engine.server)
 SUITE = ("-p", "no:cacheprovider", "--pyargs", "codeweaver_conformance.suite", "-q", "--durations=5")
-nox.options.sessions = ["lint", "types", "tests", "conformance", "docs", "defects", "wheels", "readme"]
-"""Beside them, for their time: ``differential``, ``faults``, ``matrix``; and ``bench``, for a machine that is quiet."""
+nox.options.sessions = ["lint", "types", "tests", "conformance", "docs", "readme"]
+"""Beside them, for their time: ``defects``, ``wheels``, ``differential``, ``faults``, ``matrix``, ``quality``; and
+``bench``, for a machine that is quiet."""
 USER_CODE = "adapters/core/tests/typing"
 SOURCES = [f"adapters/{name}/src" for name in ENGINES] + ["conformance/src", "tools/codeweaver_tools"]
 

@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
@@ -115,7 +116,7 @@ class Subject:
         """The settings that the backend knows and that take a key as text, those of a secret type first."""
         fields = self.config_fields
         kinds = {name: str(fields[name].annotation) for name in secret_fields(self.config_class)}
-        texts = [name for name in fields if name in kinds and ("Secret" in kinds[name] or "str" in kinds[name])]
+        texts = [name for name in fields if name in kinds and _takes_text(fields[name].annotation)]
         return sorted(texts, key=lambda name: "Secret" not in kinds[name])
 
     @cached_property
@@ -166,6 +167,13 @@ class Subject:
         if self.target is not None and self.target.elsewhere is not None:
             return {**kept, **self.target.elsewhere(port)}
         return {**kept, "host": "127.0.0.1", "port": port}
+
+
+def _takes_text(annotation: Any) -> bool:
+    """Whether a setting of this type takes a key as text. One that holds several, by their names, does not."""
+    is_union = get_origin(annotation) in (Union, UnionType)
+    kinds = get_args(annotation) if is_union else (annotation,)
+    return any(isinstance(kind, type) and (issubclass(kind, str) or "Secret" in kind.__name__) for kind in kinds)
 
 
 def _text(value: Any) -> str:
