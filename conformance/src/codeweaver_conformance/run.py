@@ -230,6 +230,10 @@ class Run:
             # Whatever has made its test pass in the end, a clause that failed once has failed.
             is_failed = any(row.outcome == "fail" and row.clause not in waived for row in one.outcomes)
             passed = passed and not is_failed and not (required and (why or one.environment.missing))
+        is_ok = session.exitstatus == pytest.ExitCode.OK
+        if is_ok and self.roll.tests and not self.tested and not self._config.option.collectonly:
+            self.problems.append("NO CERTIFICATE: no test came as far as to ask an engine")
+            passed = False
         if not passed:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if any(one.is_refused for one in self.tested.values()):
