@@ -8,7 +8,8 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any, TypeAlias
 
 from codeweaver_backends.errors import BackendError
@@ -81,14 +82,18 @@ def silent_port() -> Iterator[SilentPort]:
 def served(talk: Talk, limit: int = 2**16, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """A port of this machine where each connection is ``talk``'s, in a thread: whatever the caller's loop is doing."""
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, int]] = Future()
-    clients: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
+    clients: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        clients[writer] = asyncio.current_task()
-        with suppress(ConnectionError):
-            await talk(reader, writer)
-        del clients[writer]
-        writer.close()
+        clients.add(writer)
+        try:
+            with suppress(ConnectionError):
+                await talk(reader, writer)
+        finally:
+            writer.close()
+            with suppress(OSError):  # also of TLS
+                await writer.wait_closed()
+            clients.discard(writer)
 
     async def listen() -> None:
         end = asyncio.Event()
@@ -96,12 +101,11 @@ def served(talk: Talk, limit: int = 2**16, tls: ssl.SSLContext | None = None) ->
         started.set_result((asyncio.get_running_loop(), end, listener.sockets[0].getsockname()[1]))
         await end.wait()
         listener.close()
-        await asyncio.sleep(0.01)  # a connection that was taken just now gets its task
-        left = [task for task in clients.values() if task]
-        for writer in clients:
-            writer.transport.abort()
-        await asyncio.gather(*left, return_exceptions=True)
-        await asyncio.sleep(0.01)  # a transport that was closed gives its socket back in the loop's next round
+        # All tasks of this loop are of connections, also of those that were taken just now and are no clients yet.
+        while left := asyncio.all_tasks() - {asyncio.current_task()}:
+            for writer in clients:
+                writer.transport.abort()
+            await asyncio.wait(left, timeout=0.05)
 
     thread = threading.Thread(target=lambda: asyncio.run(listen()), name="stub server", daemon=True)
     thread.start()
@@ -138,10 +142,9 @@ async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 class Relay:
-    """A way to an engine that can be cut. Bytes are passed on as they are."""
+    """The way to an engine, by all of its ports, that can be cut. Bytes are passed on as they are."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._engine = host, port
+    def __init__(self) -> None:
         self._open: set[asyncio.StreamWriter] = set()
         self._is_cut = False
         self._is_deaf = False
@@ -161,11 +164,11 @@ class Relay:
         """Be a way again."""
         self._is_cut = self._is_deaf = False
 
-    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, to its end."""
+    async def talk(self, host: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection to a port of the engine, to its end."""
         if self._is_cut:
             return
-        from_engine, to_engine = await asyncio.open_connection(*self._engine)
+        from_engine, to_engine = await asyncio.open_connection(host, port)
         self._open |= {writer, to_engine}
         try:
             asked = asyncio.create_task(self._pass_on(reader, to_engine, is_answer=False))
@@ -190,11 +193,11 @@ class Relay:
 
 
 @contextmanager
-def relayed(host: str, port: int) -> Iterator[tuple[Relay, int]]:
-    """A relay to an engine, and its port."""
-    relay = Relay(host, port)
-    with served(relay.talk) as relay_port:
-        yield relay, relay_port
+def relayed(host: str, *ports: int) -> Iterator[tuple[Relay, list[int]]]:
+    """A relay to an engine, and its ports, one for each of the engine's."""
+    relay = Relay()
+    with ExitStack() as stack:
+        yield relay, [stack.enter_context(served(partial(relay.talk, host, port))) for port in ports]
 
 
 # --- an engine that is not there --------------------------------------------------------------------------------------

@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from codeweaver_backends.protocols import PROFILES
 from codeweaver_backends.types import FilterCondition, SearchFilter, SearchResult, VectorPoint
+from codeweaver_conformance.network import Relay, relayed
 from codeweaver_conformance.session import Conformance, point
 
-__all__ = ["A", "B", "Call", "answered", "claimed_calls", "every_call", "profile_calls", "wrong_calls"]
+__all__ = [
+    "A",
+    "B",
+    "Call",
+    "answered",
+    "behind_a_relay",
+    "claimed_calls",
+    "every_call",
+    "profile_calls",
+    "wrong_calls",
+]
 
 Call: TypeAlias = Callable[[], Awaitable[Any]]
 
 A, B = 100, 101
 """Ids in the calls: integers, so that a fault of string ids fails its own tests and no others."""
+
+
+@contextmanager
+def behind_a_relay(cw: Conformance, **settings: Any) -> Iterator[tuple[Relay, Any]]:
+    """A backend whose way to the engine can be cut, with other settings, if any are given."""
+    address = cw.subject.address
+    if address is None:
+        cw.not_verified("the settings do not tell the engine's host and port")
+    host, port = address
+    others = cw.subject.other_ports
+    with relayed(host, port, *others.values()) as (relay, (first, *rest)):
+        yield relay, cw.at_port(first, **dict(zip(others, rest, strict=True)), **settings)
 
 
 def every_call(backend: Any, name: str) -> dict[str, Call]:

@@ -7,7 +7,6 @@ import logging
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -25,11 +24,10 @@ from codeweaver_conformance.network import (
     fault_of,
     hang_up,
     impatient,
-    relayed,
     served,
 )
 from codeweaver_conformance.session import Conformance
-from codeweaver_conformance.suite.calls import claimed_calls
+from codeweaver_conformance.suite.calls import behind_a_relay, claimed_calls
 from codeweaver_conformance.untrusted import untrusted
 
 
@@ -68,32 +66,20 @@ async def test_an_engine_that_drips_ends_every_call_in_time(cw: Conformance) -> 
 @clause("health.true", "health.false", "errors.connection")
 async def test_an_engine_that_goes_and_comes_back_is_noticed(cw: Conformance) -> None:
     """Check health and calls before, while the way is cut, and after: nothing is remembered; a scroll does not end."""
-    address = cw.subject.address
-    if address is None:
-        cw.not_verified("no host and port are among the settings")
     name = await cw.collection(points("int", 0, 20), dimension=3)
-    with ExitStack() as stack:
-        relay, port = stack.enter_context(relayed(*address))
-        others = {
-            name: stack.enter_context(relayed(address[0], other)) for name, other in cw.subject.other_ports.items()
-        }
-        relays = [relay, *(one for one, _ in others.values())]
-        moved = {name: port for name, (_, port) in others.items()}
-        backend = cw.at_port(port, **moved, **impatient(cw.subject))
+    with behind_a_relay(cw, **impatient(cw.subject)) as (relay, backend):
         cw.equal(await backend.health_check(), True, "by way of a relay")
         cursor = None
         if cw.claims("supports_scan"):
             cursor = (await backend.scroll_vectors(name, limit=5)).cursor
-        for one in relays:
-            one.cut()
+        relay.cut()
         cw.equal(await asyncio.wait_for(backend.health_check(), 60), False, "while the way is cut")
         with cw.raises(BackendConnectionError, why="while the way is cut"):
             await asyncio.wait_for(backend.search_vectors(name, [1, 1, 1]), 60)
         if cursor is not None:
             with cw.raises(BackendConnectionError, why="a second page while the way is cut"):
                 await asyncio.wait_for(backend.scroll_vectors(name, cursor=cursor, limit=5), 60)
-        for one in relays:
-            one.mend()
+        relay.mend()
         for _ in range(60):  # a client may wait before it tries again
             if await backend.health_check():
                 break

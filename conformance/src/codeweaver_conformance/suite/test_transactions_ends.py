@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import suppress
 
 import pytest
 
@@ -21,9 +19,9 @@ from codeweaver_backends.errors import (
 from codeweaver_backends.types import FilterCondition, SearchFilter
 from codeweaver_conformance.caller import in_transaction
 from codeweaver_conformance.clause import clause
-from codeweaver_conformance.network import Relay, relayed
 from codeweaver_conformance.recorder import Recorder
 from codeweaver_conformance.session import Conformance, point
+from codeweaver_conformance.suite.calls import behind_a_relay
 
 
 @clause("transactions.finished")
@@ -97,16 +95,6 @@ async def test_a_refused_call_leaves_the_transaction_usable(cw: Conformance) -> 
 
 
 # --- one that nobody ends --------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def behind_a_relay(cw: Conformance) -> Iterator[tuple[Relay, Any]]:
-    """A backend whose way to the engine can be cut."""
-    address = cw.subject.address
-    if address is None:
-        cw.not_verified("the settings do not tell the engine's host and port")
-    with relayed(*address) as (relay, port):
-        yield relay, cw.at_port(port)
 
 
 @clause("transactions.lost")
