@@ -92,16 +92,8 @@ class StateMachine(Actors):
         if known is not None:
             self.refused(actor, CollectionExistsError, "create_collection", name, 3, chosen)
             return
-        try:
-            self.call(actor, "create_collection", name, 3, chosen)
-        except UnsupportedError:
-            if self.caller is None:
-                raise
-            self.program.pop()
-            return
-        except Exception as error:  # noqa: BLE001 - as above
-            self.wrong("no error", f"{type(error).__name__}: {error}")
-        actor[2][name] = Model(chosen)
+        if self.changed(actor, "create_collection", name, 3, chosen):
+            actor[2][name] = Model(chosen)
 
     @rule(who=_WHO, where=_WHERE)
     def drop(self, who: str, where: int) -> None:
@@ -111,16 +103,21 @@ class StateMachine(Actors):
         if known is None:
             self.refused(actor, CollectionNotFoundError, "delete_collection", name)
             return
+        if self.changed(actor, "delete_collection", name):
+            del actor[2][name]
+
+    def changed(self, actor: Actor, method: str, *arguments: Any) -> bool:
+        """Whether a call has changed which collections there are: in a transaction that may be denied."""
         try:
-            self.call(actor, "delete_collection", name)
+            self.call(actor, method, *arguments)
         except UnsupportedError:
             if self.caller is None:
                 raise
             self.program.pop()
-            return
-        except Exception as error:  # noqa: BLE001 - as above
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
             self.wrong("no error", f"{type(error).__name__}: {error}")
-        del actor[2][name]
+        return True
 
     @rule(who=_WHO, where=_WHERE)
     def info(self, who: str, where: int) -> None:
