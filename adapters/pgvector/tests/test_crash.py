@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import time
 from collections.abc import Callable
 
 import pytest
 
 from codeweaver_backends import BackendConnectionError, BackendError, TransactionError, VectorPoint
-from codeweaver_backends.testing import NotProvisioned, ServerProcess, free_ports
+from codeweaver_backends.testing import NotProvisioned, free_ports
 from codeweaver_pgvector import PgvectorBackend, PgvectorConfig
 from codeweaver_pgvector.testing import cluster, find_binaries, settings_at
 
 BATCH = 100
-
-
-def restart(server: ServerProcess) -> None:
-    """The processes of a killed server take a moment to notice, and until then its data is not to be had."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            return server.start()
-        except NotProvisioned:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
 
 
 async def written_until_killed(backend: PgvectorBackend, kill: Callable[[], None]) -> int:
@@ -83,5 +70,5 @@ def test_a_kill_leaves_what_was_acknowledged_and_nothing_else() -> None:
         with pytest.raises(BackendConnectionError):
             runner.run(backend.list_collections())
         assert not runner.run(backend.health_check())
-        restart(server)
+        server.restart(30)
         runner.run(judge(backend, acknowledged))

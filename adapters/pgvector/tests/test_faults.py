@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import subprocess
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +19,11 @@ from codeweaver_backends import (
     EngineError,
     VectorPoint,
 )
-from codeweaver_backends.testing import NotProvisioned, ServerProcess, free_ports
+from codeweaver_backends.testing import NotProvisioned, ServerProcess, free_ports, small_disk
 from codeweaver_pgvector import PgvectorBackend, PgvectorConfig
 from codeweaver_pgvector.testing import cluster, settings_at
 
 TIMEOUT = 2.0
-
-
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    [port] = free_ports(1)
-    try:
-        with cluster(port):
-            yield port
-    except NotProvisioned as reason:
-        pytest.skip(str(reason))
 
 
 def backend_at(port: int, **settings: Any) -> PgvectorBackend:
@@ -147,28 +134,6 @@ def test_a_failed_write_names_all_of_its_points(port: int) -> None:
 # --- no room ---------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def small_disk(megabytes: int) -> Iterator[Path]:
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    # Not of pytest, which keeps its folders from the user that the server runs as.
-    folder = tempfile.mkdtemp(prefix="codeweaver-pgvector-")
-    command = [str(mount), "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder]
-    try:
-        if (
-            os.geteuid()
-            or not mount
-            or not umount
-            or subprocess.run(command, check=False, capture_output=True).returncode
-        ):
-            pytest.skip("a small disk takes the right to mount one")
-        try:
-            yield Path(folder)
-        finally:
-            subprocess.run([str(umount), "-l", folder], check=True)
-    finally:
-        Path(folder).rmdir()
-
-
 def test_a_full_disk_loses_nothing_that_was_acknowledged() -> None:
     [port] = free_ports(1)
     options = [word for name in ("max_wal_size", "min_wal_size") for word in ("-c", f"{name}=32MB")]
@@ -202,22 +167,9 @@ async def _fill(backend: PgvectorBackend, disk: Path, server: ServerProcess) -> 
         while (error := await write(50_000)) is not None:  # a server whose log had no room starts again
             assert time.monotonic() < deadline, error
             if isinstance(error, BackendConnectionError):
-                with_server_gone(server)
+                server.restart(30)
             await asyncio.sleep(0.2)
-        server.kill()
-        with_server_gone(server)
+        server.restart(30)
         found = {one.id for one in (await backend.scroll_vectors("full", limit=100_000, with_payload=False)).points}
         assert acknowledged <= found
         assert len(acknowledged) >= 1_000
-
-
-def with_server_gone(server: ServerProcess) -> None:
-    """Start the server where it has ended."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            server.kill()
-            return server.start()
-        except NotProvisioned:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,21 +12,10 @@ import asyncpg
 import pytest
 
 from codeweaver_backends import BackendError, ConflictError, InvalidVectorError, VectorPoint
-from codeweaver_backends.testing import NotProvisioned
 from codeweaver_pgvector import PgvectorBackend, PgvectorConfig
 from codeweaver_pgvector.slots import MOST_TERMS
-from codeweaver_pgvector.testing import targets
 
 Settings = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def settings() -> Iterator[Settings]:
-    try:
-        with targets()[0].provide() as given:
-            yield {**given, "lock_timeout": 0.3}
-    except NotProvisioned as reason:
-        pytest.skip(str(reason))
 
 
 @asynccontextmanager

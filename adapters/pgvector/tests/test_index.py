@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
@@ -15,25 +14,14 @@ import pytest
 
 from codeweaver_backends import InvalidOptionError, UnsupportedError
 from codeweaver_backends.sdk import ALWAYS, Projection, Query
-from codeweaver_backends.testing import NotProvisioned, free_ports
 from codeweaver_pgvector import PgvectorBackend, PgvectorConfig
 from codeweaver_pgvector.graph import _creation
 from codeweaver_pgvector.schema import engine_query
 from codeweaver_pgvector.searching import few_nearest, graph_nearest, scan_nearest
-from codeweaver_pgvector.testing import cluster, settings_at
+from codeweaver_pgvector.testing import settings_at
 
 SIZE, DIMENSION = 3_000, 16
 MATRIX = np.random.default_rng(5).standard_normal((SIZE, DIMENSION)).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    [port] = free_ports(1)
-    try:
-        with cluster(port):
-            yield port
-    except NotProvisioned as reason:
-        pytest.skip(str(reason))
 
 
 def backend_at(port: int, **settings: Any) -> PgvectorBackend:

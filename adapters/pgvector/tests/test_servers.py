@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,11 @@ from codeweaver_backends import (
     UnsupportedError,
     VectorPoint,
 )
-from codeweaver_backends.testing import NotProvisioned, free_ports, is_listening
+from codeweaver_backends.testing import free_ports, is_listening
 from codeweaver_pgvector import PgvectorBackend, PgvectorConfig
-from codeweaver_pgvector.testing import cluster, settings_at
+from codeweaver_pgvector.testing import settings_at
 
 BOUNCER = os.environ.get("CODEWEAVER_TEST_PGBOUNCER") or shutil.which("pgbouncer")
-
-
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    [port] = free_ports(1)
-    try:
-        with cluster(port):
-            yield port
-    except NotProvisioned as reason:
-        pytest.skip(str(reason))
 
 
 async def ask(port: int, *statements: str, database: str = "postgres") -> Any:

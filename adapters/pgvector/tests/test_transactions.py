@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,20 +21,9 @@ from codeweaver_backends import (
     TransactionError,
     VectorPoint,
 )
-from codeweaver_backends.testing import NotProvisioned
 from codeweaver_pgvector import PgvectorBackend, PgvectorConfig
-from codeweaver_pgvector.testing import targets
 
 Settings = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def settings() -> Iterator[Settings]:
-    try:
-        with targets()[0].provide() as given:
-            yield {**given, "lock_timeout": 0.3}
-    except NotProvisioned as reason:
-        pytest.skip(str(reason))
 
 
 @asynccontextmanager

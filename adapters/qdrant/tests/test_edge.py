@@ -21,6 +21,7 @@ from codeweaver_backends.errors import (
     CollectionExistsError,
     UnsupportedError,
 )
+from codeweaver_backends.testing import NotProvisioned, small_disk
 from codeweaver_backends.types import DistanceMetric, VectorPoint
 
 edge_folder = pytest.importorskip("codeweaver_qdrant.edge_folder", reason="codeweaver-qdrant[edge] is not installed")
@@ -194,17 +195,13 @@ async def test_where_the_disk_is_nearly_full_nothing_is_written(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk() -> Iterator[Path]:
     """A disk of 120 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", str(disk)]
     try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("not verified: only root may mount a small disk")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)  # noqa: S607
+        with small_disk(120) as folder:
+            yield folder
+    except NotProvisioned as reason:
+        pytest.skip(f"not verified: {reason}")
 
 
 FILLER = """
@@ -240,14 +237,14 @@ asyncio.run(main())
 """
 
 
-async def test_a_full_disk_ends_no_process_and_loses_nothing(small_disk: Path) -> None:
-    (small_disk / "ballast").write_bytes(bytes(20 << 20))
-    command = [sys.executable, "-c", FILLER, str(small_disk)]
+async def test_a_full_disk_ends_no_process_and_loses_nothing(disk: Path) -> None:
+    (disk / "ballast").write_bytes(bytes(20 << 20))
+    command = [sys.executable, "-c", FILLER, str(disk)]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     before, after = map(int, done.stdout.split())
     assert after == before + 1_250 > 1_250
-    async with backend(small_disk / "data") as survivor:
+    async with backend(disk / "data") as survivor:
         assert await survivor.count_vectors("c") == after
         some = await survivor.get_vectors("c", [0, before - 1, before, after - 1], with_vectors=False)
         assert [point.payload for point in some] == [{"n": n} for n in (0, before - 1, before, after - 1)]

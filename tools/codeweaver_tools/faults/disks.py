@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from codeweaver_backends import VectorPoint, create_backend
 from codeweaver_backends.errors import BackendError
-from codeweaver_backends.testing import NotProvisioned, Target
-from codeweaver_tools.faults.kills import killable, restart
+from codeweaver_backends.testing import Target, small_disk
+from codeweaver_tools.faults.kills import killable
 from codeweaver_tools.faults.writer import tell
 
 __all__ = ["run"]
@@ -37,27 +37,19 @@ _PATIENCE: Final = 60.0
 
 
 @contextlib.contextmanager
-def _small_disk() -> Iterator[Path]:
-    """A disk that temporary folders are made on for as long as the block lasts."""
-    mount = Path(tempfile.mkdtemp(prefix="codeweaver-disk-"))
-    command = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}m,mode=755", "tmpfs", str(mount)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        mount.rmdir()
-        raise NotProvisioned("only root may mount a small disk") from None
-    before, tempfile.tempdir = tempfile.tempdir, str(mount)
-    try:
-        yield mount
-    finally:
-        tempfile.tempdir = before
-        subprocess.run(["umount", "-l", str(mount)], check=True)  # noqa: S603, S607
-        mount.rmdir()
+def _soon_full() -> Iterator[Path]:
+    """A small disk that temporary folders are made on for as long as the block lasts."""
+    with small_disk(_SIZE) as disk:
+        before, tempfile.tempdir = tempfile.tempdir, str(disk)
+        try:
+            yield disk
+        finally:
+            tempfile.tempdir = before
 
 
 def run(target: Target) -> dict[str, Any]:
     """Fill the disk once; what was lost of what had been acknowledged."""
-    with _small_disk() as disk, killable(target) as (server, settings):
+    with _soon_full() as disk, killable(target) as (server, settings):
         ballast = disk / "ballast"
         ballast.write_bytes(bytes(_BALLAST))
         task = json.dumps({"backend": target.backend, "settings": settings, "ballast": str(ballast)}, default=str)
@@ -69,7 +61,7 @@ def run(target: Target) -> dict[str, Any]:
         except (KeyError, ValueError):
             return {"wrong": 1, "mistakes": [f"the writer ended by itself ({done.returncode}): {done.stderr[-300:]}"]}
         if server is not None:
-            restart(server)
+            server.restart()
         mistakes = [] if after > before else [f"no write was taken after room was made: {told['last']}"]
         mistakes += asyncio.run(_lost(target.backend, settings, after))
     return {

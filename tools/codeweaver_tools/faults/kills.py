@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from codeweaver_backends import create_backend
 from codeweaver_backends.testing import NotProvisioned, ServerProcess, Target
 from codeweaver_tools.faults.history import Ledger, begin
 from codeweaver_tools.faults.writer import killed_writer
 
-__all__ = ["killable", "restart", "run"]
-
-_PATIENCE: Final = 60.0
+__all__ = ["killable", "run"]
 
 
 def run(target: Target, kills: int) -> dict[str, Any]:
@@ -36,7 +33,7 @@ def run(target: Target, kills: int) -> dict[str, Any]:
             if failed is not None and server is None:
                 mistakes.append(f"kill {turn}: the writer failed before it was killed: {failed}")
             if server is not None:
-                restart(server)
+                server.restart()
             mistakes += (f"kill {turn}: {one}" for one in asyncio.run(_judged(target.backend, settings, ledger)))
     return {"kills": kills, "acknowledged": acknowledged, "wrong": len(mistakes), "mistakes": mistakes[:20]}
 
@@ -52,19 +49,6 @@ def killable(target: Target) -> Iterator[tuple[ServerProcess | None, Mapping[str
         if "path" not in settings:
             raise NotProvisioned("this engine keeps nothing: there is no file, and no server to kill")
         yield None, settings
-
-
-def restart(server: ServerProcess) -> None:
-    """The processes of a killed server may take a moment to end, and hold its data until then."""
-    server.kill()
-    end = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return server.start()
-        except NotProvisioned:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.2)
 
 
 async def _begun(backend: str, settings: Mapping[str, Any]) -> None:

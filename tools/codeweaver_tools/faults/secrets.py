@@ -18,6 +18,7 @@ from typing import Any, Final
 from codeweaver_backends import VectorPoint, create_backend
 from codeweaver_backends.errors import BackendError
 from codeweaver_backends.testing import Target
+from codeweaver_conformance.network import hang_up, served
 
 __all__ = ["run"]
 
@@ -40,8 +41,8 @@ async def run(target: Target, errors: int) -> dict[str, Any]:
         while seen < errors:
             core = "".join(chance.choices(_DIGITS, k=20))
             secret = chance.choice(_FORMS).format(core)
-            answer = chance.choice((_echo, _noise, _hang_up))
-            async with _server(answer) as port:
+            answer = chance.choice((_echo, _noise, hang_up))
+            with served(answer) as port:
                 texts = [text async for text in _provoked(target.backend, _with_secret(elsewhere(port), secret))]
             seen += len(texts)
             texts.append(log.getvalue())
@@ -116,22 +117,3 @@ async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def _noise(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read(65_536)
     writer.write(b"\x00\x01noise\r\n\r\n")
-
-
-async def _hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.read(10)
-
-
-@contextlib.asynccontextmanager
-async def _server(answer: Any) -> AsyncIterator[int]:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            await answer(reader, writer)
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()

@@ -1,5 +1,6 @@
-"""Engines for tests: what a target is, and the process of a server."""
+"""Engines for tests: what a target is, the process of a server, and a disk that is soon full."""
 
+from codeweaver_backends.testing.disk import small_disk
 from codeweaver_backends.testing.server import ServerProcess, answers_http, free_ports, is_listening
 from codeweaver_backends.testing.target import ENTRY_POINT_GROUP, NotProvisioned, Target, find_targets
 
@@ -12,4 +13,5 @@ __all__ = [
     "find_targets",
     "free_ports",
     "is_listening",
+    "small_disk",
 ]

@@ -22,6 +22,7 @@ __all__ = ["ServerProcess", "answers_http", "free_ports", "is_listening"]
 
 _START: Final = 90.0
 """Seconds that a server is given to answer, unless its adapter knows better."""
+_RESTART: Final = 60.0
 
 
 def free_ports(count: int) -> list[int]:
@@ -103,6 +104,18 @@ class ServerProcess:
             time.sleep(0.1)
         self.kill()
         raise NotProvisioned(f"{self._command[0]} did not come up: {log.read_text(errors='replace')[-500:]}")
+
+    def restart(self, patience: float = _RESTART) -> None:
+        """Kill it, if that was not done, and start it: the rest of its processes may hold its data for a moment."""
+        self.kill()
+        end = time.monotonic() + patience
+        while True:
+            try:
+                return self.start()
+            except NotProvisioned:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
 
     def kill(self) -> None:
         """Kill it, as a power failure would."""
