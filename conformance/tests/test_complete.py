@@ -90,6 +90,16 @@ def test_part_of_it_gives_none(tmp_path: Path, arguments: tuple[str, ...], conft
     assert written(tmp_path) is None
 
 
+@pytest.mark.parametrize(("arguments", "expected"), [((), 0), (("--cw-require",), 1)])
+def test_an_adapters_own_tests_alone_are_no_run_of_the_suite(
+    tmp_path: Path, arguments: tuple[str, ...], expected: int
+) -> None:
+    (tmp_path / "test_own.py").write_text("def test_own():\n    pass\n", encoding="utf-8")
+    status, said = run(tmp_path, str(tmp_path / "test_own.py"), "-k", "test_own", *arguments)
+    assert "1 passed" in said
+    assert (status, "NO CERTIFICATE" in said) == (expected, bool(expected)), said
+
+
 def test_the_last_failures_alone_give_none(tmp_path: Path) -> None:
     cache = ("-o", f"cache_dir={tmp_path}/cache")
     status, said = run(tmp_path, *cache, backend=WRONG)

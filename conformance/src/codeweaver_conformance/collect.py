@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from codeweaver_conformance.complete import suite_tests
-
 __all__ = ["conformance_tests"]
 
 
@@ -16,6 +14,8 @@ def conformance_tests(backend: str, **settings: Any) -> dict[str, Any]:
 
     ``backend`` is a target's or plugin's name, or ``package.module:Plugin``; ``settings`` configure it.
     """
+    # Here, as importing the kit imports no engine and no suite.
+    from codeweaver_conformance.complete import suite_tests
     from codeweaver_conformance.plugin import run_of
 
     @pytest.fixture(scope="session")

@@ -62,7 +62,7 @@ def compare(
     its answers are not the exact ones; 2 for a mistake in what was asked for.
     """
     # A picture has a width of its own; a terminal and a pipe have theirs.
-    console = Console(record=True, width=100) if svg_file else Console(stderr=as_json)
+    console = Console(stderr=as_json, record=svg_file is not None, width=100 if svg_file else None)
     with telling(as_json):
         named, left_out = (targets, {}) if targets else default_engines()
         engines = resolve_engines(named, parse_settings(settings or []), config)
