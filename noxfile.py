@@ -280,7 +280,7 @@ def readme(session: nox.Session) -> None:
 def wheels(session: nox.Session) -> None:
     """Build every distribution, check it, and use it from its wheel alone, outside of the checkout."""
     session.install("-q", "uv", "check-wheel-contents>=0.6", "twine>=6.1")
-    built = Path(session.create_tmp()) / "dist"
+    built = Path(session.create_tmp()).resolve() / "dist"
     shutil.rmtree(built, ignore_errors=True)
     for folder in (*(f"adapters/{name}" for name in ENGINES), "conformance"):
         # The wheel is made of the sdist, so both are complete.
@@ -297,14 +297,14 @@ def wheels(session: nox.Session) -> None:
     if unlicensed:
         session.error(f"without LICENSE: {', '.join(unlicensed)}")
 
-    outside = Path(session.create_tmp()) / "outside"
+    outside = Path(session.create_tmp()).resolve() / "outside"
     shutil.rmtree(outside, ignore_errors=True)
     shutil.copytree("tests/example", outside)
     (outside / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     home = outside / "home"
     home.mkdir()
     python = str(outside / "venv" / "bin" / "python")
-    session.run("uv", "venv", "-q", "-p", str(Path(session.bin) / "python"), str(outside / "venv"))
+    session.run("uv", "venv", "-q", "-p", str(Path(session.bin).resolve() / "python"), str(outside / "venv"))
     install = ("uv", "pip", "install", "-q", "-p", python)
     core, kit = found.pop("codeweaver_backends"), found.pop("codeweaver_conformance")
     session.run(*install, f"codeweaver-backends[cli] @ {core.as_uri()}", str(kit), *EXAMPLE)
