@@ -77,8 +77,8 @@ TARGETS = {target: engine for engine in ENGINES.values() for target in engine.ta
 EMBEDDED = tuple(target for target, engine in TARGETS.items() if target not in engine.server)
 SUITE = ("-p", "no:cacheprovider", "--pyargs", "codeweaver_conformance.suite", "-q", "--durations=5")
 nox.options.sessions = ["lint", "types", "tests", "conformance", "docs", "readme"]
-"""Beside them, for their time: ``defects``, ``wheels``, ``differential``, ``faults``, ``matrix``, ``quality``; and
-``bench``, for a machine that is quiet."""
+"""Beside them, for their time: ``nox -t thorough`` (``defects``, ``wheels``), which the workflow runs on every push;
+``differential``, ``faults``, ``matrix``, ``quality``; and ``bench``, for a machine that is quiet."""
 USER_CODE = "adapters/core/tests/typing"
 SOURCES = [f"adapters/{name}/src" for name in ENGINES] + ["conformance/src", "tools/codeweaver_tools"]
 
@@ -218,7 +218,7 @@ def judge(session: nox.Session) -> None:
     session.run("python", "-m", "codeweaver_tools.differential", "judge")
 
 
-@nox.session
+@nox.session(tags=["thorough"])
 def defects(session: nox.Session) -> None:
     """Planted defects: each must be killed by a clause, and the correct backends must not be."""
     prepare(session, None, *TOOLS)
@@ -276,7 +276,7 @@ def readme(session: nox.Session) -> None:
     session.run("sh", "-c", command, external=True, env={"HOME": str(folder / "home"), "VIRTUAL_ENV": None})
 
 
-@nox.session
+@nox.session(tags=["thorough"])
 def wheels(session: nox.Session) -> None:
     """Build every distribution, check it, and use it from its wheel alone, outside of the checkout."""
     session.install("-q", "uv", "check-wheel-contents>=0.6", "twine>=6.1")

@@ -1,8 +1,9 @@
 """The workflow of GitHub Actions, made of nox's sessions and of the servers in ``compose/compose.yaml``.
 
 ``python -m codeweaver_tools.workflow``, run at the root, writes it; ``--check`` fails if it is not current. On every
-push the default sessions run, a job for each engine; each night every target on every Python with the newest clients,
-each week with the oldest ones. Certificates are artifacts, and the table of all of them is the summary of the run.
+push the default sessions run, a job for each engine, and the thorough ones beside them; each night every target on
+every Python with the newest clients, each week with the oldest ones. Certificates are artifacts, and the table of all
+of them is the summary of the run.
 """
 
 from __future__ import annotations
@@ -40,16 +41,18 @@ def servers() -> dict[str, tuple[str, Mapping[str, Any]]]:
     return {target: (name, one) for name, one in described.items() for target in one["x-tests"]["targets"]}
 
 
-def workflow(default: Iterable[str], matrix: Iterable[str]) -> dict[str, Any]:
+def workflow(default: Iterable[str], thorough: Iterable[str], matrix: Iterable[str]) -> dict[str, Any]:
     """The workflow of these sessions."""
     default, matrix = list(default), list(matrix)
+    on_push = "github.event_name != 'schedule'"
     engines = [one[6:-1] for one in default if one.startswith("tests(") and one != "tests(repository)"]
     by_engine = {engine: [one for one in default if _engine(one, engines) == engine] for engine in engines}
     jobs: dict[str, Any] = {
-        "checks": _job([one for one in default if _engine(one, engines) is None], "github.event_name != 'schedule'"),
+        "checks": _job([one for one in default if _engine(one, engines) is None], on_push),
+        "thorough": _job(list(thorough), on_push),
     }
     for engine, own in by_engine.items():
-        jobs[engine] = _job(own, "github.event_name != 'schedule'")
+        jobs[engine] = _job(own, on_push)
     for name, cron, age in (("nightly", _NIGHTLY, "newest"), ("weekly", _WEEKLY, "oldest")):
         for engine in engines:
             chosen = [one for one in matrix if one.endswith(f"{age})") and _engine(one, engines) == engine]
@@ -97,7 +100,7 @@ def _job(chosen: list[str], when: str) -> dict[str, Any]:
     return {
         "if": when,
         "runs-on": "ubuntu-latest",
-        "timeout-minutes": 60,
+        "timeout-minutes": 120,
         "strategy": {"fail-fast": False, "matrix": {"session": chosen}},
         **({"services": in_services} if in_services else {}),
         **({"env": environment} if environment else {}),
@@ -166,7 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the file is not current")
     check = parser.parse_args().check
-    made = workflow(sessions(), sessions("-t", "matrix"))
+    made = workflow(sessions(), sessions("-t", "thorough"), sessions("-t", "matrix"))
     text = _HEAD + yaml.safe_dump(made, sort_keys=False, width=118, allow_unicode=True)
     if FILE.is_file() and FILE.read_text(encoding="utf-8") == text:
         return
