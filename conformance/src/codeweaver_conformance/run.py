@@ -9,7 +9,7 @@ import random
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +45,8 @@ __all__ = ["REFUSED", "Run"]
 
 REFUSED: Final = 6
 """The exit status of a run that could not begin: its settings are wrong, or its engine does not answer."""
+_PREFIX: Final = "cwkit-"
+"""Of the names of all collections that runs make."""
 _PATIENCE: Final = 60.0
 """Seconds that an engine is given for its first answer."""
 _SESSION = pytest.StashKey[Conformance]()
@@ -102,7 +104,7 @@ class Run:
     def open(self, reference: str, settings: Mapping[str, Any]) -> Iterator[Conformance | Subject]:
         """Provision the engine, ask whether it answers, yield the run, sweep."""
         worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-        prefix = f"cwkit-{os.urandom(3).hex()}-{worker}-"
+        prefix = f"{_PREFIX}{os.urandom(3).hex()}-{worker}-"
         with ExitStack() as stack:
             try:
                 subject = stack.enter_context(provisioned(reference, settings))
@@ -301,11 +303,15 @@ def _refused(session: Conformance) -> str:
     except Exception as error:  # noqa: BLE001 - a plugin of somebody else's may raise anything
         told = getattr(error, "message", f"{type(error).__name__}: {error}")
         return subject.hidden(" ".join(str(told).split()))
-    return subject.hidden(" ".join(session.run(_unanswered(session.backend.wrapped)).split()))
+    return subject.hidden(" ".join(session.run(_unanswered(session)).split()))
 
 
-async def _unanswered(backend: Any) -> str:
+async def _unanswered(session: Conformance) -> str:
     """Why no test can tell anything of this backend: its engine does not answer. Empty where it does."""
+    backend = session.backend.wrapped
+    before = None
+    with suppress(Exception):  # it is asked again below
+        before = set(await asyncio.wait_for(backend.list_collections(), _PATIENCE))
     try:
         is_healthy = await asyncio.wait_for(backend.health_check(), _PATIENCE) is True
     except Exception:  # noqa: BLE001 - a clause of its own judges it
@@ -315,8 +321,11 @@ async def _unanswered(backend: Any) -> str:
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
         told = f"list_collections raised {type(error).__name__}: {error}"
         return "" if is_healthy else f"the engine does not answer: {told}"
-    strange = [one for one in names if not isinstance(one, str)]
-    return f"list_collections names what is no text: {strange[0]!r}" if strange else ""
+    if strange := [one for one in names if not isinstance(one, str)]:
+        return f"list_collections names what is no text: {strange[0]!r}"
+    if before is not None:
+        session.made_by_health = sorted(one for one in set(names) - before if not one.startswith(_PREFIX))
+    return ""
 
 
 def _names_of(environment: Environment) -> tuple[str, str]:

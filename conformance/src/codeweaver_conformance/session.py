@@ -74,6 +74,8 @@ class Conformance:
         """What the test came to: passed, skipped or failed."""
         self.told: list[str] = []
         """What the test says of itself."""
+        self.made_by_health: list[str] = []
+        """Collections that came up while the run's first health check was made: later ones would find them there."""
         self.transcript = Transcript()
         self._runner = asyncio.Runner()
         self._numbers = itertools.count(1)
