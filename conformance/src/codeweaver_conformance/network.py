@@ -193,11 +193,11 @@ class Relay:
 
 
 @contextmanager
-def relayed(host: str, *ports: int) -> Iterator[tuple[Relay, list[int]]]:
-    """A relay to an engine, and its ports, one for each of the engine's."""
+def relayed(host: str, *ports: int, tls: ssl.SSLContext | None = None) -> Iterator[tuple[Relay, list[int]]]:
+    """A relay to an engine, and its ports, one for each of the engine's; with ``tls`` encrypted up to the relay."""
     relay = Relay()
     with ExitStack() as stack:
-        yield relay, [stack.enter_context(served(partial(relay.talk, host, port))) for port in ports]
+        yield relay, [stack.enter_context(served(partial(relay.talk, host, port), tls=tls)) for port in ports]
 
 
 # --- an engine that is not there --------------------------------------------------------------------------------------

@@ -188,6 +188,11 @@ OF_THE_SUBJECT: dict[str, tuple[str, Callable[[Subject], object]]] = {
     "server": ("the engine runs in this process, as declared", lambda subject: subject.location != "in-process"),
     "credentials": ("no key is among the settings in use", lambda subject: subject.credentials),
     "secret": ("the configuration has no field for a key", lambda subject: subject.secret_fields),
+    "authority": ("the configuration has no setting 'ca_file'", lambda subject: "ca_file" in subject.config_fields),
+    "client-certificate": (
+        "the configuration has no setting 'client_cert_file'",
+        lambda subject: "client_cert_file" in subject.config_fields,
+    ),
     "tls": ("the configuration has no setting 'tls'", lambda subject: "tls" in subject.config_fields),
     "configuration": ("the backend has no configuration class", lambda subject: subject.registration.config_class),
 }

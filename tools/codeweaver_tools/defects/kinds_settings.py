@@ -74,3 +74,43 @@ class _TlsUnchecked(NetworkBackend):
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return await asyncio.open_connection(*self.address, limit=LINE, ssl=context if self.config.tls else None)
+
+
+class _OtherTrust(NetworkBackend):
+    """Trusts in another way than the configuration says."""
+
+    def context(self) -> ssl.SSLContext | None:
+        return self.config.tls_context() or (ssl.create_default_context() if self.config.tls else None)
+
+    async def connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(*self.address, limit=LINE, ssl=self.context())
+
+
+@plant("set-authority-ignored", "ca_file is taken, and only the system's authorities count.")
+class _AuthorityIgnored(_OtherTrust):
+    def context(self) -> ssl.SSLContext | None:
+        return ssl.create_default_context() if self.config.tls else None
+
+
+@plant("set-authority-unchecked", "With ca_file any certificate will do.")
+class _AuthorityUnchecked(_OtherTrust):
+    def context(self) -> ssl.SSLContext | None:
+        context = super().context()
+        if context is not None and self.config.ca_file is not None:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+
+
+@plant("set-authority-name", "With ca_file the certificate may be of any name.")
+class _AnyName(_OtherTrust):
+    def context(self) -> ssl.SSLContext | None:
+        context = super().context()
+        if context is not None and self.config.ca_file is not None:
+            context.check_hostname = False
+        return context
+
+
+@plant("set-client-certificate", "client_cert_file and client_key_file are taken, and never shown.")
+class _NoClientCertificate(_OtherTrust):
+    def context(self) -> ssl.SSLContext | None:
+        return ssl.create_default_context(cafile=self.config.ca_file) if self.config.tls else None

@@ -156,7 +156,8 @@ class NetworkBackend(BackendTemplate[Remote]):
 
     async def connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A new connection."""
-        return await asyncio.open_connection(*self.address, limit=LINE, ssl=self.config.tls or None)
+        tls = self.config.tls_context() or (True if self.config.tls else None)
+        return await asyncio.open_connection(*self.address, limit=LINE, ssl=tls)
 
     async def line(self, reader: asyncio.StreamReader) -> bytes:
         """The server's answer; nothing if it hung up."""

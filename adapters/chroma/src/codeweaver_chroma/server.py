@@ -47,8 +47,8 @@ class ServerClient(Client):
             headers=headers,
             timeout=config.timeout,
             limits=httpx.Limits(max_connections=config.max_connections),
-            # SSL_CERT_FILE and SSL_CERT_DIR name the authorities of one's own, whether there is a proxy or not.
-            verify=httpx.create_ssl_context(),
+            # Else SSL_CERT_FILE and SSL_CERT_DIR name authorities of one's own, whether there is a proxy or not.
+            verify=config.tls_context() or httpx.create_ssl_context(),
             trust_env=config.uses_proxy,
             transport=transport,
         )

@@ -8,6 +8,7 @@ Unknown settings, given by keyword or in the file, are errors; secrets are ``Sec
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
@@ -43,6 +44,7 @@ __all__ = [
     "BackendConfig",
     "Configures",
     "EmbeddedConfig",
+    "FilePath",
     "FolderPath",
     "ServerConfig",
     "check_config",
@@ -139,6 +141,33 @@ def _header_value(secret: SecretStr | None) -> SecretStr | None:
     return SecretStr(text)
 
 
+def _resolved(path: object) -> object:
+    """A path as it was meant: ``~``, ``..`` and ``file://`` are resolved once, when the settings are read."""
+    if isinstance(path, str) and path.startswith("file://"):
+        parts = urlsplit(path)
+        if parts.netloc not in ("", "localhost"):
+            raise ValueError("must be on this machine: file:///path")
+        path = unquote(parts.path)
+    if not isinstance(path, str | Path):
+        return path
+    if isinstance(path, str) and ("://" in path or not path.strip()):
+        raise ValueError("must be a path of this machine")
+    return Path(path).expanduser().absolute()
+
+
+def _readable(path: Path) -> Path:
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise ValueError("must be a file that can be read")
+    return path
+
+
+FolderPath = Annotated[Path, BeforeValidator(_resolved)]
+"""A folder, absolute."""
+
+FilePath = Annotated[Path, BeforeValidator(_resolved), AfterValidator(_readable)]
+"""A file of this machine that is there, absolute."""
+
+
 class ServerConfig(BackendConfig):
     """A backend that is reached over the network. Its address is judged here, once, before anything connects."""
 
@@ -151,6 +180,13 @@ class ServerConfig(BackendConfig):
     port: int | None = Field(default=None, ge=1, le=65_535, description="The engine's own default if absent")
     tls: bool = False
     api_key: Annotated[SecretStr | None, AfterValidator(_header_value)] = None
+    ca_file: FilePath | None = Field(
+        default=None, description="With TLS: PEM file of the authorities that vouch for the server, not the system's"
+    )
+    client_cert_file: FilePath | None = Field(
+        default=None, description="With TLS: PEM file of a certificate to show to the server"
+    )
+    client_key_file: FilePath | None = Field(default=None, description="PEM file of the certificate's key, unencrypted")
     max_connections: int = Field(default=16, ge=1, le=1_000)
     proxy: bool = Field(
         default=True, description="Use the environment's proxy (HTTPS_PROXY, NO_PROXY); never for this machine itself"
@@ -197,6 +233,40 @@ class ServerConfig(BackendConfig):
             raise ValueError("tls and an http:// url contradict each other; use https://")
         return self
 
+    @model_validator(mode="after")
+    def _tls_files_are_of_use(self) -> Self:
+        files = {name: getattr(self, name) for name in ("ca_file", "client_cert_file", "client_key_file")}
+        given = [name for name, file in files.items() if file is not None]
+        if given and not self.is_encrypted:
+            raise ValueError(f"{given[0]} is of no use without tls or an https:// url")
+        if (self.client_cert_file is None) != (self.client_key_file is None):
+            raise ValueError("client_cert_file and client_key_file are needed together")
+        try:
+            self.tls_context()
+        except OSError:  # of ssl too
+            raise ValueError(f"{' and '.join(given)}: no certificate and key in PEM form can be read there") from None
+        return self
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """What a client of Python's ``ssl`` is given; ``None`` where it may do what it does by itself."""
+        if self.ca_file is None and self.client_cert_file is None:
+            return None
+        context = ssl.create_default_context(cafile=self.ca_file)
+        context.set_alpn_protocols(["http/1.1"])
+        if self.client_cert_file is not None:
+            # A key that asks for a password would be asked for on the terminal.
+            context.load_cert_chain(self.client_cert_file, self.client_key_file, password=lambda: b"")
+        return context
+
+    def tls_content(self) -> dict[str, bytes]:
+        """The files' contents, by the names of ``grpc.ssl_channel_credentials``; what was not given is not there."""
+        files = {
+            "root_certificates": self.ca_file,
+            "private_key": self.client_key_file,
+            "certificate_chain": self.client_cert_file,
+        }
+        return {name: file.read_bytes() for name, file in files.items() if file is not None}
+
     @property
     def address(self) -> str:
         """The server's URL, without a path unless ``url`` has one."""
@@ -225,24 +295,6 @@ class ServerConfig(BackendConfig):
         """A warning where the key can be read on its way."""
         if self.api_key and not self.is_encrypted:
             yield "api_key: it is sent unencrypted without tls or an https url"
-
-
-def _folder(path: object) -> object:
-    """A folder as it was meant: ``~``, ``..`` and ``file://`` are resolved once, when the settings are read."""
-    if isinstance(path, str) and path.startswith("file://"):
-        parts = urlsplit(path)
-        if parts.netloc not in ("", "localhost"):
-            raise ValueError("must be a folder of this machine: file:///path")
-        path = unquote(parts.path)
-    if not isinstance(path, str | Path):
-        return path
-    if isinstance(path, str) and ("://" in path or not path.strip()):
-        raise ValueError("must be a folder of this machine")
-    return Path(path).expanduser().absolute()
-
-
-FolderPath = Annotated[Path, BeforeValidator(_folder)]
-"""A folder, absolute."""
 
 
 class EmbeddedConfig(BackendConfig):

@@ -3,8 +3,8 @@
 A clause belongs to a profile (what a backend is certified for) and a level (``core`` counts, ``extended`` is listed).
 ``capability`` names the claim whose absence lets a backend deny the clause, or several of them, joined by ``+``; a clause
 without one cannot be denied. Beside the claims, ``server`` says that the engine is reached by an address,
-``credentials`` that a key is among the settings, ``secret`` that the configuration has a field for one, ``tls`` that it
-has a setting of that name, and ``configuration`` that there is a configuration class.
+``credentials`` that a key is among the settings, ``secret`` that the configuration has a field for one, ``tls``, ``authority`` and
+``client-certificate`` that it has the settings ``tls``, ``ca_file`` and ``client_cert_file``, and ``configuration`` that there is a configuration class.
 The pages ``docs/contract.md`` and ``docs/matrix.md`` are generated from this table.
 """
 
@@ -972,6 +972,18 @@ _TABLE: Final = (
         "With tls asked for nothing is said in the clear, and a certificate that nobody vouches for is refused.",
         level="extended",
         capability="server+tls",
+    ),
+    Clause(
+        "config.authority",
+        "With ca_file the authority in that file, and no other, vouches for the server, whose certificate must be of the name by which it is reached.",
+        level="extended",
+        capability="server+authority",
+    ),
+    Clause(
+        "config.client-certificate",
+        "A server that listens only to who shows a certificate is reached with client_cert_file and client_key_file, and not without.",
+        level="extended",
+        capability="server+client-certificate",
     ),
     Clause(
         "config.secret",

@@ -93,6 +93,7 @@ class Client:
                     db_name=config.database,
                     dedicated=True,
                     grpc_options={} if config.uses_proxy and not folder else {"grpc.enable_http_proxy": 0},
+                    **config.tls_options(),
                 )
                 version = await client.get_server_version(retry_times=config.retries)
             return cls(config, client, version, folder)

@@ -46,3 +46,21 @@ class MilvusConfig(ServerConfig):
         if self.path is not None and self.url is not None:
             raise ValueError("only one of path and url can be set")
         return self
+
+    @model_validator(mode="after")
+    def _certificates_are_both_used(self) -> MilvusConfig:
+        if self.client_cert_file is not None and self.ca_file is None:
+            raise ValueError(
+                "client_cert_file needs ca_file: pymilvus shows a certificate only to an authority's server"
+            )
+        return self
+
+    def tls_options(self) -> dict[str, str]:
+        """The files by the names of pymilvus."""
+        if self.client_cert_file is None:
+            return {} if self.ca_file is None else {"server_pem_path": str(self.ca_file)}
+        return {
+            "ca_pem_path": str(self.ca_file),
+            "client_pem_path": str(self.client_cert_file),
+            "client_key_path": str(self.client_key_file),
+        }

@@ -60,7 +60,9 @@ _DISTANCES: Final = {
 
 def open_client(config: QdrantConfig, *, grpc: bool) -> AsyncQdrantClient:
     """The engine's own client, which has asked for nothing yet."""
-    direct: dict[str, Any] = {} if config.uses_proxy else {"mounts": {"http://": None, "https://": None}}
+    own: dict[str, Any] = {} if config.uses_proxy else {"mounts": {"http://": None, "https://": None}}
+    if (context := config.tls_context()) is not None:
+        own["verify"] = context
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
         return AsyncQdrantClient(
@@ -72,13 +74,13 @@ def open_client(config: QdrantConfig, *, grpc: bool) -> AsyncQdrantClient:
             # The backend's own timeout ends every call, to the millisecond; the client knows whole seconds only.
             timeout=math.ceil(config.timeout) + 1,
             check_compatibility=False,
-            grpc_options=_GRPC_OPTIONS | {"grpc.enable_http_proxy": int(config.uses_proxy)},
+            grpc_options=_GRPC_OPTIONS | config.tls_content() | {"grpc.enable_http_proxy": int(config.uses_proxy)},
             limits=httpx.Limits(
                 max_connections=config.max_connections,
                 max_keepalive_connections=config.max_connections,
                 keepalive_expiry=_IDLE,
             ),
-            **direct,
+            **own,
         )
 
 

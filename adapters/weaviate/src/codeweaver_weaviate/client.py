@@ -103,6 +103,7 @@ class Connection:
             headers=headers,
             timeout=config.timeout,
             limits=httpx.Limits(max_connections=config.max_connections),
+            verify=config.tls_context() or httpx.create_ssl_context(),
             trust_env=config.uses_proxy,
         )
         options = [
@@ -112,7 +113,8 @@ class Connection:
             ("grpc.max_reconnect_backoff_ms", 1_000),
         ]
         if config.is_encrypted:
-            self._channel = grpc.aio.secure_channel(config.grpc_address, grpc.ssl_channel_credentials(), options)
+            credentials = grpc.ssl_channel_credentials(**config.tls_content())
+            self._channel = grpc.aio.secure_channel(config.grpc_address, credentials, options)
         else:
             self._channel = grpc.aio.insecure_channel(config.grpc_address, options)
         self._stub: Any = weaviate_pb2_grpc.WeaviateStub(self._channel)  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -33,14 +34,16 @@ A, B = 100, 101
 
 
 @contextmanager
-def behind_a_relay(cw: Conformance, **settings: Any) -> Iterator[tuple[Relay, Any]]:
-    """A backend whose way to the engine can be cut, with other settings, if any are given."""
+def behind_a_relay(
+    cw: Conformance, context: ssl.SSLContext | None = None, **settings: Any
+) -> Iterator[tuple[Relay, Any]]:
+    """A backend whose way to the engine can be cut; with a ``context`` it is encrypted. Other settings may be given."""
     address = cw.subject.address
     if address is None:
         cw.not_verified("the settings do not tell the engine's host and port")
     host, port = address
     others = cw.subject.other_ports
-    with relayed(host, port, *others.values()) as (relay, (first, *rest)):
+    with relayed(host, port, *others.values(), tls=context) as (relay, (first, *rest)):
         yield relay, cw.at_port(first, **dict(zip(others, rest, strict=True)), **settings)
 
 

@@ -7,6 +7,7 @@ import logging
 import time
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ from codeweaver_conformance.network import (
 )
 from codeweaver_conformance.session import Conformance
 from codeweaver_conformance.suite.calls import behind_a_relay, claimed_calls
-from codeweaver_conformance.untrusted import untrusted
+from codeweaver_conformance.untrusted import ELSEWHERE, HERE, Identity
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -180,7 +181,7 @@ async def test_transport_security_is_used_and_checked(cw: Conformance) -> None:
     async def listen(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         heard.append(await reader.read(2**16))
 
-    for context in (None, untrusted()):
+    for context in (None, HERE.context()):
         heard.clear()
         with served(listen, tls=context) as port:
             backend = cw.at_port(port, tls=True, **impatient(cw.subject))
@@ -189,3 +190,41 @@ async def test_transport_security_is_used_and_checked(cw: Conformance) -> None:
             cw.equal(await asyncio.wait_for(backend.health_check(), 60), False)
         clear = [data[:80] for data in heard if data and (context is not None or not _asks_for_tls(data))]
         cw.equal(clear, [], "what was said to an engine that cannot be trusted")
+
+
+@clause("config.authority")
+async def test_an_authority_that_is_named_vouches_for_the_server(cw: Conformance, tmp_path: Path) -> None:
+    """Check the engine behind TLS: reached by the authority's file, and neither by another's nor by another name."""
+    name = await cw.collection(points("int", 0, 3), dimension=3)
+    here, elsewhere = (_files(tmp_path, identity)[0] for identity in (HERE, ELSEWHERE))
+    with behind_a_relay(cw, HERE.context(), ca_file=here, tls=True) as (_, backend):
+        cw.equal(await backend.health_check(), True, "with the authority's file")
+        cw.equal(len(await backend.search_vectors(name, [1, 1, 1], limit=3)), 3, "with the authority's file")
+    for label, identity in {"another's certificate": HERE, "a certificate of another name": ELSEWHERE}.items():
+        hasty = impatient(cw.subject)
+        with behind_a_relay(cw, identity.context(), ca_file=elsewhere, tls=True, **hasty) as (_, backend):
+            with cw.raises(BackendConnectionError, why=label):
+                await asyncio.wait_for(backend.list_collections(), 60)
+            cw.equal(await asyncio.wait_for(backend.health_check(), 60), False, label)
+
+
+@clause("config.client-certificate")
+async def test_a_certificate_is_shown_to_a_server_that_asks(cw: Conformance, tmp_path: Path) -> None:
+    """Check the engine behind TLS that listens to one certificate only, with it and without."""
+    name = await cw.collection(points("int", 0, 3), dimension=3)
+    authority, (certificate, key) = _files(tmp_path, HERE)[0], _files(tmp_path, ELSEWHERE)
+    trusting = {"tls": True, "ca_file": authority}
+    shown = {"client_cert_file": certificate, "client_key_file": key}
+    with behind_a_relay(cw, HERE.context(ELSEWHERE), **trusting, **shown) as (_, backend):
+        cw.equal(len(await backend.search_vectors(name, [1, 1, 1], limit=3)), 3, "with the certificate")
+    with behind_a_relay(cw, HERE.context(ELSEWHERE), **trusting, **impatient(cw.subject)) as (_, backend):
+        cw.equal(await asyncio.wait_for(backend.health_check(), 60), False, "without it")
+        with cw.raises(BackendConnectionError, why="without it"):
+            await asyncio.wait_for(backend.list_collections(), 60)
+
+
+def _files(folder: Path, identity: Identity) -> tuple[Path, Path]:
+    certificate, key = (folder / f"{identity.name}.{ending}" for ending in ("pem", "key"))
+    certificate.write_text(identity.certificate, encoding="ascii")
+    key.write_text(identity.key, encoding="ascii")
+    return certificate, key
