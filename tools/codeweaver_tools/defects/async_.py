@@ -92,9 +92,11 @@ class _UseAfterClose(Rig):
 
 @plant("asy-close-attribute-error", "After aclose calls die with an AttributeError.")
 class _CloseAttributeError(Rig):
-    def _enter(self) -> None:
+    # Not in ``_enter``: the template tells any error of a closed backend as that.
+    async def search_vectors(self, *arguments: Any, **options: Any) -> Any:
         if self._is_closed:
             raise AttributeError("'NoneType' object has no attribute 'search'")
+        return await super().search_vectors(*arguments, **options)
 
 
 @plant("asy-double-close", "Closing a second time raises.")

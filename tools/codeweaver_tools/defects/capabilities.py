@@ -38,8 +38,11 @@ class _OverclaimTransactions(Rig):
 
 
 @plant("cap-overclaim-hybrid", "Hybrid search is claimed; its methods are the protocol's own empty ones.")
-class _OverclaimHybrid(Rig, HybridSearchBackend):
+class _OverclaimHybrid(Rig):
     claims = _claiming(supports_hybrid_search=True)
+    create_sparse_index: Any = HybridSearchBackend.create_sparse_index
+    hybrid_search: Any = HybridSearchBackend.hybrid_search
+    update_sparse_vectors: Any = HybridSearchBackend.update_sparse_vectors
 
 
 @plant("cap-overclaim-streaming", "Streaming is claimed; its methods are the protocol's own empty ones.")
