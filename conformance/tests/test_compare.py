@@ -406,6 +406,7 @@ def test_a_verdict_is_that_of_a_certificate_of_this_backend(tmp_path: Path) -> N
     assert verdict(environment=certificate["environment"] | {"reference": "mine:MyPlugin"}) == "not verified"
     assert verdict(verdict="failed") == "contradictory certificate"
     assert verdict(clauses=5) == "unreadable certificate"
+    assert verdict(contract="0.9") == "outdated certificate"
 
 
 def test_a_sample_is_enough(folder: Path) -> None:

@@ -18,20 +18,33 @@ from codeweaver_backends.errors import BackendError
 from codeweaver_backends.types import DistanceMetric
 from codeweaver_conformance.certificate import Certificate, verdicts
 
-__all__ = ["NotRepeatedError", "contradictions", "differences", "other_versions", "repeat", "run_suite"]
+__all__ = [
+    "NotRepeatedError",
+    "contradictions",
+    "differences",
+    "of_another_contract",
+    "other_versions",
+    "repeat",
+    "run_suite",
+]
 
 
 class NotRepeatedError(BackendError):
     """The suite wrote no certificate; the message is the end of what it said."""
 
 
+def of_another_contract(certificate: Certificate) -> str:
+    """Why the certificate is not of the clauses that this kit proves; empty if it is."""
+    if certificate.contract != CONTRACT_VERSION:
+        return f"it is of contract {certificate.contract}, and this kit proves {CONTRACT_VERSION}"
+    differing = sorted(CLAUSES.keys() ^ certificate.clauses.keys())
+    return f"this kit has other clauses: {', '.join(differing[:5])}" if differing else ""
+
+
 def contradictions(certificate: Certificate) -> Iterator[str]:
     """What in the certificate is not so by itself: a verdict that does not follow from the clauses it lists."""
-    if certificate.contract != CONTRACT_VERSION:
-        yield f"it is of contract {certificate.contract}, and this kit proves {CONTRACT_VERSION}"
-        return
-    if differing := CLAUSES.keys() ^ certificate.clauses.keys():
-        yield f"this kit has other clauses: {', '.join(sorted(differing)[:5])}"
+    if reason := of_another_contract(certificate):
+        yield reason
         return
     expected = {**certificate.profiles, **verdicts(certificate.clauses)}
     for profile in expected.keys() | certificate.profiles.keys():

@@ -48,7 +48,7 @@ from codeweaver_conformance.compare.identifiers import RANKINGS, Ranking
 from codeweaver_conformance.compare.latency import Latency
 from codeweaver_conformance.compare.measure import Measurement
 from codeweaver_conformance.compare.workload import LIMIT, TOLERANCE, Workload, same_answer
-from codeweaver_conformance.verify import contradictions
+from codeweaver_conformance.verify import contradictions, of_another_contract
 
 __all__ = ["Pair", "Report", "Verdict", "read_verdict"]
 
@@ -81,7 +81,7 @@ class Pair:
 def read_verdict(name: str, certificates: Path) -> Verdict:
     """The verdict of the newest certificate of this name; without one, "not verified", which is never a pass.
 
-    One of another backend is none of this one, and one that contradicts itself is none at all.
+    One of another backend is none of this one; one that contradicts itself, or is of other clauses, is none at all.
     """
     files = find_certificates(certificates, name)
     if not files:
@@ -92,6 +92,8 @@ def read_verdict(name: str, certificates: Path) -> Verdict:
         return Verdict("unreadable certificate")
     if certificate.environment.reference != name:
         return Verdict("not verified")
+    if of_another_contract(certificate):
+        return Verdict("outdated certificate", certificate.created)
     if any(contradictions(certificate)):
         return Verdict("contradictory certificate")
     return Verdict(certificate.verdict.replace("-", " "), certificate.created, tuple(_other_versions(certificate)))
