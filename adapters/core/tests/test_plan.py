@@ -259,3 +259,29 @@ def test_a_collection_of_before_is_no_other_one() -> None:
             await backend.create_collection("c", 2, exist_ok=True, vector_index="auto")
 
     asyncio.run(main())
+
+
+def test_options_of_the_engine_come_from_the_call_and_the_configuration() -> None:
+    async def main() -> None:
+        claims = BackendCapabilities(engine_options={"shards": "integer", "on_disk": "boolean", "place": "text"})
+        backend = await _claiming(claims)
+        backend.config = backend.config.model_copy(update={"engine_options": {"shards": 2, "on_disk": True}})
+        await backend.create_collection("d", 2, engine_options={"shards": 3, "place": "here"})
+        told = {"shards": 3, "on_disk": True, "place": "here"}
+        assert (await backend.get_collection_info("d")).engine_options == told
+        backend.config = backend.config.model_copy(update={"engine_options": {}})
+        await backend.create_collection("d", 2, exist_ok=True)
+        assert (await backend.get_collection_info("d")).engine_options == told
+        with pytest.raises(CollectionExistsError):
+            await backend.create_collection("d", 2, exist_ok=True, engine_options={"shards": 2})
+        for wrong in ({"shards": 0}, {"shards": True}, {"on_disk": 1}, {"place": None}, {"other": 1}, {1: 1}, "shards"):
+            with pytest.raises(InvalidOptionError):
+                await backend.create_collection("e", 2, engine_options=wrong)
+        assert "e" not in await backend.list_collections()
+        unclaimed = await _claiming(BackendCapabilities())
+        with pytest.raises(UnsupportedError) as raised:
+            await unclaimed.create_collection("e", 2, engine_options={"shards": 1})
+        assert raised.value.capability == "engine_options"
+        await unclaimed.create_collection("e", 2, engine_options={})
+
+    asyncio.run(main())

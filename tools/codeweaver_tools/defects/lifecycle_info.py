@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
+from codeweaver_backends.errors import InvalidOptionError
 from codeweaver_backends.memory.config import MemoryConfig
+from codeweaver_backends.memory.plugin import CAPABILITIES
 from codeweaver_backends.sdk.lifetime import operation
 from codeweaver_backends.sdk.requests import Batch
 from codeweaver_backends.types import CollectionInfo, DistanceMetric, PointId
@@ -131,3 +134,58 @@ class _CountDeletesAsked(Rig):
         info = await super().get_collection_info(name)
         info.vector_count = max(0, info.vector_count - self._asked.get(name, 0))
         return info
+
+
+class _WithOptions(Rig):
+    claims = CAPABILITIES.model_copy(update={"engine_options": {"shards": "integer", "on_disk": "boolean"}})
+
+
+@plant("lif-option-forgotten", "The engine's options are taken, and told by the instance that was given them alone.")
+class _OptionForgotten(_WithOptions):
+    def __init__(self, config: MemoryConfig) -> None:
+        super().__init__(config)
+        self._given: dict[str, Any] = {}
+
+    @operation
+    async def create_collection(self, name: str, *args: Any, **kwargs: Any) -> None:
+        await super().create_collection(name, *args, **kwargs)
+        self._given[name] = kwargs.get("engine_options", {})
+
+    @operation
+    async def get_collection_info(self, name: str) -> CollectionInfo:
+        return replace(await super().get_collection_info(name), engine_options=self._given.get(name, {}))
+
+
+class _Lenient(_WithOptions):
+    def kept(self, options: Any) -> Any:
+        """The options that are not swallowed."""
+        return options
+
+    @operation
+    async def create_collection(self, name: str, *args: Any, **kwargs: Any) -> None:
+        if isinstance(given := kwargs.get("engine_options"), dict):
+            kwargs["engine_options"] = self.kept(given)
+        await super().create_collection(name, *args, **kwargs)
+
+
+@plant("lif-option-unknown", "An option that the engine does not have is taken, and has no effect.")
+class _OptionUnknown(_Lenient):
+    def kept(self, options: Any) -> Any:
+        return {name: value for name, value in options.items() if name in self.claims.engine_options}
+
+
+@plant("lif-option-type", "An option of the engine may be a text where it is an integer.")
+class _OptionType(_Lenient):
+    def kept(self, options: Any) -> Any:
+        return {name: int(value) if isinstance(value, str) else value for name, value in options.items()}
+
+
+@plant("lif-option-late", "An option of the engine that is refused leaves a collection without it.")
+class _OptionLate(_WithOptions):
+    @operation
+    async def create_collection(self, name: str, *args: Any, **kwargs: Any) -> None:
+        try:
+            await super().create_collection(name, *args, **kwargs)
+        except InvalidOptionError:
+            await super().create_collection(name, *args, **(kwargs | {"engine_options": {}}))
+            raise

@@ -84,6 +84,9 @@ class BackendCapabilities(BaseCapabilities):
     """``exact=True`` makes one search exact at any size."""
     search_effort: bool = False
     """``effort`` multiplies what a search by an index looks at."""
+    engine_options: dict[str, Literal["boolean", "integer", "text"]] = {}
+    """What ``create_collection(engine_options={name: value})`` passes on as it is, by the engine's names, with the type
+    of each: how a collection is kept, never what its calls mean."""
     max_vector_dimension: PositiveInt = 4_096
     supported_distance_metrics: list[DistanceMetric] = [DistanceMetric.COSINE]
     payload_index_types: list[Literal["keyword", "integer", "float", "bool", "datetime"]] = []

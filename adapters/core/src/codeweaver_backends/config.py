@@ -76,6 +76,9 @@ class BackendConfig(BaseSettings):
 
     timeout: float = Field(default=30.0, gt=0, le=3_600, description="Seconds for a read, or for a batch of a write")
     retries: int = Field(default=2, ge=0, le=10, description="Further tries of what is safe to retry, within timeout")
+    engine_options: dict[str, Any] = Field(
+        default_factory=dict, description="The engine's own, for every collection that is created"
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -72,6 +72,12 @@ _TABLE: Final = (
         "collections.first-use",
         "Concurrent first use initialises once: of concurrent creations of one name exactly one succeeds.",
     ),
+    Clause(
+        "collections.engine-options",
+        "engine_options takes the claimed names with values of their types, which get_collection_info tells, also of a fresh instance; another name or type is refused, and nothing is created. Calls mean the same.",
+        level="extended",
+        capability="engine_options",
+    ),
     # --- ids ---
     Clause(
         "ids.round-trip",

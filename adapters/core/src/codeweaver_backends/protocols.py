@@ -54,8 +54,9 @@ class VectorBackend(Protocol):
         Options: ``payload_indexes={field: type}`` where claimed; ``vector_index``, which is ``"auto"`` (an index once
         there are more points than ``Limits.exact_size``, where the engine has one), ``"exact"`` (none), or a kind that
         is claimed, ``{"kind": "hnsw", "m": 16, "ef_construction": 64}`` or ``{"kind": "ivf", "partitions": 256}``, with
-        its numbers or without. Raises ``CollectionExistsError``,
-        ``InvalidNameError``, ``InvalidDimensionError``, ``UnsupportedError`` for a metric that is not claimed.
+        its numbers or without; ``engine_options``, of those that ``BackendCapabilities.engine_options`` names. Raises
+        ``CollectionExistsError``, ``InvalidNameError``, ``InvalidDimensionError``, ``InvalidOptionError``,
+        ``UnsupportedError`` for what is not claimed.
         """
         ...
 

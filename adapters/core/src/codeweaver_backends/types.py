@@ -170,6 +170,8 @@ class CollectionInfo:
     sparse_index: dict[str, Any] | None = None
     """What ``create_sparse_index`` was given, by the names of its arguments; ``None``: there is none. A field is a
     tuple of keys."""
+    engine_options: dict[str, Any] = field(default_factory=dict)
+    """As ``create_collection`` was given them, with those of the configuration."""
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from codeweaver_backends.errors import (
     BackendTimeoutError,
     CollectionExistsError,
     CollectionNotFoundError,
+    InvalidOptionError,
     TransactionError,
     UnsupportedError,
 )
@@ -222,8 +223,13 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
             table = self._catalogue.table(settings.name, rows[0]) if rows else None
             if table is None:
                 raise CollectionExistsError("the collection exists already")
-            for statement in table.creation():
-                await unit.execute(statement)
+            try:
+                for statement in table.creation():
+                    await unit.execute(statement)
+            except asyncpg.UndefinedObjectError:
+                if not table.tablespace:
+                    raise
+                raise InvalidOptionError("the engine option tablespace names none of this server") from None
 
     async def _names(self) -> list[str]:
         if self._joined() is not None:

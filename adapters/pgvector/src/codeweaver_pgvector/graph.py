@@ -11,6 +11,7 @@ before the table is read.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -37,6 +38,7 @@ _CLASSES: Final = {
     DistanceMetric.EUCLIDEAN: "vector_l2_ops",
     DistanceMetric.MANHATTAN: "vector_l1_ops",
 }
+_MEMORY: Final = re.compile(r"[1-9][0-9]{0,6}(kB|MB|GB)")
 _DIMENSION: Final = 2_000
 """The most dimensions that an index takes."""
 _LEAST: Final = 200
@@ -55,6 +57,8 @@ _LOCK_WAIT: Final = 1_000
 
 def check_graph(settings: CollectionSettings) -> None:
     """Refuse a graph that the engine cannot build."""
+    if not _MEMORY.fullmatch(settings.engine_options.get("maintenance_work_mem", "1GB")):
+        raise InvalidOptionError("the engine option maintenance_work_mem must be a size like 512MB or 2GB")
     option = settings.vector_index
     if option is None or option.kind != "hnsw":
         return
@@ -191,7 +195,10 @@ class Graphs:
         Building lets reads and writes go on. It is broken off by whatever ends its connection or the server, and leaves
         an index that cannot be used: then nobody has the lock of who builds.
         """
+        memory = table.settings.engine_options.get("maintenance_work_mem")
         async with self._client.maintenance() as connection:
+            if memory is not None:
+                await connection.execute("select set_config('maintenance_work_mem', $1, false)", memory)
             while not await self._is_there(connection, table):
                 with suppress(asyncpg.DeadlockDetectedError):  # two began in the same moment, and one of them goes on
                     await connection.execute(_creation(table))
@@ -235,7 +242,7 @@ def _creation(table: Table) -> str:
     return (
         f"create index concurrently if not exists {table.engine_name}_vec on {table.name}"
         f" using hnsw (vec {table.vectors}.{_CLASSES[table.settings.metric]})"
-        f" with (m = {m}, ef_construction = {construction})"
+        f" with (m = {m}, ef_construction = {construction}){table.tablespace}"
     )
 
 

@@ -22,6 +22,7 @@ CAPABILITIES = BackendCapabilities(
     index_kinds=["hnsw"],
     exact_search=True,
     search_effort=True,
+    engine_options={"tablespace": "text", "maintenance_work_mem": "text"},
     max_vector_dimension=16_000,
     supported_distance_metrics=list(DistanceMetric),
     payload_index_types=["keyword", "integer", "float", "bool", "datetime"],

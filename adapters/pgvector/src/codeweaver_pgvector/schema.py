@@ -282,12 +282,18 @@ class Table:
         yield (
             f'create table {self.name} (id text collate "C" primary key, vec {vector} not null,'
             f" given {vector}, doc jsonb not null, raw text, ts jsonb{generated})"
-            f" with (toast_tuple_target = {target})"
+            f" with (toast_tuple_target = {target}){self.tablespace}"
         )
         yield f"alter table {self.name} alter column vec set storage {'plain' if in_row else 'external'}"
         yield f"create index on {self.name} using gin (doc jsonb_path_ops) with (gin_pending_list_limit = {_PENDING})"
         for one in self.declared.values():
             yield f"create index on {self.name} ({one.column})"
+
+    @property
+    def tablespace(self) -> str:
+        """Where the table and the index of its vectors are, as the end of the statements that create them."""
+        name = self.settings.engine_options.get("tablespace")
+        return "" if name is None else f' tablespace "{name.replace(chr(34), chr(34) * 2)}"'
 
     def _generated_columns(self) -> Iterator[str]:
         for path, one in self.declared.items():

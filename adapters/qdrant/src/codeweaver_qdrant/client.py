@@ -172,7 +172,10 @@ class ServerClient:
     async def create(self, settings: CollectionSettings) -> Collection:
         """Create a collection whose graph is built beyond the exact size."""
         collection = Collection(settings, uuid.uuid4().hex, encode_name(settings.name), has_slots=True)
-        vector = models.VectorParams(size=settings.dimension, distance=_DISTANCES[settings.metric])
+        own = dict(settings.engine_options)
+        vector = models.VectorParams(
+            size=settings.dimension, distance=_DISTANCES[settings.metric], on_disk=own.pop("on_disk", None)
+        )
         stored = settings.to_json(LAYOUT, incarnation=collection.incarnation, slots=True)
         await self.ask(
             self._client.create_collection(
@@ -181,6 +184,7 @@ class ServerClient:
                 **self._index_of(settings),
                 sparse_vectors_config={slot.value: models.SparseVectorParams() for slot in Slot},
                 metadata={_METADATA: orjson.loads(stored)},
+                **own,
             )
         )
         await self._create_indexes(collection.engine_name, settings)

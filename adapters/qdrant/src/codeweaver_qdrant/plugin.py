@@ -25,6 +25,13 @@ CAPABILITIES = BackendCapabilities(
     index_kinds=["hnsw"],
     exact_search=True,
     search_effort=True,
+    engine_options={
+        "shard_number": "integer",
+        "replication_factor": "integer",
+        "write_consistency_factor": "integer",
+        "on_disk": "boolean",
+        "on_disk_payload": "boolean",
+    },
     max_vector_dimension=65_536,
     supported_distance_metrics=list(DistanceMetric),
     payload_index_types=["keyword", "integer", "float", "bool", "datetime"],
@@ -33,7 +40,7 @@ CAPABILITIES = BackendCapabilities(
 
 # Without an index: building one holds the interpreter's lock from beginning to end.
 EDGE_CAPABILITIES = CAPABILITIES.with_exact_size(_MAX_LIMIT).model_copy(
-    update={"supports_multiple_instances": False, "index_kinds": [], "search_effort": False}
+    update={"supports_multiple_instances": False, "index_kinds": [], "search_effort": False, "engine_options": {}}
 )
 
 

@@ -15,6 +15,7 @@ from codeweaver_backends.errors import (
     InvalidDimensionError,
     InvalidInputError,
     InvalidNameError,
+    InvalidOptionError,
 )
 from codeweaver_backends.types import DistanceMetric, FilterCondition, SearchFilter
 from codeweaver_conformance.clause import clause
@@ -286,3 +287,26 @@ async def test_of_concurrent_creations_one_succeeds(cw: Conformance) -> None:
     cw.equal(kinds, ["CollectionExistsError"] * 19 + ["created"])
     await asyncio.gather(*(backend.upsert_vectors(name, [point(n, [1, n])]) for n in range(20)))
     cw.equal(await cw.ids(name, backend=backend), set(range(20)), "20 concurrent first upserts")
+
+
+@clause("collections.engine-options")
+async def test_options_of_the_engine_are_kept_and_change_no_meaning(cw: Conformance) -> None:
+    """Check the claimed ones but texts, whose values only the engine knows, and what is none of them."""
+    known = cw.capabilities.engine_options
+    values = {"integer": 1, "boolean": False}
+    given = {name: values[kind] for name, kind in known.items() if kind in values}
+    name = cw.new_name()
+    await cw.backend.create_collection(name, 2, engine_options=given)
+    for backend in (cw.backend, await cw.another()):
+        cw.equal((await backend.get_collection_info(name)).engine_options, given, "as the collection was created")
+    await cw.backend.upsert_vectors(name, [point(A, [1, 0], {"v": 1}), point(B, [0, 1], {"v": 2})])
+    cw.equal([hit.id for hit in await cw.backend.search_vectors(name, [1, 0])], [A, B])
+    cw.equal(await cw.ids(name, SearchFilter(must=[FilterCondition("v", "eq", 2)])), {B})
+    wrong: list[Any] = [{**given, "codeweaver_has_no_such_option": 1}, ["option"], "option"]
+    wrong += [{**given, option: None} for option in known] + [{**given, option: [1]} for option in known]
+    wrong += [{**given, option: "1"} for option, kind in known.items() if kind != "text"]
+    for options in wrong:
+        other = cw.new_name()
+        with cw.raises(InvalidOptionError, why=f"engine_options={options!r}"):
+            await cw.backend.create_collection(other, 2, engine_options=options)
+        cw.true(other not in await cw.backend.list_collections(), "nothing created", f"by engine_options={options!r}")

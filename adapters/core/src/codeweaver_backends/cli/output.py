@@ -161,5 +161,7 @@ def _paragraph(text: str, width: int) -> str:
 def flat(value: Any) -> str:
     """A value on one line."""
     if isinstance(value, list | tuple | set | frozenset):
-        return ", ".join(map(flat, value))
+        return ", ".join(map(flat, value)) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} ({flat(one)})" for name, one in value.items()) or "none"
     return str(value)

@@ -42,6 +42,8 @@ class CollectionSettings:
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
     vector_index: VectorIndex | None = None
     """``None``: the collection was made without the option, and is exact until ``optimize_collection``."""
+    engine_options: Mapping[str, Any] = field(default_factory=dict)
+    """The engine's own, of those that are claimed."""
 
     def to_json(self, layout: int, **own: Any) -> str:
         """The settings as an adapter stores them with a collection.
@@ -57,6 +59,8 @@ class CollectionSettings:
         }
         if self.vector_index is not None:
             stored["vector_index"] = self.vector_index.option
+        if self.engine_options:
+            stored["engine_options"] = dict(self.engine_options)
         return orjson.dumps(stored).decode()
 
     @classmethod
@@ -85,7 +89,8 @@ class CollectionSettings:
         dimension, metric = int(stored.pop("dimension")), DistanceMetric(stored.pop("metric"))
         payload_indexes, option = dict(stored.pop("payload_indexes")), stored.pop("vector_index", None)
         vector_index = None if option is None else VectorIndex.from_option(option)
-        return cls(name, dimension, metric, payload_indexes, vector_index), stored
+        engine_options = dict(stored.pop("engine_options", {}))
+        return cls(name, dimension, metric, payload_indexes, vector_index, engine_options), stored
 
 
 class Slot(Enum):

@@ -220,6 +220,9 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
     async def create_collection(
         self, name: str, dimension: int, distance_metric: DistanceMetric | str = DistanceMetric.COSINE, **kwargs: Any
     ) -> None:
+        own = kwargs.get("engine_options")
+        if self.config.engine_options and (own is None or isinstance(own, Mapping)):
+            own = kwargs["engine_options"] = {**self.config.engine_options, **(own or {})}
         exist_ok, settings = validate_create(name, dimension, distance_metric, kwargs, self.capabilities)
         try:
             async with self._bounded():
@@ -231,6 +234,8 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
                 there = (await self._describe(settings.name)).settings
             if "vector_index" not in kwargs:  # a collection that was made before there was the option is no other one
                 there = replace(there, vector_index=settings.vector_index)
+            if not own:
+                there = replace(there, engine_options=settings.engine_options)
             if there != settings:
                 raise CollectionExistsError("the collection exists already, with other settings") from None
         else:
@@ -271,6 +276,7 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
             dict(known.payload_indexes),
             "exact" if known.vector_index is None else known.vector_index.option,
             None if index is None else index.arguments(),
+            dict(known.engine_options),
         )
 
     @operation(claim="index_kinds")

@@ -87,6 +87,9 @@ def validate_name(name: object) -> str:
     return name
 
 
+_ENGINE_TYPES: Final = {"boolean": bool, "integer": int, "text": str}
+
+
 def validate_create(
     name: object,
     dimension: object,
@@ -108,11 +111,11 @@ def validate_create(
             f"the metric {metric.name} is not supported; supported are {allowed}",
             capability="supported_distance_metrics",
         )
-    validate_options(options, ("payload_indexes", "vector_index", "exist_ok"))
+    validate_options(options, ("payload_indexes", "vector_index", "engine_options", "exist_ok"))
     indexes = _payload_indexes(options.get("payload_indexes"), capabilities)
     vectors = VectorIndex.judged(options.get("vector_index", "auto"), capabilities)
     return _flag(options.get("exist_ok", False), "exist_ok"), CollectionSettings(
-        checked, size, metric, indexes, vectors
+        checked, size, metric, indexes, vectors, _engine_options(options.get("engine_options"), capabilities)
     )
 
 
@@ -144,6 +147,25 @@ def _payload_indexes(value: object, capabilities: BackendCapabilities) -> dict[s
         if kind not in capabilities.payload_index_types:
             allowed = ", ".join(capabilities.payload_index_types)
             raise InvalidOptionError(f"the type of the payload index on {name!r} must be one of {allowed}")
+    return dict(value)
+
+
+def _engine_options(value: object, capabilities: BackendCapabilities) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidOptionError(f"engine_options must be a dict of name to value, not a {type(value).__name__}")
+    known = capabilities.engine_options
+    if value and not known:
+        raise UnsupportedError("no options of the engine can be passed on", capability="engine_options")
+    for name, given in value.items():
+        if name not in known:
+            raise InvalidOptionError(f"no engine option has that name; known are {', '.join(known)}")
+        kind = known[name]
+        if type(given) is not _ENGINE_TYPES[kind]:
+            raise InvalidOptionError(f"the engine option {name} must be of type {kind}, not a {type(given).__name__}")
+        if isinstance(given, int) and kind == "integer" and given < 1:
+            raise InvalidOptionError(f"the engine option {name} must be at least 1")
     return dict(value)
 
 
