@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import BackendConnectionError
 from codeweaver_backends.sdk.filters.tree import Node
-from codeweaver_backends.sdk.plan import LOOKED_AT, SearchIndex, Way, answered, plan, wants_index
+from codeweaver_backends.sdk.plan import LOOKED_AT, KnownSizes, SearchIndex, Way, answered, plan, wants_index
 from codeweaver_backends.sdk.requests import Query
 from codeweaver_backends.types import PointId, SearchResult
 from codeweaver_qdrant.backend import BaseQdrantBackend
@@ -31,8 +30,6 @@ _LEAST: Final = 200
 _MOST: Final = 10_000
 """Points that the graph may have to look at for a limit; for a larger one all are compared."""
 _MOST_LOOKED_AT: Final = 100_000
-_TTL: Final = 10.0
-"""Seconds for which a collection's size is believed."""
 
 
 class QdrantBackend(BaseQdrantBackend[Collection]):
@@ -48,7 +45,7 @@ class QdrantBackend(BaseQdrantBackend[Collection]):
         super().__init__(config)
         self._capabilities = CAPABILITIES.with_exact_size(config.index_from)
         self._index = SearchIndex(config.index_from, _MOST)
-        self._sizes: dict[str, tuple[float, int]] = {}
+        self._sizes = KnownSizes()
         self._server_version: str | None = None
 
     @property
@@ -104,7 +101,7 @@ class QdrantBackend(BaseQdrantBackend[Collection]):
     async def _search(self, collection: Collection, query: Query) -> list[SearchResult]:
         asked, way, size = self._asked(collection, query), Way.EXACT, 0
         if wants_index(collection.settings) and not query.exact:
-            size = await self._known_size(collection)
+            size = await self._sizes.of(collection.incarnation, lambda: self._client.count(collection, None))
             way = plan(size, query, self._index)  # few points that match are read without the graph, by the engine
 
         async def ask(way: Way) -> Sequence[Any]:
@@ -115,22 +112,14 @@ class QdrantBackend(BaseQdrantBackend[Collection]):
 
         return hits_of(await answered(way, query, size, ask), query, collection.settings.metric)
 
-    async def _known_size(self, collection: Collection) -> int:
-        """How many points there are, as of a moment ago; a deletion of our own is known at once."""
-        until, size = self._sizes.get(collection.incarnation, (0.0, 0))
-        if until < time.monotonic():
-            size = await self._client.count(collection, None)
-            self._sizes[collection.incarnation] = (time.monotonic() + _TTL, size)
-        return size
-
     async def _delete(self, collection: Collection, ids: list[PointId]) -> None:
         try:
             await super()._delete(collection, ids)
         finally:
-            self._sizes.pop(collection.incarnation, None)
+            self._sizes.forget(collection.incarnation)
 
     async def _delete_matching(self, collection: Collection, node: Node) -> int:
         try:
             return await super()._delete_matching(collection, node)
         finally:
-            self._sizes.pop(collection.incarnation, None)
+            self._sizes.forget(collection.incarnation)

@@ -20,6 +20,7 @@ from codeweaver_backends.sdk import (
     Projection,
     Query,
 )
+from codeweaver_backends.sdk.plan import KnownSizes, SearchIndex, plan
 from codeweaver_backends.types import PointId, ScrollPage, SearchResult, VectorPoint
 from codeweaver_weaviate import errors, reading, writing
 from codeweaver_weaviate.client import Connection
@@ -40,6 +41,8 @@ from codeweaver_weaviate.schema import (
 __all__ = ["WeaviateBackend"]
 
 _TAKEN: Final = ("already exists", "similar class")
+_MOST: Final = 2_000
+"""Points that the graph may have to look at for a limit; for a larger one all are compared."""
 
 
 class WeaviateBackend(BackendTemplate[Collection]):
@@ -55,11 +58,14 @@ class WeaviateBackend(BackendTemplate[Collection]):
 
     def __init__(self, config: WeaviateConfig) -> None:
         super().__init__(config)
+        self._capabilities = CAPABILITIES.with_exact_size(config.index_from)
+        self._index = SearchIndex(config.index_from, _MOST, takes_filters=False)
+        self._sizes = KnownSizes()
         self._server_version: str | None = None
 
     @property
     def capabilities(self) -> BackendCapabilities:
-        return CAPABILITIES
+        return self._capabilities
 
     @property
     def server_version(self) -> str | None:
@@ -153,17 +159,26 @@ class WeaviateBackend(BackendTemplate[Collection]):
         return told
 
     async def _delete_part(self, collection: Collection, ids: list[PointId]) -> None:
-        await writing.delete_ids(self._connection, collection, ids)
+        try:
+            await writing.delete_ids(self._connection, collection, ids)
+        finally:
+            self._sizes.forget(collection.incarnation)
 
     async def _delete_matching(self, collection: Collection, node: Node) -> int:
         await self._repairs.awaited(collection)
-        return await writing.delete_matching(self._connection, collection, node, self._bounded)
+        try:
+            return await writing.delete_matching(self._connection, collection, node, self._bounded)
+        finally:
+            self._sizes.forget(collection.incarnation)
 
     # --- reading ---
 
     async def _search(self, collection: Collection, query: Query) -> list[SearchResult]:
         await self._repairs.awaited(collection)
-        return await reading.search(self._connection, collection, query)
+        may_use_graph = collection.has_graph and not query.exact and not query.is_filtered
+        size = await self._sizes.of(collection.incarnation, lambda: self._size(collection)) if may_use_graph else 0
+        way = plan(size, query, self._index if may_use_graph else None)
+        return await reading.search(self._connection, collection, query, way, size)
 
     async def _get(self, collection: Collection, ids: list[PointId], projection: Projection) -> Iterable[VectorPoint]:
         await self._repairs.awaited(collection)
@@ -177,3 +192,11 @@ class WeaviateBackend(BackendTemplate[Collection]):
     async def _count(self, collection: Collection, node: Node) -> int:
         await self._repairs.awaited(collection)
         return await reading.count(self._connection, collection, node)
+
+    # --- the graph: the server puts every point in it as it is written ---
+
+    async def _indexed(self, collection: Collection, size: int) -> int:
+        return size if collection.has_graph else 0
+
+    async def _optimize(self, collection: Collection) -> None:
+        await self._repairs.awaited(collection)

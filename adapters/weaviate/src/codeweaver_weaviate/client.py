@@ -136,8 +136,7 @@ class Connection:
         await self._check_grpc()
         if await self._indexes_later():
             raise UnsupportedError(
-                "the server runs with ASYNC_INDEXING=true: searches would miss points that were just written; "
-                "unset it (a flat index, which this adapter uses, gains nothing by it)",
+                "the server runs with ASYNC_INDEXING=true: searches would miss points that were just written; unset it",
                 capability="visibility",
             )
 

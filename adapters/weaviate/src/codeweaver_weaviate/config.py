@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from codeweaver_backends.config import Configures, ServerConfig
+from codeweaver_backends.config import Configures, ServerConfig, index_from
+from codeweaver_weaviate.plugin import EXACT_SIZE
 
 if TYPE_CHECKING:
     from codeweaver_weaviate.backend import WeaviateBackend  # noqa: F401 - named in quotes, which the linter does not read
@@ -23,6 +24,7 @@ class WeaviateConfig(ServerConfig, Configures["WeaviateBackend"]):
 
     backend: ClassVar[str] = "weaviate"
 
+    index_from: int = index_from(EXACT_SIZE)
     grpc_host: str | None = Field(default=None, min_length=1, description="The same host as REST if absent")
     grpc_port: int | None = Field(default=None, ge=1, le=65_535, description="50051 if absent, with TLS 443")
 

@@ -10,19 +10,24 @@ from codeweaver_backends.plugins import DeclaredPlugin
 from codeweaver_backends.types import BaseComponentInfo, DistanceMetric
 from codeweaver_weaviate.version import __version__
 
-__all__ = ["CAPABILITIES", "WeaviatePlugin"]
+__all__ = ["CAPABILITIES", "EXACT_SIZE", "WeaviatePlugin"]
+
+EXACT_SIZE = 20_000
+"""Up to this many points a collection is searched exactly."""
 
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
     supports_columnar=True,
     supports_streaming=True,
     supports_payload_indexes=True,
+    index_kinds=["hnsw"],
     exact_search=True,
+    search_effort=True,
     replace_is_atomic=False,
     max_vector_dimension=65_535,
     supported_distance_metrics=list(DistanceMetric),
     payload_index_types=["keyword", "integer", "float", "bool", "datetime"],
-    limits=Limits(max_limit=10_000, exact_size=100_000, max_contains_length=256),
+    limits=Limits(max_limit=10_000, exact_size=EXACT_SIZE, max_contains_length=256),
 )
 
 
@@ -32,7 +37,7 @@ class WeaviatePlugin(DeclaredPlugin):
     info = BaseComponentInfo(
         name="weaviate",
         display_name="Weaviate",
-        description="Exact search and exact filters on a Weaviate server.",
+        description="A Weaviate server (1.33 or later), by REST and gRPC.",
         version=__version__,
     )
     capabilities = CAPABILITIES

@@ -1,5 +1,8 @@
 """Searching, fetching, scrolling and counting.
 
+A graph answers no search that has a filter: then the server reads the vectors of all that match. So a search in a
+collection with a graph is exact by a filter, and be it one that all points pass.
+
 After a crash the server's indexes may hold entries of objects that it lost. They are never returned, but they take
 places among the first ``limit``, and are counted where only an index is asked. Both are seen and made good here.
 """
@@ -7,6 +10,7 @@ places among the first ``limit``, and are counted where only an index is asked. 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -15,11 +19,14 @@ from grpc.aio import AioRpcError
 
 from codeweaver_backends.errors import InvalidOptionError
 from codeweaver_backends.sdk import FOREIGN_CURSOR, Always, Node, Page, Projection, Query, scorer
+from codeweaver_backends.sdk.plan import LOOKED_AT, Way, answered
 from codeweaver_backends.types import ScrollPage, SearchResult
 from codeweaver_weaviate.client import AggregateRequest, Connection, Filters, FoundObject, NearVector, SearchRequest
 from codeweaver_weaviate.dialect import everything, ids_filter, look_up, narrowed, window_term, with_id
 from codeweaver_weaviate.errors import is_too_large, is_write_refused
 from codeweaver_weaviate.schema import (
+    LEAST,
+    MOST,
     Collection,
     metadata_request,
     near,
@@ -31,8 +38,6 @@ from codeweaver_weaviate.schema import (
 
 __all__ = ["count", "count_indexed", "fetch", "object_request", "scroll", "search"]
 
-MOST: Final = 10_000
-"""What the server returns at most, as it is shipped."""
 _FETCHED: Final = 1_000
 _FETCHED_VECTOR_BYTES: Final = 32_000_000
 _CURSOR: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\+([0-9]{1,4}))?")
@@ -60,9 +65,24 @@ def object_request(
 # --- search ----------------------------------------------------------------------------------------------------------
 
 
-async def search(connection: Connection, collection: Collection, query: Query) -> list[SearchResult]:
-    """The best points that match."""
-    filters = narrowed(query.filter)
+async def search(
+    connection: Connection, collection: Collection, query: Query, way: Way, size: int
+) -> list[SearchResult]:
+    """The best points that match, of ``size`` that there are: ``way`` is what was planned."""
+    looked_at = max(LEAST, LOOKED_AT * query.limit) * query.effort
+    # The graph looks at so many for each that it is asked for.
+    asked = query.limit if query.effort == 1 else min(MOST, max(query.limit, math.ceil(looked_at / LOOKED_AT)))
+
+    async def ask(way: Way) -> list[SearchResult]:
+        if way is Way.EXACT or looked_at >= size:
+            return await _exact(connection, collection, query)
+        return (await _nearest(connection, collection, query, None, asked))[: query.limit]
+
+    return [hit for hit in await answered(way, query, size, ask) if query.passes(hit.score)]
+
+
+async def _exact(connection: Connection, collection: Collection, query: Query) -> list[SearchResult]:
+    filters = narrowed(query.filter) or (everything() if collection.has_graph else None)
     asked = query.limit
     hits = await _nearest(connection, collection, query, filters, asked)
     if len(hits) < query.limit and len(hits) < await _aggregate(connection, collection, filters):
@@ -70,7 +90,7 @@ async def search(connection: Connection, collection: Collection, query: Query) -
         while len(hits) < there and asked < MOST:
             asked = min(2 * asked, MOST)
             hits = (await _nearest(connection, collection, query, filters, asked))[: query.limit]
-    return [hit for hit in hits if query.passes(hit.score)]
+    return hits
 
 
 async def _nearest(

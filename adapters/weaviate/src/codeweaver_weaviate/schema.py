@@ -2,7 +2,7 @@
 
 The class's name is coded (classes are told apart without regard to case); the settings are its description. The name of
 its vector is drawn by lot, so that a call with the handle of a class that was deleted and made again fails instead of
-being answered wrongly.
+being answered wrongly. Of which type its index is, is settled when the class is created.
 
 ============  =========================================================================================
 ``ref``       the id
@@ -30,7 +30,7 @@ from uuid import UUID, uuid5
 
 import numpy as np
 
-from codeweaver_backends.errors import UnsupportedError
+from codeweaver_backends.errors import InvalidOptionError, UnsupportedError
 from codeweaver_backends.sdk import (
     Batch,
     CollectionSettings,
@@ -43,7 +43,9 @@ from codeweaver_backends.sdk import (
     power_scaled,
     restored,
     scaled_vectors,
+    wants_index,
 )
+from codeweaver_backends.sdk.plan import LOOKED_AT
 from codeweaver_backends.types import DistanceMetric, Payload, PointId, SearchResult, VectorPoint
 from codeweaver_weaviate.client import (
     BatchObject,
@@ -63,6 +65,8 @@ __all__ = [
     "ID",
     "KEPT",
     "LAYOUT",
+    "LEAST",
+    "MOST",
     "PAYLOAD",
     "STAMP",
     "Collection",
@@ -91,6 +95,11 @@ PAYLOAD: Final = "payload"
 KEPT: Final = "kept"
 STAMP: Final = "stamp"
 
+MOST: Final = 10_000
+"""What the server returns at most, as it is shipped."""
+LEAST: Final = 256
+"""Points that a search by the graph looks at, at least (the engine's ``ef``)."""
+
 _PREFIX: Final = "Cw_"
 _NAMESPACE: Final = UUID("6f1ff8f5-6d0f-5d3a-9c53-0a3c6f6f7c11")
 _DISTANCES: Final = {
@@ -99,6 +108,8 @@ _DISTANCES: Final = {
     DistanceMetric.DOT_PRODUCT: "dot",
     DistanceMetric.MANHATTAN: "manhattan",
 }
+_LINKS: Final = 4
+"""The fewest that a point of a graph may have."""
 _CHANCE: Final = SystemRandom()
 _SINGLE: Final = Vectors.VECTOR_TYPE_SINGLE_FP32
 
@@ -113,6 +124,8 @@ class Collection:
     settings: CollectionSettings
     incarnation: str
     """Drawn by lot when the class was created."""
+    has_graph: bool
+    """Whether a graph indexes its vectors. Else all that match are read, which is exact."""
 
     @property
     def engine_name(self) -> str:
@@ -132,7 +145,7 @@ def class_name(name: str) -> str:
 
 def new_collection(settings: CollectionSettings) -> Collection:
     """A collection that is about to be created."""
-    return Collection(settings, os.urandom(6).hex())
+    return Collection(settings, os.urandom(6).hex(), wants_index(settings))
 
 
 def class_definition(collection: Collection) -> dict[str, Any]:
@@ -143,11 +156,14 @@ def class_definition(collection: Collection) -> dict[str, Any]:
         "description": settings.to_json(LAYOUT, incarnation=collection.incarnation),
         "invertedIndexConfig": {"stopwords": {"preset": "none"}},
         "vectorConfig": {
-            # A flat index is exact at every size. A quantizer that the server may have as its default would not be.
             collection.vector: {
                 "vectorizer": {"none": {}},
-                "vectorIndexType": "flat",
-                "vectorIndexConfig": {"distance": _DISTANCES[settings.metric], "skipDefaultQuantization": True},
+                "vectorIndexType": "hnsw" if collection.has_graph else "flat",
+                "vectorIndexConfig": {
+                    "distance": _DISTANCES[settings.metric],
+                    "skipDefaultQuantization": True,  # with the server's default scores would not be exact
+                    **(_graph(settings) if collection.has_graph else {}),
+                },
             },
         },
         "properties": [
@@ -157,6 +173,22 @@ def class_definition(collection: Collection) -> dict[str, Any]:
             _property(TERMS, "text[]", tokenization="field", indexFilterable=True),
             _property(STAMP, "geoCoordinates"),
         ],
+    }
+
+
+def _graph(settings: CollectionSettings) -> dict[str, int]:
+    """A graph that looks at as many points as the limit of a search says, and that answers no search with a filter."""
+    numbers = settings.vector_index.numbers if settings.vector_index else {}
+    if numbers.get("m", _LINKS) < _LINKS:
+        raise InvalidOptionError(f"m of vector_index must be at least {_LINKS} on this engine")
+    named = {"m": "maxConnections", "ef_construction": "efConstruction"}
+    return {
+        "ef": -1,
+        "dynamicEfFactor": LOOKED_AT,
+        "dynamicEfMin": LEAST,
+        "dynamicEfMax": LOOKED_AT * MOST,
+        "flatSearchCutoff": 2**31 - 1,
+        **{named[name]: number for name, number in numbers.items()},
     }
 
 
@@ -181,7 +213,10 @@ def collection_of(name: str, definition: Mapping[str, Any]) -> Collection | None
     Raises ``UnsupportedError`` for another layout than this adapter's.
     """
     found = CollectionSettings.from_json(name, definition.get("description"), LAYOUT)
-    return None if found is None else Collection(found[0], found[1]["incarnation"])
+    if found is None:
+        return None
+    types = {vector["vectorIndexType"] for vector in definition["vectorConfig"].values()}
+    return Collection(found[0], found[1]["incarnation"], types == {"hnsw"})
 
 
 # --- points to objects -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ index answers only what it answers well, and an answer that is short is asked fo
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Sized
 from dataclasses import dataclass
 from enum import Enum
@@ -14,7 +15,7 @@ from typing import Final, TypeVar
 
 from codeweaver_backends.sdk.requests import CollectionSettings, Query
 
-__all__ = ["LOOKED_AT", "SearchIndex", "Way", "answered", "narrow", "plan", "wants_index"]
+__all__ = ["LOOKED_AT", "KnownSizes", "SearchIndex", "Way", "answered", "narrow", "plan", "wants_index"]
 
 A = TypeVar("A", bound=Sized)
 
@@ -22,6 +23,8 @@ LOOKED_AT: Final = 2
 """Points that an index must look at for each that is asked for, at least."""
 _NARROW: Final = 10
 """A filter is narrow that passes one point of so many."""
+_TTL: Final = 10.0
+"""Seconds for which a collection's size is believed."""
 
 
 class Way(Enum):
@@ -43,6 +46,25 @@ class SearchIndex:
     """The most points that one search by the index can look at; ``None``: as many as there are."""
     takes_filters: bool = True
     """Whether a search by the index may be filtered."""
+
+
+class KnownSizes:
+    """How many points collections have, as of a moment ago: enough to decide by. Forget one after own deletions."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, tuple[float, int]] = {}
+
+    async def of(self, collection: str, count: Callable[[], Awaitable[int]]) -> int:
+        """The size of the collection of this incarnation, counted where it is not known."""
+        until, size = self._sizes.get(collection, (0.0, 0))
+        if until < time.monotonic():
+            size = await count()
+            self._sizes[collection] = (time.monotonic() + _TTL, size)
+        return size
+
+    def forget(self, collection: str) -> None:
+        """Count the collection when its size is wanted next."""
+        self._sizes.pop(collection, None)
 
 
 def plan(size: int, query: Query, index: SearchIndex | None, *, matching: int | None = None) -> Way:
