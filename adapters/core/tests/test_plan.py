@@ -24,6 +24,7 @@ from codeweaver_backends.sdk import (
     ALWAYS,
     CollectionSettings,
     Exists,
+    KnownSizes,
     Node,
     Projection,
     Query,
@@ -97,6 +98,28 @@ def test_a_short_answer_of_an_index_is_asked_for_again(asked: Query, size: int, 
     answer = asyncio.run(answered(Way.INDEXED, asked, size, ask))
     assert taken == ways
     assert len(answer) == (found if ways == ["indexed"] else 77)
+
+
+def test_sizes_are_believed_until_they_are_forgotten_or_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, counted, sizes = 100.0, 0, KnownSizes()
+    monkeypatch.setattr("time.monotonic", lambda: now)
+
+    async def count() -> int:
+        nonlocal counted
+        counted += 1
+        return counted
+
+    async def main() -> None:
+        nonlocal now
+        assert [await sizes.of("a", count) for _ in range(3)] == [1, 1, 1]
+        assert await sizes.of("b", count) == 2
+        sizes.forget("a")
+        sizes.forget("c")
+        assert [await sizes.of("a", count), await sizes.of("b", count)] == [3, 2]
+        now += 10.1
+        assert [await sizes.of("a", count), await sizes.of("b", count)] == [4, 5]
+
+    asyncio.run(main())
 
 
 def test_an_exact_answer_is_never_asked_for_again() -> None:

@@ -12,6 +12,8 @@ from weaviate.classes.data import DataObject
 from weaviate.classes.init import AdditionalConfig, Auth, Timeout
 from weaviate.classes.query import Filter, MetadataQuery
 
+from codeweaver_weaviate.schema import LEAST
+
 _NAME = "Bare"
 _ROWS = 1_000
 _FILTERED = ("language", "module")
@@ -38,7 +40,7 @@ def _other(name: str, kind: DataType) -> Property:
 
 
 class Bare:
-    """Typed properties, a flat index (exact, as the adapter's is), batches of 1,000."""
+    """Typed properties, a graph that looks at as many points as the adapter's, batches of 1,000."""
 
     async def open(self, settings: dict[str, Any]) -> None:
         key = settings.get("api_key")
@@ -54,11 +56,11 @@ class Bare:
 
     async def ingest(self, ids: list[str], vectors: np.ndarray, payloads: list[dict[str, Any]]) -> None:
         await self._client.collections.delete(_NAME)
-        flat = Configure.VectorIndex.flat(distance_metric=VectorDistances.COSINE)
+        graph = Configure.VectorIndex.hnsw(distance_metric=VectorDistances.COSINE, ef=LEAST)
         collection = await self._client.collections.create(
             _NAME,
             vector_config=Configure.Vectors.self_provided(
-                vector_index_config=flat, quantizer=Configure.VectorIndex.Quantizer.none()
+                vector_index_config=graph, quantizer=Configure.VectorIndex.Quantizer.none()
             ),
             properties=[
                 *map(_text, ("key", "path", "module", "name", "kind", "language")),

@@ -49,6 +49,8 @@ class WeaviateBackend(BackendTemplate[Collection]):
     """A Weaviate server: the schema by REST, points by gRPC."""
 
     name: ClassVar[str] = "weaviate"
+    # A part is answered when its points are in the graph, and must be within the timeout.
+    part_points = 500
     # Terms can be twenty times as long as the payload, and the server takes messages of 100 MB.
     part_bytes = 16_000_000
     json_weight = 8.0

@@ -89,7 +89,7 @@ from codeweaver_backends.sdk.index.terms import Column, Elements, Entries, Spell
 from codeweaver_backends.sdk.lifetime import BaseBackend, operation
 from codeweaver_backends.sdk.names import PREFIX, decode_name, encode_name
 from codeweaver_backends.sdk.payloads import decode_payload, encode_payload, encode_payloads
-from codeweaver_backends.sdk.plan import SearchIndex, Way, answered, narrow, plan, wants_index
+from codeweaver_backends.sdk.plan import KnownSizes, SearchIndex, Way, answered, narrow, plan, wants_index
 from codeweaver_backends.sdk.requests import (
     Batch,
     CollectionSettings,
@@ -186,6 +186,7 @@ __all__ = [
     "Intent",
     "IsNull",
     "Kind",
+    "KnownSizes",
     "Leaf",
     "Leg",
     "Level",
