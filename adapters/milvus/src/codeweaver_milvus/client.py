@@ -362,7 +362,7 @@ class Client:
                 break
             await asyncio.sleep(_PAUSE)
         async with bounded():
-            await self._call("refresh_load", name)
+            await self._call("load_collection", name, refresh=True)
 
     # --- reading ---
 
