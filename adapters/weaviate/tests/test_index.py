@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 
 from codeweaver_backends import BackendConnectionError, InvalidOptionError
@@ -169,5 +170,26 @@ def test_the_graph_finds_all_that_was_acknowledged_before_a_crash(server: Server
                 [hit] = await backend.search_vectors("c", matrix[number], limit=1)
                 assert hit.id == number
             assert not any(request.HasField("filters") for request in made[-100:])
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("option", ["exact", "auto"])
+def test_a_collection_of_several_shards_answers_as_one(server: Server, option: str) -> None:
+    async def main() -> None:
+        own = {"shardingConfig.desiredCount": 3, "replicationConfig.factor": 1}
+        async with backend_of(server, engine_options=own) as backend:
+            await loaded(backend, "c", vector_index=option)
+            info = await backend.get_collection_info("c")
+            assert (info.engine_options, info.vector_count) == (own, SIZE)
+            definition = orjson.loads(
+                (await backend._connection.request("GET", f"/v1/schema/{schema.class_name('c')}")).content
+            )
+            assert definition["shardingConfig"]["actualCount"] == 3
+            found = await backend.search_vectors("c", MATRIX[5], limit=20, search_filter=MOST)
+            expected = scores(DistanceMetric.COSINE, MATRIX[5], MATRIX)
+            assert [hit.score for hit in found] == pytest.approx(np.sort(expected)[::-1][:20], abs=SCORE_TOLERANCE)
+            listed = [point.id async for point in backend.scan("c")]
+            assert sorted(listed) == list(range(SIZE))
 
     asyncio.run(main())

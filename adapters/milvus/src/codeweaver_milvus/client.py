@@ -168,6 +168,7 @@ class Client:
                 schema=schema.fields(),
                 properties=schema.properties(),
                 consistency_level="Session",
+                **schema.settings.engine_options,
             )
         except Exception:
             # Another creator was faster, or the answer was lost: the incarnation tells which.

@@ -24,6 +24,7 @@ CAPABILITIES = BackendCapabilities(
     index_kinds=["ivf"],
     exact_search=True,
     search_effort=True,
+    engine_options={"num_shards": "integer"},
     # Engines add up in float32, on some machines one number after the other: with more dimensions scores leave the
     # contract's tolerance. (On others Lite keeps it up to 32,768.)
     max_vector_dimension=8_192,

@@ -117,7 +117,7 @@ _SERVER_CLAIMS: Final = _FLAT.model_copy(update={"replace_is_atomic": False, "li
 LITE: Final = Traits(
     TextDialect,
     dynamic=True,
-    capabilities=_FLAT,
+    capabilities=_FLAT.model_copy(update={"engine_options": {}}),
     text_bytes=1 << 30,
     flush_rows=500,
     page=_ITERATOR,
@@ -261,7 +261,7 @@ class Schema:
         if self.partitions is not None:
             kind = {"index_type": "IVF_FLAT", "params": {"nlist": self.partitions}}
         dense = {self.vector: {**kind, "metric_type": METRICS[self.settings.metric]}}
-        sparse = {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "IP"}
+        sparse: dict[str, Any] = {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "IP"}
         return dense | dict.fromkeys(self.slots.values(), sparse)
 
     def fields(self) -> CollectionSchema:

@@ -23,6 +23,7 @@ CAPABILITIES = BackendCapabilities(
     index_kinds=["hnsw"],
     exact_search=True,
     search_effort=True,
+    engine_options={"replicationConfig.factor": "integer", "shardingConfig.desiredCount": "integer"},
     replace_is_atomic=False,
     max_vector_dimension=65_535,
     supported_distance_metrics=list(DistanceMetric),

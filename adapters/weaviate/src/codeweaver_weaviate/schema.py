@@ -151,7 +151,12 @@ def new_collection(settings: CollectionSettings) -> Collection:
 def class_definition(collection: Collection) -> dict[str, Any]:
     """What creates the class."""
     settings = collection.settings
+    own: dict[str, dict[str, Any]] = {}
+    for name, value in settings.engine_options.items():
+        part, key = name.split(".")
+        own[part] = {key: value}
     return {
+        **own,
         "class": collection.engine_name,
         "description": settings.to_json(LAYOUT, incarnation=collection.incarnation),
         "invertedIndexConfig": {"stopwords": {"preset": "none"}},
