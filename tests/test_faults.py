@@ -9,7 +9,7 @@ import pytest
 
 from codeweaver_backends import MemoryBackend, MemoryConfig, VectorPoint
 from codeweaver_backends.testing import find_targets
-from codeweaver_tools.faults import hostile, kills
+from codeweaver_tools.faults import hostile, kills, sparse
 from codeweaver_tools.faults.history import IDS, NAME, Ledger, begin, take
 
 STEPS = 24
@@ -18,6 +18,12 @@ STEPS = 24
 def test_a_killed_process_loses_nothing() -> None:
     told = kills.run(find_targets()["qdrant-edge"], kills=1)
     assert told["acknowledged"] >= 4
+    assert told["mistakes"] == []
+
+
+def test_a_killed_call_of_hybrid_search_is_healed_by_its_repetition() -> None:
+    told = kills.run(find_targets()["qdrant-edge"], kills=2, kind="sparse")
+    assert sum(told["within"].values()) == 2
     assert told["mistakes"] == []
 
 
@@ -70,4 +76,42 @@ async def keep(backend: Any, ledger: Ledger) -> None:
 )
 def test_what_is_wrong_is_told(harm: Any, words: str) -> None:
     told = asyncio.run(told_of(harm))
+    assert any(words in one for one in told), told
+
+
+async def told_of_sparse(harm: Any) -> list[str]:
+    async with MemoryBackend(MemoryConfig()) as backend:
+        ledger = sparse.SparseLedger()
+        await sparse.begin(backend)
+        for _ in range(3):
+            assert await ledger.mistakes(backend) == []
+        await harm(backend)
+        return await ledger.mistakes(backend)
+
+
+async def replace_another(backend: Any) -> None:
+    await backend.update_sparse_vectors(sparse.NAME, [VectorPoint(7, [0, 0, 0], sparse_vector={7: 99.0})])
+
+
+async def keep_the_old_index(backend: Any) -> None:
+    async def nothing(*_: Any) -> None:
+        pass
+
+    backend.create_sparse_index = nothing
+
+
+async def lose_a_point(backend: Any) -> None:
+    await backend.delete_vectors(sparse.NAME, [7])
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (replace_another, "cut short: point 7 is not"),
+        (keep_the_old_index, "taken again: 'gamma_11 omega3' at alpha 0.0"),
+        (lose_a_point, "taken again: point 7 is not"),
+    ],
+)
+def test_what_is_wrong_with_sparse_vectors_is_told(harm: Any, words: str) -> None:
+    told = asyncio.run(told_of_sparse(harm))
     assert any(words in one for one in told), told

@@ -32,7 +32,7 @@ from codeweaver_backends.testing import NotProvisioned, Target, find_targets
 from codeweaver_backends.types import FilterCondition, FloatMatrix, SearchFilter, VectorPoint
 from codeweaver_conformance.certificate import clients_of
 
-__all__ = ["main", "make_points"]
+__all__ = ["Timings", "alternate", "main", "make_points"]
 
 DIMENSION: Final = 384
 LANGUAGES: Final = ("python", "rust", "go", "java", "c")
@@ -79,7 +79,7 @@ def load_bare(file: Path) -> Any:
     return module.Bare
 
 
-async def _alternate(calls: Mapping[str, Call], turns: int, warm_up: int) -> dict[str, Timings]:
+async def alternate(calls: Mapping[str, Call], turns: int, warm_up: int) -> dict[str, Timings]:
     """Wall-clock and CPU seconds of each call in each turn. Who begins a turn changes, and so who comes after whom."""
     order = list(calls)
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in order}
@@ -137,7 +137,7 @@ async def _ingests(backend: Any, bare: Any, count: int) -> list[dict[str, Any]]:
     ways = {"points": by_points, "columns": by_columns} if few else {"columns": by_columns}
     gc.collect()
     gc.freeze()  # all these points, which the collector of garbage would visit again and again
-    taken = await _alternate({**ways, "": by_client}, *((INGESTS, 1) if few else (1, 0)))
+    taken = await alternate({**ways, "": by_client}, *((INGESTS, 1) if few else (1, 0)))
     return [_row(f"ingest {way} {count}", taken[way], taken[""]) for way in ways]
 
 
@@ -161,7 +161,7 @@ async def _searches(backend: Any, bare: Any, count: int, turns: int) -> list[dic
 
         if different := await by_adapter(0) ^ await by_client(0):  # their ratio would say nothing
             sys.exit(f"{operation}: the adapter and the bare client disagree, on {sorted(map(str, different))}")
-        taken = await _alternate({"adapter": by_adapter, "client": by_client}, turns, max(3, turns // 10))
+        taken = await alternate({"adapter": by_adapter, "client": by_client}, turns, max(3, turns // 10))
         rows.append(_row(f"{operation} {count}", taken["adapter"], taken["client"]))
     return rows
 

@@ -276,6 +276,7 @@ def _circumstances(rows: list[dict[str, Any]]) -> list[str]:
 
 _FAULTS: Final = {
     "kills": lambda one: f"{one['kills']} kills, {one['acknowledged']:,} calls",
+    "sparse": lambda one: f"{one['kills']} kills, {_within(one['within'])}",
     "disk": lambda one: (
         f"{one['acknowledged']:,} points, {one['seconds until writable']:g} s" if one["wrong"] == 0 else ""
     ),
@@ -283,6 +284,10 @@ _FAULTS: Final = {
     "secrets": lambda one: f"{one['errors']:,} errors" if one["errors"] else one["note"],
 }
 """What was tried, by fault."""
+
+
+def _within(calls: dict[str, int]) -> str:
+    return ", ".join(f"{count} within `{call}`" for call, count in calls.items())
 
 
 def reliability_page() -> str:

@@ -3,6 +3,7 @@
 Each fault has a module, and ``python -m codeweaver_tools.faults --target NAME`` runs them all against one target::
 
     history     what is written beside a fault, and what must be there afterwards
+    sparse      the same of a sparse index and of sparse vectors
     writer      the process that writes it, and is killed
     kills       processes that are killed
     disks       disks without room

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from codeweaver_backends.plugins import find_plugins
 from codeweaver_backends.testing import NotProvisioned, Target, find_targets
 from codeweaver_tools.faults import disks, hostile, kills, secrets
 from codeweaver_tools.faults.writer import tell
@@ -26,12 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--values", type=int, default=100_000, help="hostile strings")
     parser.add_argument("--errors", type=int, default=10_000, help="errors that could show a secret")
-    parser.add_argument("--only", choices=("kills", "disk", "hostile", "secrets"), help="one fault alone")
+    parser.add_argument("--only", choices=("kills", "sparse", "disk", "hostile", "secrets"), help="one fault alone")
     parser.add_argument("--report", type=Path, default=Path("reports", "faults.json"))
     options = parser.parse_args(arguments)
     target = find_targets()[options.target]
+    claims = find_plugins()[target.backend].load().get_capabilities()
     faults: dict[str, Callable[[], dict[str, Any]]] = {
         "kills": lambda: kills.run(target, options.kills),
+        "sparse": lambda: kills.run(target, options.kills, "sparse"),
         "disk": lambda: disks.run(target),
         "hostile": lambda: _hostile(target, options.values),
         "secrets": lambda: asyncio.run(secrets.run(target, options.errors)),
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told: dict[str, Any] = every.setdefault(target.name, {})
     status = 0
     for name, run in faults.items():
-        if options.only not in (None, name):
+        if options.only not in (None, name) or (name == "sparse" and not claims.supports_hybrid_search):
             continue
         begun = time.monotonic()
         try:

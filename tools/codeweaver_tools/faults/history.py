@@ -6,6 +6,7 @@ point is then either as the last acknowledged call left it or, where a call was 
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -79,6 +80,15 @@ class Ledger:
         """The collections beside the one of the points."""
         self.next = 0
         """The step that was not acknowledged; it may have been begun."""
+
+    @property
+    def begun(self) -> str:
+        """What the step that may have been begun does."""
+        return _kind(self.next)
+
+    def moment(self, chance: random.Random) -> tuple[int, float]:
+        """After how many steps, and how many seconds then, the next kill is to come."""
+        return chance.randrange(4, 12), chance.uniform(0, 0.15)
 
     def acknowledged(self, step: int) -> None:
         """A step was taken."""

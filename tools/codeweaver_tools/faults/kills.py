@@ -5,37 +5,48 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, Final
 
 from codeweaver_backends import create_backend
 from codeweaver_backends.testing import NotProvisioned, ServerProcess, Target
-from codeweaver_tools.faults.history import Ledger, begin
+from codeweaver_tools.faults import history, sparse
 from codeweaver_tools.faults.writer import killed_writer
 
 __all__ = ["killable", "run"]
 
+_HISTORIES: Final = {"points": (history.begin, history.Ledger), "sparse": (sparse.begin, sparse.SparseLedger)}
 
-def run(target: Target, kills: int) -> dict[str, Any]:
-    """Kill so many times; what was not as it had to be afterwards."""
-    ledger, chance = Ledger(), random.Random(target.name)  # noqa: S311 - any moments will do
+
+def run(target: Target, kills: int, kind: str = "points") -> dict[str, Any]:
+    """Kill so many times within a history of this kind; what was not as it had to be afterwards.
+
+    ``within`` counts the kills by the call that was under way.
+    """
+    begin, make_ledger = _HISTORIES[kind]
+    ledger: history.Ledger | sparse.SparseLedger = make_ledger()
+    chance = random.Random(target.name)  # noqa: S311 - any moments will do
     mistakes: list[str] = []
+    within: Counter[str] = Counter()
     acknowledged = 0
     with killable(target) as (server, settings):
-        asyncio.run(_begun(target.backend, settings))
+        asyncio.run(_begun(target.backend, settings, begin))
         for turn in range(kills):
             kill = None if server is None else server.kill
-            steps, delay = chance.randrange(4, 12), chance.uniform(0, 0.15)
-            told, failed = killed_writer(target.backend, settings, ledger.next, steps, delay, kill)
+            task = {"backend": target.backend, "settings": settings, "history": kind, "first": ledger.next}
+            told, failed = killed_writer(task, *ledger.moment(chance), kill)
             for step in told:
                 ledger.acknowledged(step)
             acknowledged += len(told)
+            within[ledger.begun] += 1
             if failed is not None and server is None:
                 mistakes.append(f"kill {turn}: the writer failed before it was killed: {failed}")
             if server is not None:
                 server.restart()
             mistakes += (f"kill {turn}: {one}" for one in asyncio.run(_judged(target.backend, settings, ledger)))
-    return {"kills": kills, "acknowledged": acknowledged, "wrong": len(mistakes), "mistakes": mistakes[:20]}
+    counts = {"kills": kills, "acknowledged": acknowledged, "within": dict(sorted(within.items()))}
+    return {**counts, "wrong": len(mistakes), "mistakes": mistakes[:20]}
 
 
 @contextlib.contextmanager
@@ -51,12 +62,12 @@ def killable(target: Target) -> Iterator[tuple[ServerProcess | None, Mapping[str
         yield None, settings
 
 
-async def _begun(backend: str, settings: Mapping[str, Any]) -> None:
+async def _begun(backend: str, settings: Mapping[str, Any], begin: Callable[[Any], Awaitable[None]]) -> None:
     async with create_backend(backend, **settings) as one:
         await begin(one)
 
 
-async def _judged(backend: str, settings: Mapping[str, Any], ledger: Ledger) -> list[str]:
+async def _judged(backend: str, settings: Mapping[str, Any], ledger: history.Ledger | sparse.SparseLedger) -> list[str]:
     async with create_backend(backend, **settings) as one:
         reason = await one.diagnose()
         told = [] if reason is None else [f"diagnose: {reason}"]

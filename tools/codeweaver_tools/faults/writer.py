@@ -1,7 +1,7 @@
 """The process that writes a history, and is killed: ``python -m codeweaver_tools.faults.writer``.
 
-It reads a line of JSON (``backend``, ``settings``, ``first``) and prints ``ready``, then the number of each step that
-was acknowledged; a step that failed is told as ``failed`` with the error's name, and ends it.
+It reads a line of JSON (``backend``, ``settings``, ``history``, ``first``) and prints ``ready``, then the number of
+each step that was acknowledged; a step that failed is told as ``failed`` with the error's name, and ends it.
 """
 
 from __future__ import annotations
@@ -13,35 +13,34 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from typing import IO, Any, cast
+from typing import IO, Any, Final, cast
 
 from codeweaver_backends import create_backend
 from codeweaver_backends.errors import BackendError
-from codeweaver_tools.faults.history import take
+from codeweaver_tools.faults import history, sparse
 
 __all__ = ["killed_writer", "tell"]
 
+_TAKE: Final = {"points": history.take, "sparse": sparse.take}
+
 
 def killed_writer(
-    backend: str, settings: Mapping[str, Any], first: int, steps: int, delay: float, kill: Callable[[], object] | None
+    task: Mapping[str, Any], steps: int, delay: float, kill: Callable[[], object] | None
 ) -> tuple[list[int], str | None]:
-    """The steps that a writer acknowledged, and the error that ended it.
+    """The steps that a writer acknowledged, and the error that ended it. ``task`` is what the writer reads.
 
     Some time after so many steps, in seconds, the writer is killed or, where ``kill`` is given, its server.
     """
     command = [sys.executable, "-m", "codeweaver_tools.faults.writer"]
-    task = json.dumps({"backend": backend, "settings": settings, "first": first}, default=str)
     told: list[str] = []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         into, out = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
-        into.write(task + "\n")
+        into.write(json.dumps(task, default=str) + "\n")
         into.flush()
         if out.readline() != "ready\n":
             raise RuntimeError("the writer did not begin")
-        for line in out:
+        while len(told) < steps and (line := out.readline()):
             told.append(line.strip())
-            if len(told) >= steps:
-                break
         try:
             process.wait(delay)
         except subprocess.TimeoutExpired:
@@ -64,7 +63,7 @@ async def _write(task: Mapping[str, Any]) -> None:
     async with create_backend(task["backend"], **task["settings"]) as backend:
         await backend.list_collections()
         tell("ready")
-        step = task["first"]
+        take, step = _TAKE[task["history"]], task["first"]
         while True:
             try:
                 await take(backend, step)
