@@ -184,15 +184,18 @@ def readme() -> str:
         for one in _certificates()
     ]
     headings = ["target", "verdict by profile", "metrics", "server", "certified on"]
-    return _filled(Path("README.md"), "support", _table(headings, rows))
+    return _filled(Path("README.md"), support=_table(headings, rows))
 
 
-def _filled(file: Path, name: str, lines: list[str]) -> str:
-    """The text of a file with these lines between its two marks of that name."""
-    begin, end = f"<!-- {name}:begin (generated) -->", f"<!-- {name}:end -->"
-    before, _, rest = file.read_text(encoding="utf-8").partition(begin)
-    _, _, after = rest.partition(end)
-    return "\n".join([f"{before}{begin}", *lines, f"{end}{after}"])
+def _filled(file: Path, **blocks: list[str]) -> str:
+    """The text of a file with these lines, each block between the two marks of its name."""
+    text = file.read_text(encoding="utf-8")
+    for name, lines in blocks.items():
+        begin, end = f"<!-- {name}:begin (generated) -->", f"<!-- {name}:end -->"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = "\n".join([f"{before}{begin}", *lines, f"{end}{after}"])
+    return text
 
 
 # --- quality ---------------------------------------------------------------------------------------------------------
@@ -200,7 +203,30 @@ def _filled(file: Path, name: str, lines: list[str]) -> str:
 
 def hybrid_page() -> str:
     """The page on hybrid search with the tables of what was measured."""
-    return _filled(DOCS / "hybrid.md", "quality", quality_page.tables(_quality()))
+    return _filled(DOCS / "hybrid.md", quality=quality_page.tables(_quality()), cost=_legs())
+
+
+def _legs() -> list[str]:
+    rows = json.loads((DOCS / "performance" / "legs.json").read_text(encoding="utf-8"))["rows"]
+    headings = [
+        "target",
+        "points",
+        "dense",
+        "sparse",
+        "both",
+        "sparse / dense",
+        "both / sum",
+        "ingest",
+        "with the index",
+    ]
+    return _table(headings, map(_leg_row, sorted(rows, key=lambda row: (row["target"], row["points"]))))
+
+
+def _leg_row(row: dict[str, Any]) -> list[str]:
+    legs = (f"{row[name]['p50']:.1f} ms ({row[name]['cpu']:.1f})" for name in ("dense", "sparse", "both"))
+    ratios = (f"**{row[name]['wall']:.2f}** ({row[name]['cpu']:.2f})" for name in ("sparse_ratio", "both_ratio"))
+    ingest = (f"{row['ingest'][name]['cpu']:.0f} µs" for name in ("plain", "indexed"))
+    return [f"`{row['target']}`", f"{row['points']:,}", *legs, *ratios, *ingest]
 
 
 def hybrid_figure() -> str:
@@ -241,7 +267,7 @@ def performance_page() -> str:
         "## Measured with\n",
         *_table(["target", "on", "load", "versions"], map(_circumstances, _by_target(rows))),
     ]
-    return _filled(DOCS / "performance.md", "performance", lines)
+    return _filled(DOCS / "performance.md", performance=lines)
 
 
 def _count(row: dict[str, Any]) -> int:
@@ -297,7 +323,7 @@ def reliability_page() -> str:
         [f"`{target}`", *(_tried(faults.get(name), say) for name, say in _FAULTS.items())]
         for target, faults in sorted(told.items())
     ]
-    return _filled(DOCS / "reliability.md", "reliability", _table(["target", *_FAULTS], rows))
+    return _filled(DOCS / "reliability.md", reliability=_table(["target", *_FAULTS], rows))
 
 
 def _tried(one: dict[str, Any] | None, say: Callable[[dict[str, Any]], str]) -> str:

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from codeweaver_backends.errors import CollectionExistsError, CollectionNotFoundError, UnsupportedError
 from codeweaver_backends.metrics import scores
-from codeweaver_backends.sdk.calls import off_loop, retried
+from codeweaver_backends.sdk.calls import retried
 from codeweaver_backends.sdk.filters.tree import Node
 from codeweaver_backends.sdk.hybrid.fusion import NO_LEG, Leg
 from codeweaver_backends.sdk.hybrid.vectors import SparseRows
@@ -35,7 +35,7 @@ from codeweaver_lancedb.cut import ALL_PARTS, Cut
 from codeweaver_lancedb.dialect import literal, narrowing, to_sql
 from codeweaver_lancedb.errors import is_conflict, is_missing
 from codeweaver_lancedb.schema import DISTANCE_TYPES, WORD_TYPES, columns_of, reader_of, schema_of, settings_of
-from codeweaver_lancedb.slots import DEFINED_BY, SLOT_FIELDS, definition_of, leg_of, slot_reader, with_scores
+from codeweaver_lancedb.slots import DEFINED_BY, SLOT_FIELDS, SlotReader, definition_of, slot_reader
 from codeweaver_lancedb.turns import Turns
 
 if TYPE_CHECKING:
@@ -58,8 +58,6 @@ _ROWS_PER_FRAGMENT: Final = 2_000
 _KEEP: Final = timedelta(minutes=10)
 """How long readers of other processes may take with a version that is no longer the last."""
 _KNOWN_LIMIT: Final = 500_000
-_ROWS_SCORED: Final = 16_384
-"""Rows whose sparse vectors are read and scored at once: some 10 MB of them."""
 
 
 class Collection:
@@ -79,6 +77,7 @@ class Collection:
         self.cut = Cut(settings, table, exact_size)
         self.incarnation = incarnation
         self.table = table
+        self._slots = SlotReader(table)
         self._schema = schema
         self._alone = alone
         self._version = -1
@@ -146,12 +145,7 @@ class Collection:
         """The best points of a slot that share a term."""
         if not await self._has_slots():
             return NO_LEG
-        scan = self.table.query().select(["id", query.slot.value])
-        where = await self._where(query.filter)
-        scan = scan if where is None else scan.where(where)
-        batches = await scan.to_batches(max_batch_length=_ROWS_SCORED)
-        found = [await off_loop(one.num_rows, with_scores, one, query.vector, query.limit) async for one in batches]
-        return leg_of(found, query.limit)
+        return await self._slots.leg(query, await self._where(query.filter))
 
     async def definition(self) -> bytes | None:
         """The definition of the sparse index, whoever wrote it."""
