@@ -301,7 +301,7 @@ def _circumstances(rows: list[dict[str, Any]]) -> list[str]:
 # --- reliability -----------------------------------------------------------------------------------------------------
 
 _FAULTS: Final = {
-    "kills": lambda one: f"{one['kills']} kills, {one['acknowledged']:,} calls",
+    "kills": lambda one: f"{one['kills']} kills, {one['acknowledged']:,} calls{_late(one)}",
     "sparse": lambda one: f"{one['kills']} kills, {_within(one['within'])}",
     "disk": lambda one: (
         f"{one['acknowledged']:,} points, {one['seconds until writable']:g} s" if one["wrong"] == 0 else ""
@@ -310,6 +310,10 @@ _FAULTS: Final = {
     "secrets": lambda one: f"{one['errors']:,} errors" if one["errors"] else one["note"],
 }
 """What was tried, by fault."""
+
+
+def _late(one: dict[str, Any]) -> str:
+    return f", {one['late']} late" if one.get("late") else ""
 
 
 def _within(calls: dict[str, int]) -> str:
