@@ -8,7 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from codeweaver_backends import create_backend
 from codeweaver_backends.testing import NotProvisioned, ServerProcess, Target
@@ -17,7 +17,11 @@ from codeweaver_tools.faults.writer import killed_writer
 
 __all__ = ["killable", "run"]
 
-_HISTORIES: Final = {"points": (history.begin, history.Ledger), "sparse": (sparse.begin, sparse.SparseLedger)}
+_Ledger: TypeAlias = history.Ledger | sparse.SparseLedger
+_HISTORIES: Final[dict[str, tuple[Callable[[Any], Awaitable[None]], Callable[[], _Ledger]]]] = {
+    "points": (history.begin, history.Ledger),
+    "sparse": (sparse.begin, sparse.SparseLedger),
+}
 
 _LATER = 30.0
 """Seconds after which what an engine makes good in the background is there."""
@@ -30,7 +34,7 @@ def run(target: Target, kills: int, kind: str = "points") -> dict[str, Any]:
     once and was half a minute later.
     """
     begin, make_ledger = _HISTORIES[kind]
-    ledger: history.Ledger | sparse.SparseLedger = make_ledger()
+    ledger = make_ledger()
     chance = random.Random(target.name)  # noqa: S311 - any moments will do
     mistakes: list[str] = []
     within: Counter[str] = Counter()
@@ -78,7 +82,7 @@ async def _begun(backend: str, settings: Mapping[str, Any], begin: Callable[[Any
         await begin(one)
 
 
-async def _judged(backend: str, settings: Mapping[str, Any], ledger: history.Ledger | sparse.SparseLedger) -> list[str]:
+async def _judged(backend: str, settings: Mapping[str, Any], ledger: _Ledger) -> list[str]:
     async with create_backend(backend, **settings) as one:
         reason = await one.diagnose()
         told = [] if reason is None else [f"diagnose: {reason}"]
