@@ -210,16 +210,16 @@ def test_options_of_the_engine_reach_table_and_build(port: int) -> None:
     async def main() -> None:
         own = {"tablespace": "pg_default", "maintenance_work_mem": "96MB"}
         async with backend_at(port, engine_options=own) as backend:
-            await loaded(backend, "own")
-            assert (await backend.optimize_collection("own")).engine_options == own
-            assert await indexed(backend, "own") == SIZE
+            await loaded(backend, "placed")
+            assert (await backend.optimize_collection("placed")).engine_options == own
+            assert await indexed(backend, "placed") == SIZE
             with pytest.raises(InvalidOptionError, match="tablespace names none"):
                 await backend.create_collection("other", 2, engine_options={"tablespace": 'no"where'})
             with pytest.raises(InvalidOptionError, match="a size like"):
                 await backend.create_collection("other", 2, engine_options={"maintenance_work_mem": "much"})
             assert "other" not in await backend.list_collections()
             # The graph of these points would not fit into the least that PostgreSQL takes, and is built all the same.
-            await loaded(backend, "small", engine_options={"maintenance_work_mem": "1MB"})
-            assert (await backend.optimize_collection("small")).indexed_vector_count == SIZE
+            await loaded(backend, "cramped", engine_options={"maintenance_work_mem": "1MB"})
+            assert (await backend.optimize_collection("cramped")).indexed_vector_count == SIZE
 
     asyncio.run(main())
