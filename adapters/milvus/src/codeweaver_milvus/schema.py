@@ -257,7 +257,7 @@ class Schema:
     @property
     def indexes(self) -> dict[str, dict[str, Any]]:
         """Each vector column's index, as the client takes it."""
-        kind = {"index_type": "FLAT"}
+        kind: dict[str, Any] = {"index_type": "FLAT"}
         if self.partitions is not None:
             kind = {"index_type": "IVF_FLAT", "params": {"nlist": self.partitions}}
         dense = {self.vector: {**kind, "metric_type": METRICS[self.settings.metric]}}
