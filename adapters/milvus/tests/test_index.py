@@ -89,23 +89,25 @@ def _query(**how: Any) -> Query:
 
 
 @pytest.mark.parametrize(
-    ("size", "how", "expected"),
+    ("size", "partitions", "how", "expected"),
     [
-        (SIZE, {}, (Way.INDEXED, 20)),
-        (SIZE, {"effort": 1.6}, (Way.INDEXED, 32)),
-        (SIZE, {"effort": 1e300}, (Way.INDEXED, 40)),
-        (SIZE, {"exact": True}, (Way.EXACT, 40)),
-        (SIZE, {"filter": Exists(("a",))}, (Way.EXACT, 40)),
-        (SIZE, {"limit": 60}, (Way.INDEXED, 20)),
-        (SIZE, {"limit": 61}, (Way.EXACT, 40)),
-        (1_000, {"limit": 1}, (Way.EXACT, 40)),
+        (SIZE, 160, {}, (Way.INDEXED, 80)),
+        (SIZE, 160, {"effort": 1.6}, (Way.INDEXED, 128)),
+        (SIZE, 160, {"effort": 1e300}, (Way.INDEXED, 160)),
+        (SIZE, 100, {}, (Way.INDEXED, 64)),
+        (SIZE, 40, {}, (Way.INDEXED, 40)),
+        (SIZE, 160, {"exact": True}, (Way.EXACT, 160)),
+        (SIZE, 160, {"filter": Exists(("a",))}, (Way.EXACT, 160)),
+        (SIZE, 160, {"limit": 60}, (Way.INDEXED, 80)),
+        (SIZE, 160, {"limit": 61}, (Way.EXACT, 160)),
+        (1_000, 160, {"limit": 1}, (Way.EXACT, 160)),
     ],
 )
-def test_what_is_read_of_it(size: int, how: dict[str, Any], expected: tuple[Way, int]) -> None:
+def test_what_is_read_of_it(size: int, partitions: int, how: dict[str, Any], expected: tuple[Way, int]) -> None:
     async def main() -> None:
         query, client = _query(**how), _Sized(size)
-        option = VectorIndex("ivf", {"partitions": 40})
-        for metric, wanted in ((DistanceMetric.EUCLIDEAN, expected), (DistanceMetric.DOT_PRODUCT, (Way.EXACT, 40))):
+        option, all_of_it = VectorIndex("ivf", {"partitions": partitions}), (Way.EXACT, partitions)
+        for metric, wanted in ((DistanceMetric.EUCLIDEAN, expected), (DistanceMetric.DOT_PRODUCT, all_of_it)):
             collection = Collection(_schema(option, INDEXED, metric), "cw_c", Gate())
             way, _ = await way_of(client, collection, query)  # type: ignore[arg-type]
             assert (way, partitions_read(collection, query, way)) == wanted

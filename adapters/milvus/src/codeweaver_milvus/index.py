@@ -21,6 +21,8 @@ __all__ = ["partitions_read", "way_of"]
 
 _SHARE: Final = 0.5
 """Of the partitions, those that a search reads that need not be exact."""
+_LEAST: Final = 64
+"""Partitions that it reads at least: half of a few large ones, whose borders are long, leaves too much out."""
 _LOOKED_AT: Final = 100
 """A limit of more than one row in twice so many is answered exactly: its rows lie in too many partitions."""
 _TTL: Final = 10.0
@@ -43,7 +45,7 @@ def partitions_read(collection: Collection, query: Query, way: Way) -> int | Non
     there = collection.schema.partitions
     if there is None or way is Way.EXACT:
         return there
-    return ceil(min(1.0, _SHARE * query.effort) * there)
+    return min(there, max(_LEAST, ceil(min(1.0, _SHARE * query.effort) * there)))
 
 
 async def _known_size(client: Client, collection: Collection) -> int:
