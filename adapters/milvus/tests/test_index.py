@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from codeweaver_backends.errors import BackendError, UnsupportedError
-from codeweaver_backends.sdk import ALWAYS, Exists, Projection, Query, Way
+from codeweaver_backends.sdk import ALWAYS, Exists, KnownSizes, Projection, Query, Way
 from codeweaver_backends.sdk.requests import CollectionSettings
 from codeweaver_backends.sdk.vector_index import VectorIndex
 from codeweaver_backends.sdk.vectors import unit_vector
@@ -95,6 +95,7 @@ def _query(**how: Any) -> Query:
         (SIZE, 160, {"effort": 1.6}, (Way.INDEXED, 128)),
         (SIZE, 160, {"effort": 1e300}, (Way.INDEXED, 160)),
         (SIZE, 100, {}, (Way.INDEXED, 64)),
+        (SIZE, 100, {"effort": 1.5}, (Way.INDEXED, 96)),
         (SIZE, 40, {}, (Way.INDEXED, 40)),
         (SIZE, 160, {"exact": True}, (Way.EXACT, 160)),
         (SIZE, 160, {"filter": Exists(("a",))}, (Way.EXACT, 160)),
@@ -109,23 +110,25 @@ def test_what_is_read_of_it(size: int, partitions: int, how: dict[str, Any], exp
         option, all_of_it = VectorIndex("ivf", {"partitions": partitions}), (Way.EXACT, partitions)
         for metric, wanted in ((DistanceMetric.EUCLIDEAN, expected), (DistanceMetric.DOT_PRODUCT, all_of_it)):
             collection = Collection(_schema(option, INDEXED, metric), "cw_c", Gate())
-            way, _ = await way_of(client, collection, query)  # type: ignore[arg-type]
+            way, _ = await way_of(client, KnownSizes(), collection, query)  # type: ignore[arg-type]
             assert (way, partitions_read(collection, query, way)) == wanted
         flat = Collection(_schema(VectorIndex(), FLAT), "cw_c", Gate())
-        assert await way_of(client, flat, query) == (Way.EXACT, 0)  # type: ignore[arg-type]
+        assert await way_of(client, KnownSizes(), flat, query) == (Way.EXACT, 0)  # type: ignore[arg-type]
         assert partitions_read(flat, query, Way.EXACT) is None
 
     asyncio.run(main())
 
 
-def test_a_size_is_believed_until_something_is_deleted() -> None:
+def test_a_size_is_believed_for_a_moment() -> None:
     async def main() -> None:
-        client, collection = _Sized(SIZE), Collection(_schema(VectorIndex(), INDEXED), "cw_c", Gate())
+        client, sizes = _Sized(SIZE), KnownSizes()
+        collection = Collection(_schema(VectorIndex(), INDEXED), "cw_c", Gate())
         for _ in range(3):
-            assert (await way_of(client, collection, _query()))[0] is Way.INDEXED  # type: ignore[arg-type]
+            assert await way_of(client, sizes, collection, _query()) == (Way.INDEXED, SIZE)  # type: ignore[arg-type]
         assert client.asked == 1
-        client.size, collection.gate.deletions = 900, 1
-        assert (await way_of(client, collection, _query()))[0] is Way.EXACT  # type: ignore[arg-type]
+        client.size = 900
+        sizes.forget(collection.incarnation)
+        assert await way_of(client, sizes, collection, _query()) == (Way.EXACT, 900)  # type: ignore[arg-type]
 
     asyncio.run(main())
 

@@ -19,7 +19,7 @@ from codeweaver_backends.sdk.hybrid.fusion import Leg
 from codeweaver_backends.sdk.hybrid.vectors import SparseRows
 from codeweaver_backends.sdk.index.codes import decode_id
 from codeweaver_backends.sdk.payloads import decode_payload
-from codeweaver_backends.sdk.plan import Way, answered
+from codeweaver_backends.sdk.plan import KnownSizes, Way, answered
 from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query, Slot, SparseQuery
 from codeweaver_backends.sdk.template import BackendTemplate
 from codeweaver_backends.sdk.vectors import restored, unit_vector
@@ -46,6 +46,7 @@ class MilvusBackend(BackendTemplate[Collection]):
     def __init__(self, config: MilvusConfig) -> None:
         super().__init__(config)
         self._connected: Client | None = None
+        self._sizes = KnownSizes()
 
     @property
     def capabilities(self) -> BackendCapabilities:
@@ -132,7 +133,10 @@ class MilvusBackend(BackendTemplate[Collection]):
         await self._client.define(collection, definition)
 
     async def _delete_part(self, collection: Collection, ids: list[PointId]) -> None:
-        await self._client.delete(collection, list(map(key_of, ids)))
+        try:
+            await self._client.delete(collection, list(map(key_of, ids)))
+        finally:
+            self._sizes.forget(collection.incarnation)
 
     async def _delete_matching(self, collection: Collection, node: Node) -> int:
         async with self._bounded():
@@ -149,7 +153,7 @@ class MilvusBackend(BackendTemplate[Collection]):
         expression = await self._expression(collection, query.filter)
         reader = _Reader(collection.schema, query.projection)
         score_of = scorer(collection.settings.metric, cosine="cosine", squared=True)
-        way, size = await way_of(self._client, collection, query)
+        way, size = await way_of(self._client, self._sizes, collection, query)
 
         async def ask(way: Way) -> list[Any]:
             return await self._client.search(

@@ -50,8 +50,6 @@ class Collection:
     gate: Gate
     seen: int = -1
     """The deletions that reads are known to see; the first read finds out what others did before."""
-    sized: tuple[float, int, int] = (0.0, 0, 0)
-    """Until when it is believed, after so many deletions, that there are so many rows."""
 
     @property
     def settings(self) -> CollectionSettings:
@@ -375,7 +373,6 @@ class Client:
         limit: int,
         expression: str,
         fields: list[str],
-        *,
         partitions: int | None = None,
     ) -> list[Any]:
         """The nearest rows, by a column of vectors; of an index, from the nearest of its partitions."""

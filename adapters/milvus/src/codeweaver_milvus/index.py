@@ -8,11 +8,10 @@ whatever is asked of it, and a server that has it gets no index of ours.
 
 from __future__ import annotations
 
-import time
 from math import ceil
 from typing import Final
 
-from codeweaver_backends.sdk.plan import SearchIndex, Way, plan
+from codeweaver_backends.sdk.plan import KnownSizes, SearchIndex, Way, plan
 from codeweaver_backends.sdk.requests import Query
 from codeweaver_backends.types import DistanceMetric
 from codeweaver_milvus.client import Client, Collection
@@ -25,17 +24,15 @@ _LEAST: Final = 64
 """Partitions that it reads at least: half of a few large ones, whose borders are long, leaves too much out."""
 _LOOKED_AT: Final = 100
 """A limit of more than one row in twice so many is answered exactly: its rows lie in too many partitions."""
-_TTL: Final = 10.0
-"""Seconds for which a collection's size is believed."""
 
 
-async def way_of(client: Client, collection: Collection, query: Query) -> tuple[Way, int]:
+async def way_of(client: Client, sizes: KnownSizes, collection: Collection, query: Query) -> tuple[Way, int]:
     """How a search is answered, in a collection of so many points."""
     # Under the dot product what is nearest lies in no one place: long vectors are near to every query.
     is_near = collection.settings.metric is not DistanceMetric.DOT_PRODUCT
     if collection.schema.partitions is None or not is_near or query.exact or query.is_filtered:
         return Way.EXACT, 0
-    size = await _known_size(client, collection)
+    size = await sizes.of(collection.incarnation, lambda: client.count(collection, ""))
     exact_size = client.traits.capabilities.limits.exact_size
     return plan(size, query, SearchIndex(exact_size, size // _LOOKED_AT, takes_filters=False)), size
 
@@ -45,14 +42,4 @@ def partitions_read(collection: Collection, query: Query, way: Way) -> int | Non
     there = collection.schema.partitions
     if there is None or way is Way.EXACT:
         return there
-    return min(there, max(_LEAST, ceil(min(1.0, _SHARE * query.effort) * there)))
-
-
-async def _known_size(client: Client, collection: Collection) -> int:
-    """How many points there are, as of a moment ago; a deletion of this process is known at once."""
-    until, deletions, size = collection.sized
-    if until < time.monotonic() or deletions != collection.gate.deletions:
-        deletions = collection.gate.deletions
-        size = await client.count(collection, "")
-        collection.sized = (time.monotonic() + _TTL, deletions, size)
-    return size
+    return ceil(min(there, max(_LEAST, _SHARE * there) * query.effort))
