@@ -114,6 +114,7 @@ def test_a_collection_that_was_made_without_a_graph_is_exact(server: Server) -> 
     async def main() -> None:
         async with backend_of(server) as backend:
             settings = CollectionSettings("old", DIMENSION, DistanceMetric.COSINE, {}, vector_index=VectorIndex())
+            assert await backend.health_check()
             old = replace(schema.new_collection(settings), has_graph=False)
             await backend._connection.request("POST", "/v1/schema", schema.class_definition(old))
             await backend.upsert_batch("old", list(range(SIZE)), MATRIX)
@@ -165,6 +166,7 @@ def test_the_graph_finds_all_that_was_acknowledged_before_a_crash(server: Server
         await asyncio.to_thread(server.start)
         async with backend_of(server) as backend:
             matrix = np.concatenate([MATRIX, rows[:acknowledged]])
+            assert (await backend.get_collection_info("c")).vector_count >= len(matrix)
             made = watched(backend)
             for number in range(0, len(matrix), 7):
                 [hit] = await backend.search_vectors("c", matrix[number], limit=1)
