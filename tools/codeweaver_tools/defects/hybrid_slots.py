@@ -154,6 +154,36 @@ class _DeletedFound(Rig):
         return [shown.get(one) or SearchResult(one, score, {}) for one, score in pairs]
 
 
+@plant("hyb-searches-kept", "A search that was made four times is answered as then until the instance writes itself.")
+class _SearchesKept(Rig):
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self._kept: dict[Any, list[Leg]] = {}
+
+    async def _search_sparse(self, collection: Collection, query: SparseQuery) -> Leg:
+        asked = (id(collection), query.slot, repr(query.filter), query.vector.indices.tobytes(), query.limit)
+        legs = self._kept.setdefault(asked, [])
+        if len(legs) < 4:
+            legs.append(await super()._search_sparse(collection, query))
+        return legs[-1]
+
+    async def _write_slot(self, collection: Collection, slot: Slot, ids: Any, rows: SparseRows) -> None:
+        self._kept.clear()
+        await super()._write_slot(collection, slot, ids, rows)
+
+    def _write_all(self, collection: Collection, batch: Batch) -> None:
+        self._kept.clear()
+        super()._write_all(collection, batch)
+
+    async def _delete(self, collection: Collection, ids: list[Any]) -> None:
+        self._kept.clear()
+        await super()._delete(collection, ids)
+
+    async def _delete_matching(self, collection: Collection, node: Any) -> int:
+        self._kept.clear()
+        return await super()._delete_matching(collection, node)
+
+
 @plant("hyb-columnar-unindexed", "Points that are written by columns are not indexed.")
 class _ColumnarUnindexed(Rig):
     _by_columns = False

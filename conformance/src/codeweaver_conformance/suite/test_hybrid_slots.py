@@ -126,6 +126,29 @@ async def test_what_is_written_is_seen(cw: Conformance) -> None:
 
 
 @clause("hybrid.fresh")
+async def test_what_another_instance_writes_is_seen(cw: Conformance) -> None:
+    """Check each kind of write after several searches: what an instance keeps of them ends with a write of anybody."""
+    name = await cw.collection([VectorPoint(n, [1.0, n / 10], {"t": "alpha"}, {"a": 1.0}) for n in range(4)])
+    await create_index(cw, name, TEXT)
+    second = await cw.another()
+
+    async def hold(texts: set[PointId], vectors: set[PointId], why: str) -> None:
+        for _ in range(6):
+            await holds(cw, name, "alpha", texts, why)
+            await holds(cw, name, {"a": 1.0}, vectors, why)
+
+    await hold({0, 1, 2, 3}, {0, 1, 2, 3}, "as it was made")
+    await second.upsert_vectors(name, [VectorPoint(4, [1.0, 0.0], {"t": "alpha"}, {"a": 1.0})])
+    await hold({0, 1, 2, 3, 4}, {0, 1, 2, 3, 4}, "a point was added")
+    await second.upsert_vectors(name, [VectorPoint(1, [1.0, 0.0], {"t": "beta"}, {"b": 1.0})])
+    await hold({0, 2, 3, 4}, {0, 2, 3, 4}, "a point was replaced")
+    await second.update_sparse_vectors(name, [VectorPoint(2, [1.0, 0.0], None, {"b": 1.0})])
+    await hold({0, 2, 3, 4}, {0, 3, 4}, "a sparse vector was replaced")
+    await second.delete_vectors(name, [0])
+    await hold({2, 3, 4}, {3, 4}, "a point was deleted")
+
+
+@clause("hybrid.fresh")
 async def test_a_slot_that_is_emptied_and_set_again(cw: Conformance) -> None:
     """Check for old terms that come back, after each way to empty a slot and to set it again."""
     name = await cw.collection([point(99, [0.0, 1.0], {"t": "old"})])
