@@ -144,6 +144,13 @@ RANGES = [
     (NOON, "2024-05-01T11:59:59.9999999Z", NO, NO, YES, YES),
     (NOON, "2024-05-02T00:30:00+14:00", NO, NO, YES, YES),
     (NOON, ["x", "2024-05-01T12:00:00.5Z"], YES, YES, NO, NO),
+    (NOON, "2024-05-01T12:00:00", NO, YES, NO, YES),
+    (NOON, "2024-05-01T12:00:00.5", YES, YES, NO, NO),
+    (NOON, "2024-05-01", NO, NO, YES, YES),
+    (NOON, "2024-05-02", YES, YES, NO, NO),
+    ("2024-05-01", "2024-05-01T00:00:00Z", NO, YES, NO, YES),
+    ("2024-05-01", "2024-05-01T00:00:00+00:01", NO, NO, YES, YES),
+    ("2024-05-01T12:00:00", "2024-05-01T14:00:00+02:00", NO, YES, NO, YES),
     (NOON, 1, NO, NO, NO, NO),
     (0, NOON, NO, NO, NO, NO),
     (datetime(2024, 5, 1, 12, tzinfo=UTC), NOON, NO, YES, NO, YES),
@@ -160,8 +167,11 @@ def test_ranges(operand: Any, value: Any, gt: bool, ge: bool, lt: bool, le: bool
 
 
 NO_INSTANTS = [
-    "2024-05-01",
-    "2024-05-01T12:00:00",
+    "2024-05",
+    "2024-05-01T",
+    "2024-05-01Z",
+    "2023-02-29",
+    "2024-05-01 12:00:00",
     "2024-05-01 12:00:00Z",
     "2024-05-01T12:00Z",
     "2024-05-01T12:00:00+0200",

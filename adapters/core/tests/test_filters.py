@@ -72,6 +72,8 @@ CONDITIONS: list[tuple[str, Any, Node]] = [
     ("<=", 1, NumberRange(F, "le", 1)),
     ("lte", 1, NumberRange(F, "le", 1)),
     ("ge", "2024-05-01T12:00:00Z", InstantRange(F, "ge", NOON)),
+    ("ge", "2024-05-01T12:00:00", InstantRange(F, "ge", NOON)),
+    ("ge", "2024-05-01", InstantRange(F, "ge", NOON - 12 * 3_600_000_000)),
     ("lt", datetime(2024, 5, 1, 12, tzinfo=UTC), InstantRange(F, "lt", NOON)),
     ("contains", "a%", Contains(F, "a%")),
     ("contains", "", Contains(F, "")),
@@ -282,7 +284,7 @@ REFUSED: list[tuple[Any, str]] = [
     *(
         (FilterCondition("a", operator, value), f"'{operator}' must be")
         for operator in ("gt", "ge", "lt", "le")
-        for value in (SECRET, "2024-05-01", "2024-05-01T12:00:00", "", True, None, float("nan"), [1], 2**63)
+        for value in (SECRET, "2024-05", "2024-05-01 12:00:00", "", True, None, float("nan"), [1], 2**63)
     ),
     (FilterCondition("a", "gt", datetime(2024, 5, 1)), "must be aware"),  # noqa: DTZ001
     (FilterCondition("a", "gt", date(2024, 5, 1)), "not a date"),

@@ -50,6 +50,7 @@ def test_columns_and_rows_give_the_same_facts(some: list[dict[str, Any]], times:
     [
         ["a", "é", ""],
         ["plain", "2024-05-01T12:00:00Z"],
+        ["plain", "2024-05-01"],
         [1, 0, -1],
         [2**53, 2**53 + 1],
         [2**63 - 1, -(2**63)],
@@ -60,6 +61,7 @@ def test_columns_and_rows_give_the_same_facts(some: list[dict[str, Any]], times:
         [[], ["a"], ["a", "b"]],
         [["a", 1], [[]]],
         [["2024-05-01T12:00:00Z"], []],
+        [["2024-05-01"], []],
         [{"x": 1}, {"x": 2}],
         [{"x": 1}, {"y": {}}],
         [{}, {}],

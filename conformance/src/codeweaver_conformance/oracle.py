@@ -158,16 +158,16 @@ def _compares(one: object, order: Literal["gt", "ge", "lt", "le"], operand: obje
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DATE_TIME: Final = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d) [Tt] (\d\d):(\d\d):(\d\d) (?: \.(\d+) )? (?: [Zz] | ([+-])(\d\d):(\d\d) )",
+    r"(\d{4})-(\d\d)-(\d\d) (?: [Tt] (\d\d):(\d\d):(\d\d) (?: \.(\d+) )? (?: [Zz] | ([+-])(\d\d):(\d\d) )? )?",
     re.ASCII | re.VERBOSE,
 )
 
 
 def _instant(value: object) -> timedelta | None:
-    """Time since the epoch, to the microsecond, of an aware datetime or an RFC 3339 string with offset; else ``None``.
+    """Time since the epoch, to the microsecond, of an aware datetime or an RFC 3339 date-time or date; else ``None``.
 
-    Further digits are cut. ``datetime`` knows the calendar and the clock: no 29 February 2023, no ``:60``, no
-    ``24:00``, no year 0.
+    A string without offset is of UTC, a date its midnight. Further digits are cut. ``datetime`` knows the calendar and
+    the clock: no 29 February 2023, no ``:60``, no ``24:00``, no year 0.
     """
     if isinstance(value, datetime):
         return value - _EPOCH if value.utcoffset() is not None else None
@@ -178,7 +178,7 @@ def _instant(value: object) -> timedelta | None:
     offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
     if offset >= timedelta(days=1) or int(minutes or 0) > 59:
         return None
-    year, month, day, hour, minute, second = map(int, numbers)
+    year, month, day, hour, minute, second = (int(one or 0) for one in numbers)
     microsecond = int(f"{fraction or ''}000000"[:6])
     zone = timezone(-offset if sign == "-" else offset)
     try:

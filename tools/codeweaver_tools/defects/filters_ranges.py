@@ -168,11 +168,84 @@ class _DatetimeRounded(_Instants):
         return found + 1 if found is not None and digits else found
 
 
-@plant("flt-datetime-lenient", "Dates and naive times are taken for instants in UTC.")
+_NAIVE = re.compile(r"\d{4}-\d\d-\d\d[Tt][0-9:.]+")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+@plant("flt-datetime-naive-none", "A stored date-time without offset is no instant.")
+class _DatetimeNaiveNone(_Instants):
+    def instant(self, text: str) -> int | None:
+        return None if _NAIVE.fullmatch(text) else parse_instant(text)
+
+
+@plant("flt-datetime-naive-local", "A stored date-time without offset is taken for the time of one zone.")
+class _DatetimeNaiveLocal(_Instants):
+    def instant(self, text: str) -> int | None:
+        return parse_instant(f"{text}+02:00" if _NAIVE.fullmatch(text) else text)
+
+
+@plant("flt-datetime-date-none", "A stored date alone is no instant.")
+class _DatetimeDateNone(_Instants):
+    def instant(self, text: str) -> int | None:
+        return None if _DATE.fullmatch(text) else parse_instant(text)
+
+
+@plant("flt-datetime-date-end", "A date is its end.")
+class _DatetimeDateEnd(_Instants):
+    def instant(self, text: str) -> int | None:
+        return parse_instant(f"{text}T23:59:59.999999" if _DATE.fullmatch(text) else text)
+
+
+@plant("flt-datetime-date-listed", "Dates alone in lists are no instants.")
+class _DatetimeDateListed(Rig):
+    def leaf(self, node: Node, payload: Payload) -> bool:
+        if isinstance(node, InstantRange) and isinstance(found := _at(payload, node.path), list):
+            found = [one for one in found if isinstance(one, str) and not _DATE.fullmatch(one)]
+            instants = (parse_instant(one) for one in found)
+            return any(one is not None and _COMPARE[node.order](one, node.bound) for one in instants)
+        return super().leaf(node, payload)
+
+
+@plant("flt-datetime-lenient", "A blank is taken for the T, and minutes alone for a time.")
 class _DatetimeLenient(_Instants):
     def instant(self, text: str) -> int | None:
-        lenient = f"{text}T00:00:00Z" if len(text) == 10 else f"{text}Z" if len(text) == 19 else text
-        return parse_instant(text) if parse_instant(text) is not None else parse_instant(lenient)
+        whole = re.sub(r"(T\d\d:\d\d)(?=[Zz+-]|$)", r"\1:00", re.sub(r"^(.{10}) ", r"\1T", text))
+        return parse_instant(whole)
+
+
+class _Operands(Rig):
+    """A text to compare with is another one."""
+
+    def operand(self, text: str) -> str:
+        raise NotImplementedError
+
+    def given(self, search_filter: FilterLike | None) -> FilterLike | None:
+        return conditions(
+            search_filter,
+            lambda one: (
+                FilterCondition(one.field, one.operator, self.operand(one.value))
+                if one.operator in ("gt", "ge", "lt", "le") and isinstance(one.value, str)
+                else one
+            ),
+        )
+
+
+@plant("flt-datetime-operand-local", "An operand without offset is taken for the time of one zone.", side="above")
+class _DatetimeOperandLocal(_Operands):
+    def operand(self, text: str) -> str:
+        return f"{text}-05:00" if _NAIVE.fullmatch(text) else text
+
+
+@plant("flt-datetime-operand-refused", "An operand without offset is refused.", side="above")
+class _DatetimeOperandRefused(_Operands):
+    def operand(self, text: str) -> str:
+        return "no instant" if _NAIVE.fullmatch(text) else text
+
+
+@plant("flt-datetime-operand-date", "A date as an operand is its end.", side="above")
+class _DatetimeOperandDate(_Operands):
+    def operand(self, text: str) -> str:
+        return f"{text}T23:59:59.999999Z" if _DATE.fullmatch(text) else text
 
 
 @plant("flt-datetime-epoch", "Instants before 1970 are none.")

@@ -47,7 +47,7 @@ __all__ = [
     "split_uri",
 ]
 
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 """Counts the changes of what is stored."""
 EXACT_SIZE: Final = CAPABILITIES.limits.exact_size
 _SPACES: Final = {DistanceMetric.COSINE: "cosine", DistanceMetric.EUCLIDEAN: "l2", DistanceMetric.DOT_PRODUCT: "ip"}

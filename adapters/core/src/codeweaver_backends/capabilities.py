@@ -66,7 +66,7 @@ class BackendCapabilities(BaseCapabilities):
     supports_contains: bool = True
     """The operator ``contains``: literal substring of a string, membership of a list."""
     supports_datetime_ranges: bool = True
-    """Ranges compare instants with RFC 3339 strings."""
+    """Ranges compare instants with RFC 3339 strings, which without offset are of UTC."""
     supports_regex: bool = False
     """The operator ``regex`` (RE2 syntax)."""
     supports_payload_indexes: bool = False

@@ -235,6 +235,11 @@ _TABLE: Final = (
         capability="supports_datetime_ranges",
     ),
     Clause(
+        "filters.datetime-utc",
+        "A date-time string without offset, and a date alone, which is its midnight, is read as UTC, stored and as an operand; a naive datetime object is refused.",
+        capability="supports_datetime_ranges",
+    ),
+    Clause(
         "filters.contains",
         "contains is a literal, case-sensitive substring of a string, and membership of a list.",
         capability="supports_contains",

@@ -15,7 +15,7 @@ from codeweaver_backends.types import FilterCondition, FilterLike, Scalar, Searc
 __all__ = ["Combination", "Condition", "F"]
 
 Ordered: TypeAlias = float | str | datetime
-"""What a range compares with: a number, an aware datetime, or an RFC 3339 string."""
+"""What a range compares with: a number, an aware datetime, or an RFC 3339 date-time or date; UTC without offset."""
 
 _NO_TRUTH: Final = (
     "a filter is neither true nor false. Combine filters by & | ~ instead of and, or, not, and write a range as two "

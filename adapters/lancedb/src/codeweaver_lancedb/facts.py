@@ -117,9 +117,9 @@ def _has_controls(text: bytes) -> bool:
 
 
 def _has_instants(text: bytes) -> bool:
-    """Whether some string may be an instant, which has a token more: somewhere stands ``-??-?????:``."""
+    """Whether some string may be an instant, which has a token more: somewhere stands ``-??-``."""
     codes = np.frombuffer(text, np.uint8)
-    return bool(((codes[:-9] == ord("-")) & (codes[3:-6] == ord("-")) & (codes[9:] == ord(":"))).any())
+    return bool(((codes[:-3] == ord("-")) & (codes[3:] == ord("-"))).any())
 
 
 _Column: TypeAlias = tuple[str, pa.Array, str]

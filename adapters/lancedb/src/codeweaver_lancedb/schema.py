@@ -43,7 +43,7 @@ __all__ = [
     "word",
 ]
 
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 """Counts the changes of what is stored."""
 
 DISTANCE_TYPES: Final = {

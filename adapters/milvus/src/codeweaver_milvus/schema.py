@@ -52,7 +52,7 @@ __all__ = [
     "traits_of",
 ]
 
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 """Counts the changes of what is stored."""
 METRICS: Final = {
     DistanceMetric.COSINE: "IP",

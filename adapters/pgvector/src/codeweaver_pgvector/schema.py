@@ -47,7 +47,7 @@ __all__ = [
     "rows_to_copy",
 ]
 
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 """Counts the changes of what is stored. Of the first, the catalogue had columns of its own for each setting."""
 COLUMNS: Final = ("id", "vec", "given", "doc", "raw", "ts")
 """What is written of a point, in the order of ``rows_to_copy``."""
@@ -320,7 +320,7 @@ _RESERVED: Final = b"\\u000"
 of a string: that costs time and space, never exactness."""
 _EXPONENT: Final = orjson.dumps(1e16)[1:-2]
 _LARGE: Final = re.compile(rb"[:\[,]-?[0-9.]+e\+?[0-9]")
-_INSTANT: Final = re.compile(rb"-[0-9]{2}[Tt][0-9]{2}:")
+_INSTANT: Final = re.compile(rb'-[0-9]{2}-[0-9]{2}["Tt]')
 _Columns: TypeAlias = tuple[bytes, bytes | None, bytes | None]
 
 

@@ -76,7 +76,7 @@ __all__ = [
 EngineId = int | str
 """What Qdrant takes: an unsigned integer or a UUID."""
 
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 """Counts the changes of what is stored."""
 TERMS: Final = "f"
 NO_TERM: Final = 2**32 - 1

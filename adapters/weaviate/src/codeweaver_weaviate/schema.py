@@ -86,7 +86,7 @@ __all__ = [
     "write_request",
 ]
 
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 """Counts the changes of what is stored."""
 ID: Final = "ref"
 GUARD: Final = "Ref"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -39,6 +39,10 @@ MOMENTS = [
     "2024-05-01T24:00:00Z", "2024-05-01", "2024-05-01T12:00:00", "2024-05-01 12:00:00Z", "2024-02-30T00:00:00Z",
     "1969-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "not a date", 1714564800,
     ["2024-04-01T00:00:00Z", "2024-06-01T00:00:00Z"], ["2024-04-01T00:00:00Z", 5], None, True,
+    "2024-05-01T00:00:00Z", "2024-05-01T11:59:59.999999", "2024-05-01t12:00:00.0000019", "2024-05-01T14:00:00",
+    "2024-05-02", "2023-02-29", "2024-05-01 ", "2024-05-01 12:00:00", "2024-05", "2024-05-01T12:00", "2024-05-01T",
+    "2024-05-01Z", "2024-05-01+02:00", "20240501", "0001-01-01", "9999-12-31", "1969-12-31T23:59:59.999999",
+    ["2024-04-30", 5], ["x", "2024-05-01T13:00:00"], ["2024-02-30", "2024-05-01x"], {"2024-05-01": 1},
 ]  # fmt: skip
 
 KEYS = [
@@ -179,6 +183,20 @@ async def test_datetimes_compare_as_instants(cw: Conformance) -> None:
         "2024-05-20t00:00:00z",
     ]
     await _check_all(cw, [("d", order, bound) for order in ("gt", "ge", "lt", "le") for bound in bounds])
+
+
+@clause("filters.datetime-utc")
+async def test_date_times_without_offset_and_dates_are_of_utc(cw: Conformance) -> None:
+    """Check them stored, alone and in lists, and as operands, beside texts with offset and texts that are neither."""
+    bounds = [
+        *("2024-05-01T12:00:00", "2024-05-01", "2024-05-02", "2024-04-30", "2024-05-01T11:59:59.9999999"),
+        *("2024-05-01t12:00:00.000001", "1970-01-01", "0001-01-01", "9999-12-31T23:59:59.999999"),
+        *("2024-05-01T12:00:00Z", "2024-05-01T02:00:00+02:00", datetime(2024, 5, 1, tzinfo=UTC)),
+    ]
+    await _check_all(cw, [("d", order, bound) for order in ("gt", "ge", "lt", "le") for bound in bounds])
+    naive = FilterCondition("d", "ge", datetime(2024, 5, 1))  # noqa: DTZ001
+    with cw.raises(InvalidFilterError):
+        await cw.backend.search_vectors(await _library(cw), [1, 0], search_filter=SearchFilter(must=[naive]))
 
 
 @clause("filters.contains")
@@ -464,7 +482,8 @@ BAD_OPERANDS: list[tuple[str, Any]] = [
     ("eq", b"x"), ("eq", object()), ("eq", "\ud800"), ("ne", [1]), ("ne", float("nan")), ("in", "abc"), ("in", 5),
     ("in", None), ("in", {"a": 1}), ("in", [[1]]), ("in", [float("nan")]), ("in", [2**63]),
     ("nin", "abc"), ("nin", [{}]),
-    ("gt", "a"), ("gt", "2024-05-01"), ("gt", "2024-05-01T12:00:00"), ("gt", True), ("gt", None), ("gt", [1]),
+    ("gt", "a"), ("gt", "2024-05"), ("gt", "2024-05-01 12:00:00"), ("gt", True), ("gt", None), ("gt", [1]),
+    ("ge", "2023-02-29"), ("ge", "2024-05-01Z"), ("lt", date(2024, 5, 1)),
     ("gt", float("nan")), ("gt", float("inf")), ("lt", datetime(2024, 5, 1)), ("le", "2024-05-01T24:00:00Z"),  # noqa: DTZ001
     ("ge", ""), ("ge", 2**64), ("contains", ["a"]), ("contains", {"a": 1}), ("contains", float("nan")), ("exists", 1),
     ("exists", "true"), ("is_null", 0), ("is_null", "x"),

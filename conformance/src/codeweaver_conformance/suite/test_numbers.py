@@ -161,9 +161,9 @@ async def test_operands_are_exact_in_every_call(cw: Conformance, field: str) -> 
         await _selects(cw, name, points, condition(field, operator, operand))
 
 
-@clause("filters.datetime")
+@clause("filters.datetime", "filters.datetime-utc")
 async def test_instants_are_exact_in_every_call(cw: Conformance) -> None:
-    """Check microseconds, and offsets with minutes, in search, count, scroll and delete by filter."""
+    """Check microseconds, offsets with minutes, and none, in search, count, scroll and delete by filter."""
     texts = [
         "2024-05-01T12:00:00.000001Z",
         "2024-05-01T12:00:00.000002Z",
@@ -172,11 +172,14 @@ async def test_instants_are_exact_in_every_call(cw: Conformance) -> None:
         "2024-05-01T11:30:00Z",
         "2024-05-01T08:15:00-03:45",
         "2024-05-01T12:00:00.000999Z",
+        "2024-05-01T12:00:00.000002",
+        "2024-05-01",
+        "2024-05-02",
     ]
     points = [point(n, [1, n], {"when": text}) for n, text in enumerate(texts)]
     name = await cw.collection(points)
     for operator in ("gt", "ge", "lt", "le"):
-        for operand in (texts[1], texts[2], texts[5], "2024-05-01T17:45:00+05:45"):
+        for operand in (texts[1], texts[2], texts[5], texts[7], texts[8], "2024-05-01T17:45:00+05:45"):
             await _selects(cw, name, points, condition("when", operator, operand))
 
 

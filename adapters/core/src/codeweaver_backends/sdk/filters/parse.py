@@ -191,7 +191,7 @@ def _comparison(
     number = _scalar(operator, value)
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise InvalidFilterError(
-            f"the value of {operator!r} must be a number, an aware datetime or an RFC 3339 string with offset, "
+            f"the value of {operator!r} must be a number, an aware datetime or an RFC 3339 date-time or date, "
             f"not a {type(value).__name__}"
         )
     return NumberRange(path, order, number), True
@@ -266,12 +266,14 @@ def _scalar(operator: str, value: Any) -> Scalar:
 def _instant(operator: str, value: str | datetime) -> int:
     if isinstance(value, datetime):
         if value.utcoffset() is None:
-            raise InvalidFilterError(f"the datetime of {operator!r} must be aware: give it a time zone")
+            raise InvalidFilterError(
+                f"the datetime of {operator!r} must be aware: give it a time zone, or its text, which is read as UTC"
+            )
         return instant_of(value)
     instant = parse_instant(value)
     if instant is None:
         raise InvalidFilterError(
-            f"the string of {operator!r} must be an RFC 3339 date-time with offset, as 2024-05-01T12:00:00Z"
+            f"the string of {operator!r} must be an RFC 3339 date-time or date, as 2024-05-01T12:00:00Z or 2024-05-01"
         )
     return instant
 

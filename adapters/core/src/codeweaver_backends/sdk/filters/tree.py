@@ -84,7 +84,7 @@ class NumberRange:
 
 @dataclass(frozen=True, slots=True)
 class InstantRange:
-    """The RFC 3339 string, or one in the list, compares so with ``bound`` (microseconds since the epoch, UTC)."""
+    """The RFC 3339 date-time or date, or one in the list, compares so with ``bound``, in microseconds since 1970."""
 
     path: Path
     order: Order

@@ -63,25 +63,28 @@ def canonical_number(value: float) -> str:
 
 # --- instants ----------------------------------------------------------------------------------------------------
 
+SHORTEST_INSTANT: Final = 10
+"""The characters of a date alone."""
 _RFC3339: Final = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
-    r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
+    r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))?)?"
 )
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _OFFSET: Final = 2**62
 
 
 def parse_instant(text: str) -> int | None:
-    """Microseconds since 1970-01-01T00:00:00Z of an RFC 3339 string with offset, or ``None`` if it is none.
+    """Microseconds since 1970-01-01T00:00:00Z of an RFC 3339 date-time or date, or ``None`` if the string is neither.
 
-    Digits beyond the microsecond are cut. ``:60`` and ``24:00`` are no instants.
+    Without offset it is of UTC; a date is its midnight. Digits beyond the microsecond are cut. ``:60`` and ``24:00``
+    are no instants.
     """
-    if len(text) < 20 or text[4] != "-":
+    if len(text) < SHORTEST_INSTANT or text[4] != "-":
         return None
     match = _RFC3339.fullmatch(text)
     if match is None:
         return None
-    year, month, day, hour, minute, second = (int(match[i]) for i in range(1, 7))
+    year, month, day, hour, minute, second = (int(match[i] or 0) for i in range(1, 7))
     offset_hour, offset_minute = int(match[9] or 0), int(match[10] or 0)
     if hour > 23 or minute > 59 or second > 59 or offset_hour > 23 or offset_minute > 59:
         return None

@@ -24,7 +24,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from codeweaver_backends.sdk.index.codes import digest
 from codeweaver_backends.sdk.index.facts import Kind, Path, kind_of
-from codeweaver_backends.sdk.index.keys import canonical_number, parse_instant
+from codeweaver_backends.sdk.index.keys import SHORTEST_INSTANT, canonical_number, parse_instant
 from codeweaver_backends.types import Scalar
 
 __all__ = ["Column", "Elements", "Entries", "Spelling", "entries_of", "path_speller", "spans"]
@@ -34,7 +34,6 @@ Ordered = TypeVar("Ordered", int, float)
 
 _COLUMN_ROWS: Final = 16
 """Objects of one shape from which on columns are faster than rows."""
-_SHORTEST_INSTANT: Final = 20
 _MEMBER: Final = "m"
 
 
@@ -314,7 +313,7 @@ class _Writer:
         column.values.append(value)
 
     def _has_instant(self, path: Path, text: str, row: int) -> bool:
-        instant = parse_instant(text) if len(text) >= _SHORTEST_INSTANT else None
+        instant = parse_instant(text) if len(text) >= SHORTEST_INSTANT else None
         if instant is None:
             return False
         column = self.instants[path]
@@ -348,7 +347,7 @@ class _Writer:
         else:
             texts = [f"{start}s{code}{end}" for code in map(self._spelling.text, values)]
         for place, value in enumerate(values):
-            if len(value) >= _SHORTEST_INSTANT and value[4] == "-" and self._has_instant(path, value, rows[place]):
+            if len(value) >= SHORTEST_INSTANT and value[4] == "-" and self._has_instant(path, value, rows[place]):
                 texts[place] += self._separator + terms.instant
         return texts
 
@@ -368,7 +367,7 @@ class _Writer:
         elements = list(chain.from_iterable(values))
         if set(map(type, elements)) - {str} or self._is_long(elements):
             return None
-        if any(len(text) >= _SHORTEST_INSTANT and text[4] == "-" for text in elements):
+        if any(len(text) >= SHORTEST_INSTANT and text[4] == "-" for text in elements):
             return None
         terms, code, mode = self._spelling.field(path), self._spelling.text, self._spelling.elements
         shared, own = f"{self._separator}{terms.code}s", f"{self._separator}{terms.code}{_MEMBER}s"
