@@ -76,9 +76,11 @@ ENGINES = {
 TARGETS = {target: engine for engine in ENGINES.values() for target in engine.targets}
 EMBEDDED = tuple(target for target, engine in TARGETS.items() if target not in engine.server)
 SUITE = ("-p", "no:cacheprovider", "--pyargs", "codeweaver_conformance.suite", "-q", "--durations=5")
+PEERS = ("langchain-tests>=1.1", "haystack-ai>=3.4")
+"""Who brings standard tests for stores of others."""
 nox.options.sessions = ["lint", "types", "tests", "conformance", "docs", "readme"]
 """Beside them, for their time: ``nox -t thorough`` (``defects``, ``wheels``), which the workflow runs on every push;
-``differential``, ``faults``, ``matrix``, ``quality``; and ``bench``, for a machine that is quiet."""
+``peers``, ``differential``, ``faults``, ``matrix``, ``quality``; and ``bench``, for a machine that is quiet."""
 USER_CODE = "adapters/core/tests/typing"
 SOURCES = [f"adapters/{name}/src" for name in ENGINES] + ["conformance/src", "tools/codeweaver_tools"]
 
@@ -156,7 +158,7 @@ def tests(session: nox.Session, engine: str) -> None:
             "playwright>=1.45",
         )
         # Two plugins are there for the kit's tests of itself, which start pytest anew; the first warns of our settings.
-        folders = ("conformance/tests", "tests")
+        folders = ("conformance/tests", "tests", "--ignore=tests/peers")  # those have a session of their own
         run_pytest(session, "-q", "-n", "2", "-p", "no:asyncio", *folders, *session.posargs)
     else:
         prepare(session, ENGINES[engine])
@@ -189,6 +191,14 @@ def certify(session: nox.Session, target: str, *options: str) -> None:
     required = ("--cw-require",) if target in EMBEDDED else ()
     workers = ("-n", "4" if target in TARGETS[target].waiting else "2")
     run_pytest(session, *SUITE, f"--cw-backend={target}", *required, *waived, *workers, *options, *session.posargs)
+
+
+@nox.session
+@nox.parametrize("target", [nox.param(target, id=target) for target in EMBEDDED])
+def peers(session: nox.Session, target: str) -> None:
+    """LangChain's and Haystack's own tests of stores, by bridges over the public face, on one engine of a package."""
+    prepare(session, TARGETS[target], *PEERS)
+    run_pytest(session, "-q", "-c", "tests/peers/pytest.ini", "tests/peers", f"--target={target}", *session.posargs)
 
 
 @nox.session(venv_backend="none")
