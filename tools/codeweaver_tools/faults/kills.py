@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
-from codeweaver_backends import create_backend
+from codeweaver_backends import BackendError, create_backend
 from codeweaver_backends.testing import NotProvisioned, ServerProcess, Target
 from codeweaver_tools.faults import history, sparse
 from codeweaver_tools.faults.writer import killed_writer
@@ -86,4 +86,7 @@ async def _judged(backend: str, settings: Mapping[str, Any], ledger: _Ledger) ->
     async with create_backend(backend, **settings) as one:
         reason = await one.diagnose()
         told = [] if reason is None else [f"diagnose: {reason}"]
-        return told + await ledger.mistakes(one)
+        try:
+            return told + await ledger.mistakes(one)
+        except BackendError as error:  # a server that was killed may take long to answer its first question
+            return [*told, f"{type(error).__name__}: {error}"]
