@@ -19,7 +19,6 @@ from codeweaver_backends.sdk.hybrid.fusion import Leg
 from codeweaver_backends.sdk.hybrid.vectors import SparseRows
 from codeweaver_backends.sdk.index.codes import decode_id
 from codeweaver_backends.sdk.payloads import decode_payload
-from codeweaver_backends.sdk.plan import KnownSizes, Way, answered
 from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Page, Projection, Query, Slot, SparseQuery
 from codeweaver_backends.sdk.template import BackendTemplate
 from codeweaver_backends.sdk.vectors import restored, unit_vector
@@ -28,7 +27,6 @@ from codeweaver_milvus.client import Client, Collection
 from codeweaver_milvus.config import MilvusConfig
 from codeweaver_milvus.dialect import CODE
 from codeweaver_milvus.errors import is_answer, translate_error
-from codeweaver_milvus.index import partitions_read, way_of
 from codeweaver_milvus.plugin import CAPABILITIES
 from codeweaver_milvus.schema import Schema, key_of, sparse_vector, sparse_vectors
 
@@ -36,7 +34,7 @@ __all__ = ["MilvusBackend"]
 
 
 class MilvusBackend(BackendTemplate[Collection]):
-    """Every filter is applied before the cut; an index that is read wholly is exact, as the scan of a flat one is."""
+    """Exact search: vectors are indexed flat, and every filter is applied before the cut."""
 
     name: ClassVar[str] = "milvus"
     json_weight: ClassVar[float] = 6.0
@@ -46,7 +44,6 @@ class MilvusBackend(BackendTemplate[Collection]):
     def __init__(self, config: MilvusConfig) -> None:
         super().__init__(config)
         self._connected: Client | None = None
-        self._sizes = KnownSizes()
 
     @property
     def capabilities(self) -> BackendCapabilities:
@@ -102,13 +99,6 @@ class MilvusBackend(BackendTemplate[Collection]):
     async def _size(self, collection: Collection) -> int:
         return await self._client.count(collection, "")
 
-    async def _indexed(self, collection: Collection, size: int) -> int | None:
-        return 0 if collection.schema.partitions is None else None  # the engine counts rows that were deleted, too
-
-    async def _optimize(self, collection: Collection) -> None:
-        if collection.schema.partitions is not None:
-            await self._client.optimize(collection, self._bounded)
-
     # --- writing ---
 
     async def _upsert(self, collection: Collection, batch: Batch) -> None:
@@ -133,10 +123,7 @@ class MilvusBackend(BackendTemplate[Collection]):
         await self._client.define(collection, definition)
 
     async def _delete_part(self, collection: Collection, ids: list[PointId]) -> None:
-        try:
-            await self._client.delete(collection, list(map(key_of, ids)))
-        finally:
-            self._sizes.forget(collection.incarnation)
+        await self._client.delete(collection, list(map(key_of, ids)))
 
     async def _delete_matching(self, collection: Collection, node: Node) -> int:
         async with self._bounded():
@@ -153,20 +140,9 @@ class MilvusBackend(BackendTemplate[Collection]):
         expression = await self._expression(collection, query.filter)
         reader = _Reader(collection.schema, query.projection)
         score_of = scorer(collection.settings.metric, cosine="cosine", squared=True)
-        way, size = await way_of(self._client, self._sizes, collection, query)
-
-        async def ask(way: Way) -> list[Any]:
-            return await self._client.search(
-                collection,
-                collection.schema.vector,
-                vector,
-                query.limit,
-                expression,
-                reader.fields,
-                partitions=partitions_read(collection, query, way),
-            )
-
-        found = await answered(way, query, size, ask)
+        found = await self._client.search(
+            collection, collection.schema.vector, vector, query.limit, expression, reader.fields
+        )
         scored = ((hit, score_of(hit["distance"])) for hit in found)
         return [
             SearchResult(decode_id(hit["id"], CODE), score, *reader.parts(hit["entity"]))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 from weakref import WeakValueDictionary
@@ -17,7 +19,6 @@ from codeweaver_backends.errors import (
     BackendError,
     CollectionExistsError,
     CollectionNotFoundError,
-    EngineError,
     UnsupportedError,
 )
 from codeweaver_backends.sdk.calls import in_thread
@@ -28,17 +29,15 @@ from codeweaver_backends.sdk.requests import Batch, CollectionSettings
 from codeweaver_backends.types import FloatMatrix
 from codeweaver_milvus.config import MilvusConfig
 from codeweaver_milvus.errors import is_missing, is_not_searchable, is_unimplemented
-from codeweaver_milvus.library import AsyncMilvusClient, quietly
+from codeweaver_milvus.library import AsyncMilvusClient
 from codeweaver_milvus.lite import FOLDERS, Gate, Lite, Unfinished
-from codeweaver_milvus.schema import Schema, Traits, stored_bytes, traits_of
+from codeweaver_milvus.schema import Schema, Traits, traits_of
 
 __all__ = ["Client", "Collection"]
 
 _PAGE_ROWS: Final = 1_000
 _PAGE_BYTES: Final = 16 << 20
 _KEYS_PER_PAGE: Final = 8_192
-_PAUSE: Final = 0.5
-"""Seconds between two looks at whether an index is built."""
 
 
 @dataclass(slots=True, eq=False)
@@ -73,8 +72,6 @@ class Client:
     ) -> None:
         self.version = version
         self.traits: Traits = traits_of(version)
-        if folder is None and not config.interim_index:
-            self.traits = self.traits.with_index(config.index_from)
         self._config = config
         self._client = client
         self._folder = folder
@@ -88,7 +85,7 @@ class Client:
         folder = await FOLDERS.open(config.path) if config.path else None
         client: AsyncMilvusClient | None = None
         try:
-            with quietly():
+            with _quietly():
                 # A shared connection would stay open after close().
                 client = AsyncMilvusClient(
                     folder.resource.address if folder else config.address,
@@ -123,7 +120,7 @@ class Client:
             FOLDERS.release(self._folder)
 
     async def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        with quietly():
+        with _quietly():
             # Without a timeout of its own the client counts its tries; reads are tried again by the template.
             return await getattr(self._client, method)(*arguments, retry_times=0, **options)
 
@@ -219,11 +216,11 @@ class Client:
 
     async def _make_searchable(self, schema: Schema, engine_name: str) -> None:
         """Index and load: also what a creator that died in the middle has left undone."""
-        for column, wanted in schema.indexes.items():
+        for column, (kind, metric) in schema.indexes.items():
             if await self._call("list_indexes", engine_name, field_name=column):
                 continue
             index = self._client.prepare_index_params()
-            index.add_index(column, **wanted)
+            index.add_index(column, index_type=kind, metric_type=metric)
             try:
                 await self._call("create_index", engine_name, index)
             except grpc.RpcError as error:
@@ -287,7 +284,7 @@ class Client:
         """Write the rows of a batch."""
         await self._write(collection, "upsert", rows)
         entries = sum(len(column.indices) for column in (batch.sparse, batch.text) if column is not None)
-        size = stored_bytes(batch.vectors.nbytes, sum(map(len, batch.payload_json)), entries)
+        size = _stored_bytes(batch.vectors.nbytes, sum(map(len, batch.payload_json)), entries)
         await self._wrote(collection, len(rows), size)
 
     async def replace(self, collection: Collection, column: str, values: Mapping[str, dict[int, float]]) -> None:
@@ -310,7 +307,7 @@ class Client:
         await self._exclusively(gate, collection.engine_name, work)
         payloads = sum(len(row["payload_json"]) for row in rows)
         vectors = 4 * collection.settings.dimension * len(rows)
-        await self._wrote(collection, len(rows), stored_bytes(vectors, payloads, sum(map(len, values.values()))))
+        await self._wrote(collection, len(rows), _stored_bytes(vectors, payloads, sum(map(len, values.values()))))
 
     async def define(self, collection: Collection, definition: bytes) -> None:
         """Store the definition of the sparse index."""
@@ -343,26 +340,6 @@ class Client:
                 await self._call("flush", collection.engine_name)
             gate.unflushed_rows = gate.unflushed_bytes = 0
 
-    async def optimize(
-        self, collection: Collection, bounded: Callable[[], contextlib.AbstractAsyncContextManager[Any]]
-    ) -> None:
-        """Close the segments that grow, wait until the engine has built the index of each, and have it used."""
-        name = collection.engine_name
-        async with bounded():
-            await self._make_searchable(collection.schema, name)
-            await self._call("flush", name)
-            [index] = await self._call("list_indexes", name, field_name=collection.schema.vector)
-        while True:
-            async with bounded():
-                found = await self._call("describe_index", name, index)
-            if found["state"] == "Failed":
-                raise EngineError("the engine failed to build the index")
-            if not found["pending_index_rows"]:
-                break
-            await asyncio.sleep(_PAUSE)
-        async with bounded():
-            await self._call("load_collection", name, refresh=True)
-
     # --- reading ---
 
     async def search(
@@ -373,10 +350,8 @@ class Client:
         limit: int,
         expression: str,
         fields: list[str],
-        partitions: int | None = None,
     ) -> list[Any]:
-        """The nearest rows, by a column of vectors; of an index, from the nearest of its partitions."""
-        params = {} if partitions is None else {"params": {"nprobe": partitions}}
+        """The nearest rows, by a column of vectors."""
         found = await self._read(
             collection,
             "search",
@@ -386,7 +361,7 @@ class Client:
             output_fields=fields,
             anns_field=column,
             # Lite searches a collection that has no index yet, by a metric of its own.
-            search_params={"metric_type": collection.schema.indexes[column]["metric_type"], **params},
+            search_params={"metric_type": collection.schema.indexes[column][1]},
         )
         hits: list[Any] = found[0]
         return hits
@@ -448,3 +423,35 @@ class Client:
         if collection.schema.vector not in fields:
             return _PAGE_ROWS
         return max(1, min(_PAGE_ROWS, _PAGE_BYTES // (4 * collection.settings.dimension)))
+
+
+def _stored_bytes(vectors: int, payloads: int, entries: int) -> int:
+    """About what rows take before they are flushed, by the bytes of their vectors and payloads, and sparse entries."""
+    return 5 * vectors // 4 + 6 * payloads + 10 * entries
+
+
+# --- the client's log ------------------------------------------------------------------------------------------------
+
+_calling: ContextVar[bool] = ContextVar("calling", default=False)
+
+
+class _OursOnly(logging.Filter):
+    """Drops what the client logs of calls made here: each of its failures is raised, and told by whom it concerns."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not _calling.get()
+
+
+_FILTER: Final = _OursOnly()
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    for handler in logging.getLogger("pymilvus").handlers:
+        if _FILTER not in handler.filters:
+            handler.addFilter(_FILTER)
+    token = _calling.set(True)
+    try:
+        yield
+    finally:
+        _calling.reset(token)

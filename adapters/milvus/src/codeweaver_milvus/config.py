@@ -7,8 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from codeweaver_backends.config import FolderPath, ServerConfig, index_from
-from codeweaver_milvus.plugin import INDEX_FROM
+from codeweaver_backends.config import FolderPath, ServerConfig
 
 __all__ = ["MilvusConfig"]
 
@@ -27,12 +26,6 @@ class MilvusConfig(ServerConfig):
         default=None, description="A Milvus Lite database, a folder whose name ends in .db; it is created if absent"
     )
     database: str = Field(default="", description="The database on the server; its default one if empty")
-    interim_index: bool = Field(
-        default=True,
-        description="Whether the server has its interim index (queryNode.segcore.interimIndex.enableIndex), on by"
-        " default; where it is off, collections get an index over their vectors",
-    )
-    index_from: int = index_from(INDEX_FROM)
 
     @field_validator("path")
     @classmethod

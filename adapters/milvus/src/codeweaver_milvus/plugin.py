@@ -10,10 +10,7 @@ from codeweaver_backends.plugins import DeclaredPlugin
 from codeweaver_backends.types import BaseComponentInfo, DistanceMetric
 from codeweaver_milvus.version import __version__
 
-__all__ = ["CAPABILITIES", "INDEX_FROM", "MilvusPlugin"]
-
-INDEX_FROM = 20_000
-"""Where there is an index: up to this many points every search is exact."""
+__all__ = ["CAPABILITIES", "MilvusPlugin"]
 
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
@@ -21,9 +18,7 @@ CAPABILITIES = BackendCapabilities(
     supports_columnar=True,
     supports_streaming=True,
     supports_payload_indexes=True,
-    index_kinds=["ivf"],
     exact_search=True,
-    search_effort=True,
     engine_options={"num_shards": "integer"},
     # Engines add up in float32, on some machines one number after the other: with more dimensions scores leave the
     # contract's tolerance. (On others Lite keeps it up to 32,768.)

@@ -20,7 +20,6 @@ from codeweaver_backends.sdk.hybrid.vectors import SparseRows
 from codeweaver_backends.sdk.index.codes import encode_id
 from codeweaver_backends.sdk.index.facts import Path
 from codeweaver_backends.sdk.index.terms import Column, Entries, entries_of, spans
-from codeweaver_backends.sdk.plan import wants_index
 from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Slot
 from codeweaver_backends.sdk.vectors import unit_vectors
 from codeweaver_backends.types import DistanceMetric, PointId, Scalar, SparseVector
@@ -40,17 +39,7 @@ from codeweaver_milvus.dialect import (
 from codeweaver_milvus.library import AsyncMilvusClient, CollectionSchema, DataType
 from codeweaver_milvus.plugin import CAPABILITIES
 
-__all__ = [
-    "LITE",
-    "METRICS",
-    "Schema",
-    "Traits",
-    "key_of",
-    "sparse_vector",
-    "sparse_vectors",
-    "stored_bytes",
-    "traits_of",
-]
+__all__ = ["LITE", "METRICS", "Schema", "Traits", "key_of", "sparse_vector", "sparse_vectors", "traits_of"]
 
 LAYOUT: Final = 3
 """Counts the changes of what is stored."""
@@ -66,7 +55,6 @@ _KEY_BYTES: Final = 1 + 512 * 9
 """A string id of 512 characters, each of them coded as three of three bytes."""
 _MAX_COLUMNS: Final = 64
 _TEXT_BYTES: Final = 65_535
-_PARTITIONS: Final = 128
 _SMALL: Final = 3_072
 """Bytes of JSON that no limit refuses: of each of them comes one term at most, and 18 bytes of range keys."""
 
@@ -103,21 +91,15 @@ class Traits:
     partial_update: bool = False
     """An upsert may name some columns only; without that a row is read and written as a whole."""
 
-    def with_index(self, exact_size: int) -> Traits:
-        """The traits of an engine whose collections have an index that is used beyond so many points."""
-        claims = self.capabilities.with_exact_size(exact_size)
-        return replace(self, capabilities=claims.model_copy(update={"index_kinds": ["ivf"], "search_effort": True}))
-
 
 _ITERATOR: Final = {"iterator": "True", "reduce_stop_for_best": "True"}
-_FLAT: Final = CAPABILITIES.model_copy(update={"index_kinds": [], "search_effort": False})
-_SERVER_LIMITS: Final = _FLAT.limits.model_copy(update={"max_payload_bytes": 65_500})
-_SERVER_CLAIMS: Final = _FLAT.model_copy(update={"replace_is_atomic": False, "limits": _SERVER_LIMITS})
+_SERVER_LIMITS: Final = CAPABILITIES.limits.model_copy(update={"max_payload_bytes": 65_500})
+_SERVER_CLAIMS: Final = CAPABILITIES.model_copy(update={"replace_is_atomic": False, "limits": _SERVER_LIMITS})
 
 LITE: Final = Traits(
     TextDialect,
     dynamic=True,
-    capabilities=_FLAT.model_copy(update={"engine_options": {}}),
+    capabilities=CAPABILITIES.model_copy(update={"engine_options": {}}),
     text_bytes=1 << 30,
     flush_rows=500,
     page=_ITERATOR,
@@ -170,8 +152,6 @@ class Schema:
     dialect: MilvusDialect
     slots: Mapping[Slot, str]
     """The columns of sparse vectors; none in a collection that was made where they are not, or not yet, supported."""
-    partitions: int | None = None
-    """The partitions of the index over the vectors, in each of the engine's segments; ``None``: there is none."""
     definition: bytes | None = None
     """Of the sparse index, as it was when the collection was described."""
 
@@ -183,15 +163,12 @@ class Schema:
         incarnation: str | None = None,
         *,
         has_slots: bool | None = None,
-        partitions: int | None = None,
         definition: bytes | None = None,
     ) -> Schema:
         """The schema of a collection, a new incarnation unless one is named."""
         mark = incarnation or secrets.token_hex(4)
         if has_slots is None:
             has_slots = traits.capabilities.supports_hybrid_search
-        if incarnation is None and traits.capabilities.index_kinds and wants_index(settings):
-            partitions = (settings.vector_index.numbers if settings.vector_index else {}).get("partitions", _PARTITIONS)
         slots = {slot: f"{slot.value}_{mark}" for slot in Slot} if has_slots else {}
         declared = {}
         for number, (name, kind) in enumerate(settings.payload_indexes.items()):
@@ -204,7 +181,7 @@ class Schema:
                 f"payload_indexes need {count} columns; at most {_MAX_COLUMNS} are possible", limit="payload_indexes"
             )
         columns = Columns(f"f_{mark}", "$meta" if traits.dynamic else f"r_{mark}", declared)
-        return cls(settings, mark, traits, f"v_{mark}", traits.dialect(columns), slots, partitions, definition)
+        return cls(settings, mark, traits, f"v_{mark}", traits.dialect(columns), slots, definition)
 
     @classmethod
     def described(cls, name: str, description: Mapping[str, Any], traits: Traits) -> Schema | None:
@@ -224,7 +201,6 @@ class Schema:
             traits,
             mark,
             has_slots=own.get("slots", False),
-            partitions=own.get("partitions"),
             definition=None if definition is None else definition.encode(),
         )
 
@@ -235,9 +211,7 @@ class Schema:
 
     def properties(self) -> dict[str, str]:
         """What is kept with the collection, for ``described``."""
-        own = {} if self.partitions is None else {"partitions": self.partitions}
-        stored = self.settings.to_json(LAYOUT, incarnation=self.incarnation, slots=bool(self.slots), **own)
-        return {_PROPERTY: stored}
+        return {_PROPERTY: self.settings.to_json(LAYOUT, incarnation=self.incarnation, slots=bool(self.slots))}
 
     def definition_properties(self, definition: bytes) -> dict[str, str]:
         """The property that holds a sparse index' definition. In another incarnation nobody reads it."""
@@ -255,14 +229,10 @@ class Schema:
             ) from None
 
     @property
-    def indexes(self) -> dict[str, dict[str, Any]]:
-        """Each vector column's index, as the client takes it."""
-        kind: dict[str, Any] = {"index_type": "FLAT"}
-        if self.partitions is not None:
-            kind = {"index_type": "IVF_FLAT", "params": {"nlist": self.partitions}}
-        dense = {self.vector: {**kind, "metric_type": METRICS[self.settings.metric]}}
-        sparse: dict[str, Any] = {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "IP"}
-        return dense | dict.fromkeys(self.slots.values(), sparse)
+    def indexes(self) -> dict[str, tuple[str, str]]:
+        """The type and the metric of each vector column's index."""
+        dense = {self.vector: ("FLAT", METRICS[self.settings.metric])}
+        return dense | dict.fromkeys(self.slots.values(), ("SPARSE_INVERTED_INDEX", "IP"))
 
     def fields(self) -> CollectionSchema:
         """The columns, as the client takes them."""
@@ -360,11 +330,6 @@ class Schema:
             high = range_name(path, instant=declared.instant, high=True)
             for row, own in zip(rows, ranges, strict=True):
                 row[declared.low], row[declared.high] = own.get(low, NO_LOW), own.get(high, NO_HIGH)
-
-
-def stored_bytes(vectors: int, payloads: int, entries: int) -> int:
-    """About what rows take before they are flushed, by the bytes of their vectors and payloads, and sparse entries."""
-    return 5 * vectors // 4 + 6 * payloads + 10 * entries
 
 
 def _definition_property(incarnation: str) -> str:

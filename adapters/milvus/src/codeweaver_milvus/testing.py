@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,13 +50,7 @@ def _server() -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _indexed() -> Iterator[dict[str, Any]]:
-    with _packaged(interim_index=False) as (_, settings):
-        yield settings
-
-
-@contextmanager
-def _packaged(*, interim_index: bool = True) -> Iterator[tuple[ServerProcess, dict[str, Any]]]:
+def _packaged() -> Iterator[tuple[ServerProcess, dict[str, Any]]]:
     """The packaged server on free ports, with its data in a temporary folder."""
     try:
         import milvus
@@ -70,8 +63,6 @@ def _packaged(*, interim_index: bool = True) -> Iterator[tuple[ServerProcess, di
     *ports, web, client, peer = free_ports(len(names) + 3)
     settings = dict(zip(names, ports, strict=True))
     config = milvus.MilvusServerConfig(data_dir=str(folder), etcd_port=client, **settings)
-    if not interim_index:
-        config.set("queryNode.segcore.interimIndex.enableIndex", "false")
     config.resolve()
     milvus._initialize_data_files(str(folder))
     (folder / "etcd.yaml").write_text(_ETCD.format(client=client, peer=peer), encoding="utf-8")
@@ -89,8 +80,7 @@ def _packaged(*, interim_index: bool = True) -> Iterator[tuple[ServerProcess, di
         folder=folder,
         patience=_PATIENCE,
     ) as server:
-        own = {} if interim_index else {"interim_index": False}
-        yield server, {"host": "127.0.0.1", "port": settings["proxy_port"], "timeout": _TIMEOUT, **own}
+        yield server, {"host": "127.0.0.1", "port": settings["proxy_port"], "timeout": _TIMEOUT}
 
 
 def _elsewhere(port: int) -> dict[str, Any]:
@@ -98,9 +88,8 @@ def _elsewhere(port: int) -> dict[str, Any]:
 
 
 def targets() -> list[Target]:
-    """Lite in a temporary folder; a server by address, or the packaged one on free ports; and one that has an index."""
+    """Lite in a temporary folder; a server by address, or the packaged one started on free ports."""
     return [
         Target("milvus-lite", "milvus", _lite, location="in-process"),
         Target("milvus-server", "milvus", _server, _elsewhere, _packaged),
-        Target("milvus-server-ivf", "milvus", _indexed, _elsewhere, partial(_packaged, interim_index=False)),
     ]
