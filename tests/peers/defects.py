@@ -75,7 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     chosen = [one for _, one in sorted(load().items()) if not one.needs_server][:: options.every]
     rows: list[dict[str, Any]] = [{"id": one.id, "class": one.group, "sentence": one.sentence} for one in chosen]
-    with ProcessPoolExecutor(options.jobs, get_context("spawn"), max_tasks_per_child=20) as pool:
+    with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
         for peer in _PEERS:
             correct, tests = pool.submit(run, "codeweaver_tools.defects.rig:RigPlugin", peer).result()
             if correct or not tests:
