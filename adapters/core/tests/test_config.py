@@ -14,6 +14,7 @@ from codeweaver_backends.config import (
     BackendConfig,
     EmbeddedConfig,
     ServerConfig,
+    TLSServerConfig,
     check_config,
     describe_validation_error,
 )
@@ -37,7 +38,7 @@ CERTIFICATE = (
 )
 
 
-class AcmeConfig(ServerConfig):
+class AcmeConfig(TLSServerConfig):
     """A server of the tests."""
 
     backend: ClassVar[str] = "acme-db"
@@ -226,11 +227,11 @@ def test_a_configuration_of_another_kind_is_judged_and_does_not_raise() -> None:
         ({"ca_file": "ca.pem"}, "of no use without tls"),
         ({"ca_file": "absent.pem", "tls": True}, "a file that can be read"),
         ({"ca_file": ".", "tls": True}, "a file that can be read"),
-        ({"ca_file": "noise.pem", "tls": True}, "ca_file: no certificate"),
+        ({"ca_file": "noise.pem", "tls": True}, "ca_file: nothing in PEM form"),
         ({"client_cert_file": "ca.pem", "tls": True}, "needed together"),
         (
             {"client_cert_file": "noise.pem", "client_key_file": "noise.pem", "tls": True},
-            "client_key_file: no certificate",
+            "client_key_file: nothing in PEM form",
         ),
     ],
 )

@@ -47,6 +47,7 @@ class Backend(MemoryBackend):
         self.before_slot: Callable[[], Awaitable[None]] | None = None
         self.after_upsert: Callable[[], Awaitable[None]] | None = None
         self.failing_slot = False
+        self.longest = 1_000
 
     @property
     def capabilities(self) -> BackendCapabilities:
@@ -69,6 +70,8 @@ class Backend(MemoryBackend):
     async def _write_slot(self, collection: Collection, slot: Slot, ids: Sequence[PointId], rows: SparseRows) -> None:
         if self.failing_slot:
             raise OSError("the way is cut")
+        if any(len(row.indices) > self.longest for row in rows):
+            raise InvalidVectorError("a text has too many terms")
         interruption, self.before_slot = self.before_slot, None
         if interruption:
             await interruption()
@@ -302,6 +305,26 @@ def test_a_backfill_that_was_cut_off_is_healed_by_another() -> None:
         backend.failing_slot = False
         await backend.create_sparse_index("c", ["t"])
         assert len(await backend.hybrid_search("c", [1, 0], "alpha", 2_500, LINEAR, 0.0)) == 2_500
+
+    run(work)
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["none before", "another before"])
+def test_an_index_that_the_engine_cannot_hold_leaves_the_one_before(is_there: bool) -> None:
+    async def work(backend: Backend) -> None:
+        await backend.upsert_vectors(
+            "c", [VectorPoint(n, [1.0, 0.0], {"t": "title", "body": f"w{n}"}) for n in range(1_500)]
+        )
+        if is_there:
+            await backend.create_sparse_index("c", ["t"])
+        before = (await backend.get_collection_info("c")).sparse_index
+        backend.longest = 1
+        with pytest.raises(InvalidVectorError):
+            await backend.create_sparse_index("c", ["t", "body"])
+        assert (await backend.get_collection_info("c")).sparse_index == before
+        if is_there:
+            assert len(await backend.hybrid_search("c", [1, 0], "title", 1_500, LINEAR, 0.0)) == 1_500
+            assert await found(backend, "w7") == set()
 
     run(work)
 

@@ -10,7 +10,7 @@ import orjson
 from pydantic import BaseModel, Field
 
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
-from codeweaver_backends.config import ServerConfig
+from codeweaver_backends.config import TLSServerConfig
 from codeweaver_backends.errors import (
     BackendAuthenticationError,
     BackendConnectionError,
@@ -45,7 +45,7 @@ _ERRORS: dict[str, type[BackendError]] = {
 }
 
 
-class NetworkConfig(ServerConfig):
+class NetworkConfig(TLSServerConfig):
     """Where the reference server is."""
 
     backend: ClassVar[str] = "reference"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, model_validator
 
-from codeweaver_backends.config import Configures, FolderPath, ServerConfig
+from codeweaver_backends.config import Configures, FolderPath, TLSServerConfig
 
 if TYPE_CHECKING:
     from codeweaver_chroma.backend import ChromaBackend  # noqa: F401 - for type checkers, in the string below
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["ChromaConfig"]
 
 
-class ChromaConfig(ServerConfig, Configures["ChromaBackend"]):
+class ChromaConfig(TLSServerConfig, Configures["ChromaBackend"]):
     """With ``path`` an embedded database; without it the server at ``url``, or at ``host`` and ``port``."""
 
     backend: ClassVar[str] = "chroma"

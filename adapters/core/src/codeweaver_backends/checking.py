@@ -147,7 +147,7 @@ class _Run:
     async def connect(self) -> str:
         # A call that raises says why; health_check only says that.
         names = await self._backend.list_collections()
-        return f"{len(names)} collections"
+        return f"{len(names)} collection{'' if len(names) == 1 else 's'}"
 
     async def health(self) -> str:
         times = []

@@ -7,6 +7,7 @@ Unknown settings, given by keyword or in the file, are errors; secrets are ``Sec
 
 from __future__ import annotations
 
+import difflib
 import os
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -47,6 +48,7 @@ __all__ = [
     "FilePath",
     "FolderPath",
     "ServerConfig",
+    "TLSServerConfig",
     "check_config",
     "describe_validation_error",
     "index_from",
@@ -155,11 +157,18 @@ def _resolved(path: object) -> object:
         return path
     if isinstance(path, str) and ("://" in path or not path.strip()):
         raise ValueError("must be a path of this machine")
-    return Path(path).expanduser().absolute()
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("names the home of a user who is not known here") from None
 
 
 def _readable(path: Path) -> Path:
-    if not path.is_file() or not os.access(path, os.R_OK):
+    try:
+        is_readable = path.is_file() and os.access(path, os.R_OK)
+    except OSError:  # the name is too long, say
+        is_readable = False
+    if not is_readable:
         raise ValueError("must be a file that can be read")
     return path
 
@@ -183,13 +192,6 @@ class ServerConfig(BackendConfig):
     port: int | None = Field(default=None, ge=1, le=65_535, description="The engine's own default if absent")
     tls: bool = False
     api_key: Annotated[SecretStr | None, AfterValidator(_header_value)] = None
-    ca_file: FilePath | None = Field(
-        default=None, description="With TLS: PEM file of the authorities that vouch for the server, not the system's"
-    )
-    client_cert_file: FilePath | None = Field(
-        default=None, description="With TLS: PEM file of a certificate to show to the server"
-    )
-    client_key_file: FilePath | None = Field(default=None, description="PEM file of the certificate's key, unencrypted")
     max_connections: int = Field(default=16, ge=1, le=1_000)
     proxy: bool = Field(
         default=True, description="Use the environment's proxy (HTTPS_PROXY, NO_PROXY); never for this machine itself"
@@ -236,40 +238,6 @@ class ServerConfig(BackendConfig):
             raise ValueError("tls and an http:// url contradict each other; use https://")
         return self
 
-    @model_validator(mode="after")
-    def _tls_files_are_of_use(self) -> Self:
-        files = {name: getattr(self, name) for name in ("ca_file", "client_cert_file", "client_key_file")}
-        given = [name for name, file in files.items() if file is not None]
-        if given and not self.is_encrypted:
-            raise ValueError(f"{given[0]} is of no use without tls or an https:// url")
-        if (self.client_cert_file is None) != (self.client_key_file is None):
-            raise ValueError("client_cert_file and client_key_file are needed together")
-        try:
-            self.tls_context()
-        except OSError:  # of ssl too
-            raise ValueError(f"{' and '.join(given)}: no certificate and key in PEM form can be read there") from None
-        return self
-
-    def tls_context(self) -> ssl.SSLContext | None:
-        """What a client of Python's ``ssl`` is given; ``None`` where it may do what it does by itself."""
-        if self.ca_file is None and self.client_cert_file is None:
-            return None
-        context = ssl.create_default_context(cafile=self.ca_file)
-        context.set_alpn_protocols(["http/1.1"])
-        if self.client_cert_file is not None:
-            # A key that asks for a password would be asked for on the terminal.
-            context.load_cert_chain(self.client_cert_file, self.client_key_file, password=lambda: b"")
-        return context
-
-    def tls_content(self) -> dict[str, bytes]:
-        """The files' contents, by the names of ``grpc.ssl_channel_credentials``; what was not given is not there."""
-        files = {
-            "root_certificates": self.ca_file,
-            "private_key": self.client_key_file,
-            "certificate_chain": self.client_cert_file,
-        }
-        return {name: file.read_bytes() for name, file in files.items() if file is not None}
-
     @property
     def address(self) -> str:
         """The server's URL, without a path unless ``url`` has one."""
@@ -300,18 +268,68 @@ class ServerConfig(BackendConfig):
             yield "api_key: it is sent unencrypted without tls or an https url"
 
 
+class TLSServerConfig(ServerConfig):
+    """A server whose client can be told whom to trust, and what to show."""
+
+    ca_file: FilePath | None = Field(
+        default=None, description="With TLS: PEM file of the authorities that vouch for the server, not the system's"
+    )
+    client_cert_file: FilePath | None = Field(
+        default=None, description="With TLS: PEM file of a certificate to show to the server"
+    )
+    client_key_file: FilePath | None = Field(default=None, description="PEM file of the certificate's key, unencrypted")
+
+    @model_validator(mode="after")
+    def _tls_files_are_of_use(self) -> Self:
+        files = {name: getattr(self, name) for name in ("ca_file", "client_cert_file", "client_key_file")}
+        given = [name for name, file in files.items() if file is not None]
+        if given and not self.is_encrypted:
+            raise ValueError(f"{given[0]} is of no use without tls or an https:// url")
+        if (self.client_cert_file is None) != (self.client_key_file is None):
+            raise ValueError("client_cert_file and client_key_file are needed together")
+        try:
+            self.tls_context()
+        except OSError:  # of ssl too
+            raise ValueError(f"{' and '.join(given)}: nothing in PEM form can be read there that fits") from None
+        return self
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """What a client of Python's ``ssl`` is given; ``None`` where it may do what it does by itself."""
+        if self.ca_file is None and self.client_cert_file is None:
+            return None
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if self.client_cert_file is not None:
+            # A key that asks for a password would be asked for on the terminal.
+            context.load_cert_chain(self.client_cert_file, self.client_key_file, password=lambda: b"")
+        return context
+
+    def tls_content(self) -> dict[str, bytes]:
+        """The files' contents, by the names of ``grpc.ssl_channel_credentials``; what was not given is not there."""
+        files = {
+            "root_certificates": self.ca_file,
+            "private_key": self.client_key_file,
+            "certificate_chain": self.client_cert_file,
+        }
+        return {name: file.read_bytes() for name, file in files.items() if file is not None}
+
+
 class EmbeddedConfig(BackendConfig):
     """A backend that keeps its data in a folder of this machine."""
 
     path: FolderPath = Field(description="The folder; it is created if absent")
 
 
-def describe_validation_error(error: ValidationError) -> list[str]:
-    """One line per mistake: the setting and what is wrong with it, never the value."""
-    return [
-        f"{'.'.join(str(part) for part in item['loc']) or 'configuration'}: {item['msg']}"
-        for item in error.errors(include_input=False, include_url=False, include_context=False)
-    ]
+def describe_validation_error(error: ValidationError, known: Iterable[str] = ()) -> list[str]:
+    """One line per mistake: the setting and what is wrong, never the value. ``known`` are the names of all settings."""
+    names = list(known)
+    lines = []
+    for item in error.errors(include_input=False, include_url=False, include_context=False):
+        name, told = ".".join(map(str, item["loc"])) or "configuration", item["msg"]
+        if item["type"] == "extra_forbidden" and names:
+            near = difflib.get_close_matches(name, names, 1)
+            told = f"there is no such setting; did you mean {near[0]!r}?" if near else "there is no such setting"
+        lines.append(f"{name}: {told}")
+    return lines
 
 
 def check_config(
@@ -327,7 +345,7 @@ def check_config(
         try:
             config = config_class(**(config.model_dump() if isinstance(config, BaseModel) else dict(config)))
         except ValidationError as error:
-            return ValidationResult(is_valid=False, errors=describe_validation_error(error))
+            return ValidationResult(is_valid=False, errors=describe_validation_error(error, config_class.model_fields))
         except ValueError as error:  # of the file, or of a value in the environment that is not even JSON
             return ValidationResult(is_valid=False, errors=[str(error)])
     return ValidationResult(is_valid=True, warnings=[warning for rule in rules for warning in rule(config)])

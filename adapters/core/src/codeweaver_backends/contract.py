@@ -540,7 +540,7 @@ _TABLE: Final = (
     ),
     Clause(
         "hybrid.order",
-        "Results come best first, equal ones by id, each id once, at most limit.",
+        "Results come best first, those equal to the first of them by id, each id once, at most limit.",
         profile="hybrid",
         capability="supports_hybrid_search",
     ),
@@ -552,7 +552,7 @@ _TABLE: Final = (
     ),
     Clause(
         "hybrid.shown",
-        "with_payload and with_vectors show what they show in a search; any option but these and candidates is refused.",
+        "with_payload and with_vectors show what they show in a search; any option but these, exact, effort and candidates is refused.",
         profile="hybrid",
         capability="supports_hybrid_search",
     ),

@@ -166,11 +166,15 @@ class HybridSearchBackend(VectorBackend, Protocol):
     async def create_sparse_index(
         self,
         collection_name: str,
-        fields: Sequence[str],
+        fields: Sequence[str | Sequence[str]],
         index_type: Literal["keyword", "text", "bm25"] = "bm25",
         **kwargs: Any,
     ) -> None:
-        """Index payload fields for text queries."""
+        """Index payload fields, dotted paths or tuples of keys, for text queries; points that are there too.
+
+        Options: ``average_length`` of the texts in terms (64), ``term_statistics``, a table of one's own. Called again
+        with the same arguments it heals, with others it replaces.
+        """
         ...
 
     async def hybrid_search(
@@ -184,7 +188,12 @@ class HybridSearchBackend(VectorBackend, Protocol):
         search_filter: FilterLike | None = None,
         **kwargs: Any,
     ) -> list[SearchResult]:
-        """Search both legs and fuse them; ``alpha`` is the weight of the dense leg, 0 to 1."""
+        """Search both legs and fuse them; ``alpha`` is the weight of the dense leg, 0 to 1.
+
+        ``sparse_query`` is a text, for what the sparse index made of the points' texts, or a dict of term and weight,
+        for ``VectorPoint.sparse_vector``. Options: ``candidates`` (100), the best points of each leg that are fused;
+        ``with_payload``, ``with_vectors``, ``exact`` and ``effort`` as in a search.
+        """
         ...
 
     async def update_sparse_vectors(self, collection_name: str, vectors: Iterable[VectorPoint]) -> None:

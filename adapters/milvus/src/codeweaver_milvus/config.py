@@ -7,18 +7,18 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from codeweaver_backends.config import FolderPath, ServerConfig
+from codeweaver_backends.config import FolderPath, TLSServerConfig
 
 __all__ = ["MilvusConfig"]
 
 
-class MilvusConfig(ServerConfig):
+class MilvusConfig(TLSServerConfig):
     """With ``path`` Milvus Lite in this process; without it the server at ``url``, or at ``host`` and ``port``."""
 
     backend: ClassVar[str] = "milvus"
     default_port: ClassVar[int | None] = 19_530
     alternatives: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        **ServerConfig.alternatives,
+        **TLSServerConfig.alternatives,
         "path": ("url", "host", "port", "tls"),
     }
 

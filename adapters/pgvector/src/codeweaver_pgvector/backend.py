@@ -226,7 +226,7 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
             try:
                 for statement in table.creation():
                     await unit.execute(statement)
-            except asyncpg.UndefinedObjectError:
+            except (asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError):
                 if not table.tablespace:
                     raise
                 raise InvalidOptionError("the engine option tablespace names none of this server") from None

@@ -38,7 +38,10 @@ _CLASSES: Final = {
     DistanceMetric.EUCLIDEAN: "vector_l2_ops",
     DistanceMetric.MANHATTAN: "vector_l1_ops",
 }
-_MEMORY: Final = re.compile(r"[1-9][0-9]{0,6}(kB|MB|GB)")
+_MEMORY: Final = re.compile(r"([1-9][0-9]{0,6})(MB|GB)")
+_MEGABYTES: Final = {"MB": 1, "GB": 1_024}
+_NAME: Final = 63
+"""Bytes of the longest name that the engine keeps whole."""
 _DIMENSION: Final = 2_000
 """The most dimensions that an index takes."""
 _LEAST: Final = 200
@@ -57,8 +60,11 @@ _LOCK_WAIT: Final = 1_000
 
 def check_graph(settings: CollectionSettings) -> None:
     """Refuse a graph that the engine cannot build."""
-    if not _MEMORY.fullmatch(settings.engine_options.get("maintenance_work_mem", "1GB")):
-        raise InvalidOptionError("the engine option maintenance_work_mem must be a size like 512MB or 2GB")
+    memory = _MEMORY.fullmatch(settings.engine_options.get("maintenance_work_mem", "1GB"))
+    if memory is None or not 1 <= int(memory[1]) * _MEGABYTES[memory[2]] < 2**21:
+        raise InvalidOptionError("the engine option maintenance_work_mem must be a size like 512MB, less than 2048GB")
+    if len(settings.engine_options.get("tablespace", "").encode()) > _NAME:
+        raise InvalidOptionError(f"the engine option tablespace must be a name of at most {_NAME} bytes")
     option = settings.vector_index
     if option is None or option.kind != "hnsw":
         return

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codeweaver_backends.config import Configures, EmbeddedConfig, ServerConfig, index_from
+from codeweaver_backends.config import Configures, EmbeddedConfig, TLSServerConfig, index_from
 from codeweaver_qdrant.plugin import EXACT_SIZE
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ __all__ = ["QdrantConfig", "QdrantEdgeConfig", "Transport"]
 Transport = Literal["auto", "grpc", "rest"]
 
 
-class QdrantConfig(ServerConfig, Configures["QdrantBackend"]):
+class QdrantConfig(TLSServerConfig, Configures["QdrantBackend"]):
     """A Qdrant server. Without ``port`` it is looked for at 6333 (REST) and 6334 (gRPC)."""
 
     backend: ClassVar[str] = "qdrant"

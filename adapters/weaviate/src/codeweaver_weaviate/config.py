@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from codeweaver_backends.config import Configures, ServerConfig, index_from
+from codeweaver_backends.config import Configures, TLSServerConfig, index_from
 from codeweaver_weaviate.plugin import EXACT_SIZE
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["WeaviateConfig"]
 
 
-class WeaviateConfig(ServerConfig, Configures["WeaviateBackend"]):
+class WeaviateConfig(TLSServerConfig, Configures["WeaviateBackend"]):
     """A Weaviate server. It has two ports: REST for the schema, gRPC for points; both are needed.
 
     Without ports they are 8080 and 50051, with TLS 443 for both.

@@ -56,8 +56,11 @@ def milliseconds(value: float) -> str:
     return f"{ms:.2f} ms" if ms < 1 else f"{ms:.1f} ms" if ms < 100 else f"{ms:,.0f} ms"
 
 
+_SLOWER: Final = "p95, the slower of filtered and not,"
 FIGURES: Final = {
-    "latency": Figure("latency", "p95 of a search", _worst_p95, milliseconds, "faster to search"),
+    "latency": Figure(
+        "latency", "p95 of a search, the slower of filtered and not,", _worst_p95, milliseconds, "faster to search"
+    ),
     "ingest": Figure("ingest", "points written per second", _ingest, lambda x: f"{1 / x:,.0f}/s", "faster to fill"),
     "memory": Figure("memory", "memory", lambda one: one.memory_bytes, megabytes, "smaller in memory"),
     "disk": Figure("disk", "disk", lambda one: one.disk_bytes, megabytes, "smaller on disk"),

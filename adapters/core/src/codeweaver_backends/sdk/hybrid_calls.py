@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, cast
 import numpy as np
 
 from codeweaver_backends.config import BackendConfig
-from codeweaver_backends.errors import BackendError, ConflictError, InvalidIdError
+from codeweaver_backends.errors import BackendError, ConflictError, InvalidIdError, InvalidInputError
 from codeweaver_backends.sdk.calls import off_loop
 from codeweaver_backends.sdk.filters.tree import ALWAYS, Never
 from codeweaver_backends.sdk.handles import CollectionUse, H, Intent
@@ -117,17 +117,20 @@ class HybridCalls(BaseBackend, Generic[H], ABC):
     async def create_sparse_index(
         self,
         collection_name: str,
-        fields: list[str],
+        fields: Sequence[str | Sequence[str]],
         index_type: Literal["keyword", "text", "bm25"] = "bm25",
         **kwargs: Any,
     ) -> None:
         name = validate_name(collection_name)
         index = SparseIndex.from_arguments(fields, index_type, kwargs)
-        incarnation, cursor = await self._define(name, index), None
-        while True:
-            cursor = await self._index_page(name, incarnation, index, cursor)
-            if cursor is None:
-                return
+        incarnation, before = await self._define(name, index)
+        try:
+            await self._index_all(name, incarnation, index)
+        except InvalidInputError:  # a text that the engine cannot hold: the index is to be as it was
+            await self._define(name, before)
+            if before is not None:
+                await self._index_all(name, incarnation, before)
+            raise
 
     @operation(claim="supports_hybrid_search")
     async def hybrid_search(
@@ -211,7 +214,7 @@ class HybridCalls(BaseBackend, Generic[H], ABC):
         known = self._definitions.get(collection.settings.name)
         if known is not None and known[:2] == (collection.incarnation, stored):
             return known[2]
-        index = None if stored is None else SparseIndex.from_json(stored)
+        index = SparseIndex.from_json(stored) if stored else None
         if self._joined() is None:  # what a transaction has defined may be rolled back
             self._definitions[collection.settings.name] = collection.incarnation, stored, index
         return index
@@ -223,14 +226,20 @@ class HybridCalls(BaseBackend, Generic[H], ABC):
             return known[2]
         return await self._sparse_index(collection)
 
-    async def _define(self, name: str, index: SparseIndex) -> str:
-        """Write the definition, and tell of which incarnation."""
+    async def _define(self, name: str, index: SparseIndex | None) -> tuple[str, SparseIndex | None]:
+        """Write the definition, empty for no index; tell of which incarnation, and what was defined before."""
         use = self._use(name, Intent.WRITE)
         while True:
             async with use as collection:
                 async with self._bounded():
-                    await self._write_definition(collection, index.to_json())
-                return collection.incarnation
+                    before = await self._sparse_index(collection)
+                    await self._write_definition(collection, b"" if index is None else index.to_json())
+                return collection.incarnation, before
+
+    async def _index_all(self, name: str, incarnation: str, index: SparseIndex) -> None:
+        cursor = await self._index_page(name, incarnation, index, None)
+        while cursor is not None:
+            cursor = await self._index_page(name, incarnation, index, cursor)
 
     async def _index_page(self, name: str, incarnation: str, index: SparseIndex, cursor: str | None) -> str | None:
         """Write the texts of a page of points, and tell where the next one begins.

@@ -82,7 +82,8 @@ def validate_hybrid(
     capabilities: BackendCapabilities,
 ) -> HybridDraft:
     """The arguments of ``hybrid_search``."""
-    validate_options(options, ("with_payload", "with_vectors", "exact", "effort", "candidates"))
+    own = ("dense_vector", "sparse_query", "limit", "hybrid_strategy", "alpha", "search_filter")
+    validate_options(options, ("with_payload", "with_vectors", "exact", "effort", "candidates"), own)
     shown = {name: value for name, value in options.items() if name != "candidates"}
     query = validate_query(dense_vector, limit, search_filter, None, shown, capabilities, name="dense_vector")
     return HybridDraft(

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, ClassVar, Protocol, Self, TypeVar, cast, overload
 
-from codeweaver_backends import telemetry
+from codeweaver_backends import protocols, telemetry
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.config import BackendConfig
 from codeweaver_backends.errors import (
@@ -60,6 +60,8 @@ def operation(method: Any = None, *, claim: str | None = None, ids: ReadIds | No
         return functools.partial(operation, claim=claim, ids=ids)
 
     signature = inspect.signature(method)
+    if method.__doc__ is None:
+        method.__doc__ = _promised(method.__name__)
 
     @functools.wraps(method)
     async def call(self: BaseBackend, /, *args: Any, **kwargs: Any) -> Any:
@@ -108,6 +110,12 @@ def operation(method: Any = None, *, claim: str | None = None, ids: ReadIds | No
         raise told  # not in the handler: the engine's error would be its context, too, with what was scrubbed from it
 
     return call
+
+
+def _promised(name: str) -> str | None:
+    """What the protocols say of a call: an adapter's own call does not say it again."""
+    found = (vars(one).get(name) for one in vars(protocols).values() if inspect.isclass(one))
+    return next((one.__doc__ for one in found if getattr(one, "__doc__", None)), None)
 
 
 def _collection_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:

@@ -13,7 +13,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, ClassVar, Generic
 
 import numpy.typing as npt
@@ -220,9 +220,9 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
     async def create_collection(
         self, name: str, dimension: int, distance_metric: DistanceMetric | str = DistanceMetric.COSINE, **kwargs: Any
     ) -> None:
-        own = kwargs.get("engine_options")
-        if self.config.engine_options and (own is None or isinstance(own, Mapping)):
-            own = kwargs["engine_options"] = {**self.config.engine_options, **(own or {})}
+        asked = kwargs.get("engine_options")
+        if self.config.engine_options and (asked is None or isinstance(asked, Mapping)):
+            kwargs["engine_options"] = {**self.config.engine_options, **(asked or {})}
         exist_ok, settings = validate_create(name, dimension, distance_metric, kwargs, self.capabilities)
         try:
             async with self._bounded():
@@ -234,10 +234,14 @@ class BackendTemplate(Conveniences, StreamingCalls, TransactionalBase[Any], Hybr
                 there = (await self._describe(settings.name)).settings
             if "vector_index" not in kwargs:  # a collection that was made before there was the option is no other one
                 there = replace(there, vector_index=settings.vector_index)
-            if not own:
+            if not asked:  # the configuration's are for collections that are made
                 there = replace(there, engine_options=settings.engine_options)
             if there != settings:
-                raise CollectionExistsError("the collection exists already, with other settings") from None
+                differing = [
+                    one.name for one in fields(settings) if getattr(settings, one.name) != getattr(there, one.name)
+                ]
+                told = f"the collection exists already, with other settings: {', '.join(differing)}"
+                raise CollectionExistsError(told) from None
         else:
             self._handles.pop(settings.name, None)
             if created is not None:

@@ -157,7 +157,10 @@ def _engine_options(value: object, capabilities: BackendCapabilities) -> dict[st
         raise InvalidOptionError(f"engine_options must be a dict of name to value, not a {type(value).__name__}")
     known = capabilities.engine_options
     if value and not known:
-        raise UnsupportedError("no options of the engine can be passed on", capability="engine_options")
+        names = ", ".join(map(str, value))
+        raise UnsupportedError(
+            f"no options are passed on to this engine, and so not {names}", capability="engine_options"
+        )
     for name, given in value.items():
         if name not in known:
             raise InvalidOptionError(f"no engine option has that name; known are {', '.join(known)}")
@@ -166,14 +169,16 @@ def _engine_options(value: object, capabilities: BackendCapabilities) -> dict[st
             raise InvalidOptionError(f"the engine option {name} must be of type {kind}, not a {type(given).__name__}")
         if isinstance(given, int) and kind == "integer" and given < 1:
             raise InvalidOptionError(f"the engine option {name} must be at least 1")
+        if isinstance(given, str) and not (given and given.isprintable()):
+            raise InvalidOptionError(f"the engine option {name} must be a text of printable characters")
     return dict(value)
 
 
-def validate_options(options: Mapping[str, Any], allowed: Sequence[str]) -> None:
-    """Refuse every keyword that is not allowed."""
+def validate_options(options: Mapping[str, Any], allowed: Sequence[str], arguments: Sequence[str] = ()) -> None:
+    """Refuse every keyword that is not allowed. ``arguments`` are the call's own, which may have been misspelt."""
     for name in options:
         if name not in allowed:
-            known = f"; known are {', '.join(allowed)}" if allowed else ""
+            known = f"; known are {', '.join([*arguments, *allowed])}" if allowed else ""
             raise InvalidOptionError(f"unknown option {name!r}{known}")
 
 
@@ -470,7 +475,8 @@ def validate_query(
     name: str = "query_vector",
 ) -> QueryDraft:
     """The arguments of ``search_vectors``."""
-    validate_options(options, ("with_payload", "with_vectors", "exact", "effort"))
+    own = ("query_vector", "limit", "search_filter", "score_threshold")
+    validate_options(options, ("with_payload", "with_vectors", "exact", "effort"), own)
     if query_vector is None or isinstance(query_vector, str | bytes | bytearray | Mapping | set | bool | int | float):
         raise InvalidVectorError(f"{name} must be a sequence of numbers, not a {type(query_vector).__name__}")
     return QueryDraft(

@@ -205,7 +205,8 @@ class _Writer:
             return  # created, and the run ended before that was noted
         elif entry.state in ("new", "creating") and self.existing == "refuse":
             job.plan.obstacles.append(
-                f"{job.name}: the target has this collection already, with {there.vector_count:,} points"
+                f"{job.name}: the target has this collection already, with {there.vector_count:,} points;"
+                " continue it, or write to another name"
             )
 
     async def run(self, jobs: list[_Job], report: TransferReport) -> TransferReport:

@@ -61,7 +61,10 @@ def _id_order(point_id: PointId) -> tuple[bool, PointId]:
 
 
 def best(leg: Leg, count: int, tie: float = TIE) -> Leg:
-    """The ``count`` best points by (score descending, id); scores within τ of the one at the cut are tied there."""
+    """The ``count`` best points, the best first, and by id those that are equal to the first of them: within τ.
+
+    Engines give scores that differ in their last bits, and no order and no cut may hang on that.
+    """
     ids, scores = leg.ids, leg.scores.tolist()
     order = sorted(range(len(leg)), key=lambda row: (-scores[row], _id_order(ids[row])))
     if 0 < count < len(order):
@@ -71,8 +74,19 @@ def best(leg: Leg, count: int, tie: float = TIE) -> Leg:
         tied = [row for row in order[len(above) :] if scores[row] >= at_cut - reach]
         chosen = set(sorted(tied, key=lambda row: _id_order(ids[row]))[: count - len(above)])
         order = above + [row for row in tied if row in chosen]
-    order = order[:count]
+    order = _equals_by_id(order[:count], ids, scores, tie)
     return Leg([ids[row] for row in order], leg.scores[order])
+
+
+def _equals_by_id(order: Sequence[int], ids: Sequence[PointId], scores: Sequence[float], tie: float) -> list[int]:
+    placed: list[int] = []
+    start = 0
+    for place in range(1, len(order) + 1):
+        first = scores[order[start]]
+        if place == len(order) or scores[order[place]] < first - tie * max(1.0, abs(first)):
+            placed += sorted(order[start:place], key=lambda row: _id_order(ids[row]))
+            start = place
+    return placed
 
 
 def is_cut_settled(scores: Scores, count: int) -> bool:
