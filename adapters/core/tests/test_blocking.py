@@ -147,6 +147,15 @@ def test_a_stream_may_ask_the_backend_itself(backend: BlockingBackend) -> None:
     assert engine.written == [[point] for point in POINTS[:3]]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """An interrupt is one, also where the tests run in the background, which a shell keeps from it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_cancels_the_call() -> None:
     engine = Streams()
     with BlockingBackend(engine) as backend:  # type: ignore[arg-type]
