@@ -169,11 +169,7 @@ def test_growth_is_a_power() -> None:
         ({"altered": 2}, {}, "2 results with 400 points have not the payload that was written"),
         ({"inexact": 3}, {}, "3 answers with 400 points are not the exact ones, which it promises"),
         ({"recall": 0.9}, {}, "find 0.900 of the exact answers, and 0.95 are asked for"),
-        (
-            {},
-            {"p95_ms": 5},
-            "its p95, the slower of filtered and not, with 400 points is 10.0 ms, and 5 are allowed",
-        ),
+        ({}, {"p95_ms": 5}, "the slower of filtered and not, with 400 points is 10.0 ms, and 5 are allowed"),
         ({"disk_bytes": 3_000_000}, {"disk_mb": 2}, "its disk with 400 points is 3.0 MB, and 2 are allowed"),
     ],
 )

@@ -56,7 +56,6 @@ def milliseconds(value: float) -> str:
     return f"{ms:.2f} ms" if ms < 1 else f"{ms:.1f} ms" if ms < 100 else f"{ms:,.0f} ms"
 
 
-_SLOWER: Final = "p95, the slower of filtered and not,"
 FIGURES: Final = {
     "latency": Figure(
         "latency", "p95 of a search, the slower of filtered and not,", _worst_p95, milliseconds, "faster to search"
