@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import random
 import time
 from collections import Counter
@@ -23,7 +24,7 @@ _HISTORIES: Final[dict[str, tuple[Callable[[Any], Awaitable[None]], Callable[[],
     "sparse": (sparse.begin, sparse.SparseLedger),
 }
 
-_LATER = 30.0
+_LATER: Final = 30.0
 """Seconds after which what an engine makes good in the background is there."""
 
 
@@ -53,12 +54,13 @@ def run(target: Target, kills: int, kind: str = "points") -> dict[str, Any]:
                 mistakes.append(f"kill {turn}: the writer failed before it was killed: {failed}")
             if server is not None:
                 server.restart()
+            as_acknowledged = copy.deepcopy(ledger)  # a ledger that has judged takes over what it has found
             found = asyncio.run(_judged(target.backend, settings, ledger))
             if found:
                 time.sleep(_LATER)
-                again = asyncio.run(_judged(target.backend, settings, ledger))
-                late += not again
-                found = again
+                ledger = as_acknowledged
+                found = asyncio.run(_judged(target.backend, settings, ledger))
+                late += not found
             mistakes += (f"kill {turn}: {one}" for one in found)
     counts = {"kills": kills, "acknowledged": acknowledged, "within": dict(sorted(within.items())), "late": late}
     return {**counts, "wrong": len(mistakes), "mistakes": mistakes[:20]}
