@@ -19,23 +19,9 @@ from codeweaver_backends.config import (
     describe_validation_error,
 )
 from codeweaver_backends.errors import InvalidOptionError
+from codeweaver_conformance.untrusted import HERE
 
 SECRET = "s3cr3t"  # noqa: S105
-
-
-CERTIFICATE = (
-    "-----BEGIN CERTIFICATE-----\n"
-    "MIIBmzCCAUGgAwIBAgIUGEtLCLPXiaz1QJR0/6dFjtxvyFIwCgYIKoZIzj0EAwIw\n"
-    "FDESMBAGA1UEAwwJMTI3LjAuMC4xMCAXDTI2MTEzMDEyNTMyOFoYDzIxMjYxMTA2\n"
-    "MTI1MzI4WjAUMRIwEAYDVQQDDAkxMjcuMC4wLjEwWTATBgcqhkjOPQIBBggqhkjO\n"
-    "PQMBBwNCAAQ5KXl5oKs76BSfR0j8BEseIUq8wlzCdueq8muACBsPQ5KTAvOwkmbv\n"
-    "CcZmLGgkpxn6lORaItL8Ryr0Am7tEmgSo28wbTAdBgNVHQ4EFgQUcpF3j3g2W0LW\n"
-    "r1PsCBBIRxZBGr8wHwYDVR0jBBgwFoAUcpF3j3g2W0LWr1PsCBBIRxZBGr8wDwYD\n"
-    "VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARhwR/AAABgglsb2NhbGhvc3QwCgYIKoZI\n"
-    "zj0EAwIDSAAwRQIgZPY4ZXjmT030GFlZOttes+LMGb5WWB21uf0oUG2hou4CIQD7\n"
-    "1T+RPAy+tmajcHPlpkgwJWtkZAOyiB8ypejY0+xbkA==\n"
-    "-----END CERTIFICATE-----\n"
-)
 
 
 class AcmeConfig(TLSServerConfig):
@@ -239,7 +225,7 @@ def test_files_of_tls_are_judged_when_they_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "ca.pem").write_text(CERTIFICATE, encoding="ascii")
+    (tmp_path / "ca.pem").write_text(HERE.certificate, encoding="ascii")
     (tmp_path / "noise.pem").write_text("noise", encoding="ascii")
     with pytest.raises(ValidationError, match=words):
         AcmeConfig(**settings)
@@ -247,12 +233,12 @@ def test_files_of_tls_are_judged_when_they_are_named(
 
 def test_an_authority_of_ones_own_takes_the_place_of_the_systems(tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
-    file.write_text(CERTIFICATE, encoding="ascii")
+    file.write_text(HERE.certificate, encoding="ascii")
     config = AcmeConfig(host="db", tls=True, ca_file=file)
     context = config.tls_context()
     assert context is not None
     assert [dict(one["subject"][0])["commonName"] for one in context.get_ca_certs()] == ["127.0.0.1"]
-    assert config.tls_content() == {"root_certificates": CERTIFICATE.encode()}
+    assert config.tls_content() == {"root_certificates": HERE.certificate.encode()}
     assert (AcmeConfig(tls=True).tls_context(), AcmeConfig(tls=True).tls_content()) == (None, {})
 
 

@@ -7,7 +7,6 @@ Unknown settings, given by keyword or in the file, are errors; secrets are ``Sec
 
 from __future__ import annotations
 
-import difflib
 import os
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,6 +33,7 @@ from codeweaver_backends.sources import (
     Setting,
     is_isolated,
     mixed_sources,
+    nearest,
     secret_fields,
     settings_files,
     with_secrets_read,
@@ -326,8 +326,7 @@ def describe_validation_error(error: ValidationError, known: Iterable[str] = ())
     for item in error.errors(include_input=False, include_url=False, include_context=False):
         name, told = ".".join(map(str, item["loc"])) or "configuration", item["msg"]
         if item["type"] == "extra_forbidden" and names:
-            near = difflib.get_close_matches(name, names, 1)
-            told = f"there is no such setting; did you mean {near[0]!r}?" if near else "there is no such setting"
+            told = f"there is no such setting{nearest(name, names)}"
         lines.append(f"{name}: {told}")
     return lines
 

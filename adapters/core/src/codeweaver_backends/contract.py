@@ -3,8 +3,9 @@
 A clause belongs to a profile (what a backend is certified for) and a level (``core`` counts, ``extended`` is listed).
 ``capability`` names the claim whose absence lets a backend deny the clause, or several of them, joined by ``+``; a clause
 without one cannot be denied. Beside the claims, ``server`` says that the engine is reached by an address,
-``credentials`` that a key is among the settings, ``secret`` that the configuration has a field for one, ``tls``, ``authority`` and
-``client-certificate`` that it has the settings ``tls``, ``ca_file`` and ``client_cert_file``, and ``configuration`` that there is a configuration class.
+``credentials`` that a key is among the settings, ``secret`` that the configuration has a field for one, ``tls``,
+``authority`` and ``client-certificate`` that it has the settings ``tls``, ``ca_file`` and ``client_cert_file``, and
+``configuration`` that there is a configuration class.
 The pages ``docs/contract.md`` and ``docs/matrix.md`` are generated from this table.
 """
 

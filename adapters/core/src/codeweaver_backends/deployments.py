@@ -21,7 +21,6 @@ deployments of one engine never share a key by accident. Which files are read, a
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import typing
@@ -42,6 +41,7 @@ from codeweaver_backends.sources import (
     isolated,
     mixed_sources,
     named_config,
+    nearest,
     secret_fields,
     settings_files,
     with_secrets_read,
@@ -160,7 +160,7 @@ def get_deployment(
         if name is None and (name := _default(files)) is None:
             raise InvalidOptionError(f"no deployment is named, and there is no {_DEFAULT_KEY}; {_listed(known)}")
         if name not in known:
-            raise InvalidOptionError(f"no deployment is named {name!r}; {_listed(known)}{_nearest(name, known)}")
+            raise InvalidOptionError(f"no deployment is named {name!r}; {_listed(known)}{nearest(name, known)}")
         if not _NAME.fullmatch(name) or name in find_plugins():
             reason = "the name of an installed backend" if name in find_plugins() else "not made of letters, digits, -_"
             raise InvalidOptionError(f"the deployment {name!r} needs another name: this one is {reason}")
@@ -194,11 +194,6 @@ def _listed(known: list[str]) -> str:
     return "none is known (they are tables [deployments.NAME] of codeweaver.toml)"
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
 def _from_file(name: str, files: list[SettingsFile]) -> dict[str, Setting]:
     holding = [file for file in files if name in file.table("deployments")]
     if len(holding) > 1:
@@ -230,7 +225,7 @@ def _from_environment(name: str, known: Iterable[str]) -> dict[str, Setting]:
 def _refuse_unknown(name: str, settings: Mapping[str, Setting], config_class: type[BaseModel]) -> None:
     for key, one in settings.items():
         if key not in config_class.model_fields and config_class.model_config.get("extra") == "forbid":
-            near = _nearest(key, config_class.model_fields)
+            near = nearest(key, config_class.model_fields)
             raise InvalidOptionError(f"{one.source} sets {key} of the deployment {name!r}, which does not exist{near}")
 
 

@@ -5,7 +5,6 @@ Nothing is imported but the plugins' own modules, which bring no engine's client
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +26,7 @@ from codeweaver_backends.plugins import (
     package_of,
 )
 from codeweaver_backends.protocols import Backend
+from codeweaver_backends.sources import nearest
 from codeweaver_backends.types import BaseComponentInfo
 
 if TYPE_CHECKING:
@@ -219,8 +219,7 @@ def _check_complete(registration: Registration) -> None:
 
 
 def _nearest(claim: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(claim, sorted(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"
+    return nearest(claim, sorted(known)) or f"; known are {', '.join(sorted(known))}"
 
 
 def _configure(registration: Registration, options: Mapping[str, Any]) -> BaseModel | None:

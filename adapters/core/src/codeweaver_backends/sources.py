@@ -9,6 +9,7 @@ the secret comes from elsewhere, since that would hand the secret to whoever wro
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import tomllib
@@ -33,6 +34,7 @@ __all__ = [
     "isolated",
     "mixed_sources",
     "named_config",
+    "nearest",
     "read_keyring",
     "read_secret",
     "secret_fields",
@@ -136,6 +138,12 @@ def _read(path: Path, *, is_trusted: bool) -> SettingsFile:
             return SettingsFile(path, is_trusted, tomllib.load(stream))
     except (OSError, ValueError) as error:  # not there, no TOML, no UTF-8
         raise InvalidOptionError(f"the configuration file {str(path)!r} cannot be read: {error}") from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that may have been meant, as the end of a message; empty if none is near."""
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from codeweaver_pgvector.client import Client, Queries, UnitOfWork
 from codeweaver_pgvector.config import PgvectorConfig
 from codeweaver_pgvector.dialect import CODE, Condition
 from codeweaver_pgvector.errors import CONFLICTS, is_intact, is_lost, translate
-from codeweaver_pgvector.graph import Graphs, check_graph
+from codeweaver_pgvector.graph import Graphs, check_settings
 from codeweaver_pgvector.plugin import CAPABILITIES
 from codeweaver_pgvector.schema import COLUMNS, Catalogue, columns_to_merge, engine_query, point_of, rows_to_copy
 from codeweaver_pgvector.searching import hits_of, nearest
@@ -216,7 +216,7 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
                 await unit.execute(statement)
 
     async def _create(self, settings: CollectionSettings) -> None:
-        check_graph(settings)
+        check_settings(settings)
         await self._prepare()
         async with self._unit_of_work() as unit:
             rows = await unit.fetch(self._catalogue.insertion, *self._catalogue.row(settings))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from codeweaver_pgvector.client import Client, Connection, Queries
     from codeweaver_pgvector.schema import Table
 
-__all__ = ["Graphs", "State", "Touched", "check_graph"]
+__all__ = ["Graphs", "State", "Touched", "check_settings"]
 
 _CLASSES: Final = {
     DistanceMetric.COSINE: "vector_cosine_ops",
@@ -58,8 +58,8 @@ _LOCK_WAIT: Final = 1_000
 """Milliseconds to wait for a table in use before a broken index is dropped: the next build tries again."""
 
 
-def check_graph(settings: CollectionSettings) -> None:
-    """Refuse a graph that the engine cannot build."""
+def check_settings(settings: CollectionSettings) -> None:
+    """Refuse a graph that the engine cannot build, and options that it cannot take."""
     memory = _MEMORY.fullmatch(settings.engine_options.get("maintenance_work_mem", "1GB"))
     if memory is None or not 1 <= int(memory[1]) * _MEGABYTES[memory[2]] < 2**21:
         raise InvalidOptionError("the engine option maintenance_work_mem must be a size like 512MB, less than 2048GB")

@@ -154,7 +154,7 @@ def class_definition(collection: Collection) -> dict[str, Any]:
     own: dict[str, dict[str, Any]] = {}
     for name, value in settings.engine_options.items():
         part, key = name.split(".")
-        own[part] = {key: value}
+        own.setdefault(part, {})[key] = value
     return {
         **own,
         "class": collection.engine_name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +28,7 @@ from codeweaver_backends.deployments import Deployment, find, get_deployment, li
 from codeweaver_backends.errors import BackendError, InvalidOptionError, PluginError
 from codeweaver_backends.factory import CodeWeaverFactory
 from codeweaver_backends.plugins import find_plugins
-from codeweaver_backends.sources import secret_fields
+from codeweaver_backends.sources import nearest, secret_fields
 
 __all__ = ["check", "info", "list_", "open_quietly", "warn_of"]
 
@@ -142,9 +141,9 @@ def info(
     with telling(as_json):
         known = [*list_deployments(config), *find_plugins()]
         if name not in known and ":" not in name:
-            close = "".join(f"; did you mean {one!r}?" for one in difflib.get_close_matches(name, known, 1))
             raise InvalidOptionError(
-                f"no deployment and no installed backend is named {name!r}; known are: {', '.join(known)}{close} "
+                f"no deployment and no installed backend is named {name!r}; known are: {', '.join(known)}"
+                f"{nearest(name, known)} "
                 f"(an engine's adapter is a distribution of its own: pip install codeweaver-{name})"
             )
         deployment = None if name in find_plugins() else find(name, config)
