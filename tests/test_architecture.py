@@ -110,6 +110,14 @@ def test_adding_an_engine_touches_nothing_else(folder: Path) -> None:
     assert named <= {"noxfile.py", "pyproject.toml", *allowed, *LISTS}
 
 
+def test_files_are_short() -> None:
+    """A reader holds one file in mind. The table of the contract's clauses is read line by line."""
+    sources = [*ROOT.glob("adapters/*/src/**/*.py"), *ROOT.glob("conformance/src/**/*.py"), *ROOT.glob("tools/**/*.py")]
+    tables = {"contract.py", "test_filters.py"}
+    long = {file.name for file in sources if len(file.read_text(encoding="utf-8").splitlines()) > 450}
+    assert long <= tables
+
+
 @pytest.mark.parametrize("name", ["oracle", "oracle_hybrid"])
 def test_the_oracles_use_types_and_nothing_else_of_the_core(name: str) -> None:
     file = ROOT / f"conformance/src/codeweaver_conformance/{name}.py"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 from weakref import WeakValueDictionary
@@ -29,7 +27,7 @@ from codeweaver_backends.sdk.requests import Batch, CollectionSettings
 from codeweaver_backends.types import FloatMatrix
 from codeweaver_milvus.config import MilvusConfig
 from codeweaver_milvus.errors import is_missing, is_not_searchable, is_unimplemented
-from codeweaver_milvus.library import AsyncMilvusClient
+from codeweaver_milvus.library import AsyncMilvusClient, quietly
 from codeweaver_milvus.lite import FOLDERS, Gate, Lite, Unfinished
 from codeweaver_milvus.schema import Schema, Traits, traits_of
 
@@ -85,7 +83,7 @@ class Client:
         folder = await FOLDERS.open(config.path) if config.path else None
         client: AsyncMilvusClient | None = None
         try:
-            with _quietly():
+            with quietly():
                 # A shared connection would stay open after close().
                 client = AsyncMilvusClient(
                     folder.resource.address if folder else config.address,
@@ -120,7 +118,7 @@ class Client:
             FOLDERS.release(self._folder)
 
     async def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        with _quietly():
+        with quietly():
             # Without a timeout of its own the client counts its tries; reads are tried again by the template.
             return await getattr(self._client, method)(*arguments, retry_times=0, **options)
 
@@ -428,30 +426,3 @@ class Client:
 def _stored_bytes(vectors: int, payloads: int, entries: int) -> int:
     """About what rows take before they are flushed, by the bytes of their vectors and payloads, and sparse entries."""
     return 5 * vectors // 4 + 6 * payloads + 10 * entries
-
-
-# --- the client's log ------------------------------------------------------------------------------------------------
-
-_calling: ContextVar[bool] = ContextVar("calling", default=False)
-
-
-class _OursOnly(logging.Filter):
-    """Drops what the client logs of calls made here: each of its failures is raised, and told by whom it concerns."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not _calling.get()
-
-
-_FILTER: Final = _OursOnly()
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    for handler in logging.getLogger("pymilvus").handlers:
-        if _FILTER not in handler.filters:
-            handler.addFilter(_FILTER)
-    token = _calling.set(True)
-    try:
-        yield
-    finally:
-        _calling.reset(token)

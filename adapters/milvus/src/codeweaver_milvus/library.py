@@ -6,12 +6,14 @@ Neither has a say here: connections are made from the adapter's own configuratio
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, Final
 
-__all__ = ["AsyncMilvusClient", "CollectionSchema", "DataType", "MilvusException"]
+__all__ = ["AsyncMilvusClient", "CollectionSchema", "DataType", "MilvusException", "quietly"]
 
 _READ: Final = ("MILVUS_URI", "MILVUS_DEFAULT_CONNECTION", "MILVUS_CONN_ALIAS", "MILVUS_CONN_TIMEOUT")
 """The variables that pymilvus reads when it is imported."""
@@ -38,3 +40,29 @@ def _left_alone() -> Iterator[None]:
 with _left_alone():
     from pymilvus import AsyncMilvusClient, CollectionSchema, DataType
     from pymilvus.exceptions import MilvusException
+
+
+_calling: ContextVar[bool] = ContextVar("calling", default=False)
+
+
+class _OursOnly(logging.Filter):
+    """Drops what the client logs of calls made here: each of its failures is raised, and told by whom it concerns."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not _calling.get()
+
+
+_FILTER: Final = _OursOnly()
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """A call in which pymilvus logs nothing."""
+    for handler in logging.getLogger("pymilvus").handlers:
+        if _FILTER not in handler.filters:
+            handler.addFilter(_FILTER)
+    token = _calling.set(True)
+    try:
+        yield
+    finally:
+        _calling.reset(token)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, ClassVar, Final
@@ -32,13 +31,14 @@ from codeweaver_backends.sdk.template import BackendTemplate
 from codeweaver_backends.sdk.transactions import Transaction
 from codeweaver_backends.sdk.vectors import check_lengths
 from codeweaver_backends.types import DistanceMetric, PointId, ScrollPage, SearchResult, VectorPoint
+from codeweaver_pgvector.catalogue import Catalogue
 from codeweaver_pgvector.client import Client, Queries, UnitOfWork
 from codeweaver_pgvector.config import PgvectorConfig
 from codeweaver_pgvector.dialect import CODE, Condition
 from codeweaver_pgvector.errors import CONFLICTS, is_intact, is_lost, translate
 from codeweaver_pgvector.graph import Graphs, check_settings
 from codeweaver_pgvector.plugin import CAPABILITIES
-from codeweaver_pgvector.schema import COLUMNS, Catalogue, columns_to_merge, engine_query, point_of, rows_to_copy
+from codeweaver_pgvector.schema import COLUMNS, Table, columns_to_merge, engine_query, point_of, rows_to_copy
 from codeweaver_pgvector.searching import hits_of, nearest
 from codeweaver_pgvector.slots import SLOT_COLUMNS, encoded, slots_to_copy
 from codeweaver_pgvector.use import BoundCollection, UseInTransaction
@@ -127,7 +127,7 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
         """What follows from a commit."""
         self._graphs.touched(unit.touched.values())
         if unit.has_removed:
-            await self._dispose(unit)
+            await self._catalogue.dispose(self._client, min(_DISPOSAL, unit.left / 2))
 
     @asynccontextmanager
     async def _call_in(self, transaction: Transaction[UnitOfWork]) -> AsyncIterator[UnitOfWork]:
@@ -166,7 +166,7 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
         try:
             async with self._bounded():
                 # A connection learns of vectors when it is opened; there must be some by then.
-                await self._prepare()
+                await self._catalogue.prepare(self._client)
                 return await self._client.begin()
         except TimeoutError as error:
             if not self._client.transactions.is_exhausted:
@@ -203,24 +203,12 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
 
     # --- collections ---
 
-    async def _prepare(self) -> None:
-        """Have a catalogue."""
-        names = self._catalogue.name, f'"{self._catalogue.schema}"'
-        [there] = await self._client.fetch(self._catalogue.state, *names)
-        if there["catalogue"]:
-            return
-        async with self._client.unit_of_work() as unit:
-            await unit.execute("select pg_advisory_xact_lock(hashtext('codeweaver-pgvector'))")
-            [there] = await unit.fetch(self._catalogue.state, *names)
-            for statement in self._catalogue.preparation(there):
-                await unit.execute(statement)
-
     async def _create(self, settings: CollectionSettings) -> None:
         check_settings(settings)
-        await self._prepare()
+        await self._catalogue.prepare(self._client)
         async with self._unit_of_work() as unit:
             rows = await unit.fetch(self._catalogue.insertion, *self._catalogue.row(settings))
-            table = self._catalogue.table(settings.name, rows[0]) if rows else None
+            table = Table.of(self._catalogue, settings.name, rows[0]) if rows else None
             if table is None:
                 raise CollectionExistsError("the collection exists already")
             try:
@@ -250,18 +238,6 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
                     return
             raise CollectionNotFoundError("the collection does not exist")
 
-    async def _dispose(self, after: UnitOfWork) -> None:
-        """Drop the tables of deleted collections; one that is in use is left for the next time.
-
-        The deletion was committed, so nothing that fails here is told, and no time is taken that would make it fail.
-        """
-        with suppress(asyncpg.PostgresError, OSError, BackendError):
-            async with asyncio.timeout(min(_DISPOSAL, after.left / 2)):
-                for row in await self._client.fetch(self._catalogue.removed):
-                    with suppress(asyncpg.LockNotAvailableError):
-                        async with self._client.unit_of_work() as unit:
-                            await unit.execute(self._catalogue.disposal(row["number"]))
-
     async def _indexed(self, collection: BoundCollection, size: int) -> int:
         state = await self._graphs.state(collection.table, collection.queries)
         return size if state.is_ready else 0
@@ -282,7 +258,7 @@ class PgvectorBackend(BackendTemplate[BoundCollection]):
         rows: list[Any] = []
         with suppress(asyncpg.UndefinedTableError):
             rows = await queries.fetch(self._catalogue.selection(lock), name)
-        table = self._catalogue.table(name, rows[0]) if rows else None
+        table = Table.of(self._catalogue, name, rows[0]) if rows else None
         if table is None:
             raise CollectionNotFoundError("the collection does not exist")
         return BoundCollection(table, queries)

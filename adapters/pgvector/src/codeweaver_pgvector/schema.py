@@ -1,9 +1,5 @@
-"""What is stored: a catalogue with a row for each collection, a table of points for each row, and points as its rows.
-Sparse vectors are beside them (``slots``).
-
-A collection's table is named after a number that is never given again, so what belonged to a deleted collection cannot
-be taken for its successor's. Deleting takes the name out of the catalogue's row: that is undone by a rollback and holds
-up no reader, as dropping the table would. The table itself is dropped afterwards.
+"""What is stored: a table of points for each row of the catalogue, and points as its rows. Sparse vectors are beside
+them (``slots``).
 
 A payload is kept as jsonb (``doc``), which is exact with three exceptions. A text cannot hold NUL, so strings pass
 through a code; a float that is written with an exponent comes back as an integer, so such a payload is kept as written,
@@ -20,7 +16,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import orjson
@@ -31,12 +27,12 @@ from codeweaver_backends.sdk.index.keys import parse_instant
 from codeweaver_backends.sdk.requests import Batch, CollectionSettings, Projection
 from codeweaver_backends.sdk.vectors import power_scaled
 from codeweaver_backends.types import DistanceMetric, FloatMatrix, VectorPoint
+from codeweaver_pgvector.catalogue import LAYOUT, Catalogue, quoted
 from codeweaver_pgvector.dialect import CODE, DeclaredField, column_of, json_text, path_key
 from codeweaver_pgvector.slots import NULL, SLICE, Slots, decoded
 
 __all__ = [
     "COLUMNS",
-    "Catalogue",
     "Table",
     "columns_to_merge",
     "engine_query",
@@ -47,8 +43,6 @@ __all__ = [
     "rows_to_copy",
 ]
 
-LAYOUT: Final = 3
-"""Counts the changes of what is stored. Of the first, the catalogue had columns of its own for each setting."""
 COLUMNS: Final = ("id", "vec", "given", "doc", "raw", "ts")
 """What is written of a point, in the order of ``rows_to_copy``."""
 _OPERATORS: Final = {
@@ -61,107 +55,6 @@ _PENDING: Final = 65_536
 """KiB that the index over payloads puts off to the server's maintenance, which is not in the way of writes."""
 _ROW: Final = 8_000
 """Bytes of a row that surely fit a page."""
-
-
-# --- the catalogue ---------------------------------------------------------------------------------------------------
-
-
-def quoted(name: str) -> str:
-    """A name as SQL takes it, whatever it holds."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """The statements on the catalogue of a schema."""
-
-    schema: str
-
-    @property
-    def name(self) -> str:
-        """The catalogue's name, qualified."""
-        return f'"{self.schema}".codeweaver_collections'
-
-    state: ClassVar[str] = (
-        "select to_regclass($1) is not null as catalogue, to_regnamespace($2) is not null as schema,"
-        " exists (select from pg_extension where extname = 'vector') as extension, current_schema() is null as nowhere"
-    )
-    """What is there already; parameters are the names of the catalogue and of its schema."""
-
-    def preparation(self, there: Mapping[str, Any]) -> Iterator[str]:
-        """What is missing, created: who may use a schema need not have the right to create one."""
-        if not there["schema"]:
-            yield f'create schema "{self.schema}"'
-        if not there["extension"]:
-            yield "create extension vector" + f' schema "{self.schema}"' * there["nowhere"]
-        if not there["catalogue"]:
-            yield (
-                f'create table {self.name} (name text collate "C" unique,'
-                " number bigint generated always as identity primary key, settings text not null)"
-            )
-
-    @property
-    def insertion(self) -> str:
-        """A new row of a name and its settings; gives its number, or nothing if the name is taken."""
-        return f"insert into {self.name} (name, settings) values ($1, $2) on conflict (name) do nothing {self._given}"
-
-    def selection(self, lock: str = "") -> str:
-        """The row of a name. Locked, it is neither deleted nor changed before the transaction ends.
-
-        ``for share`` is a writer's lock, ``for update`` that of who must be the only writer.
-        """
-        return f"select {self._shown} from {self.name} where name = $1 {lock}"
-
-    @property
-    def _shown(self) -> str:
-        # Where the extension is, is looked up with it: nobody's search path need lead there.
-        where = "select nspname from pg_extension join pg_namespace on pg_namespace.oid = extnamespace"
-        slots = f"to_regclass('\"{self.schema}\".codeweaver_slots_' || number) is not null"
-        return f"number, settings, ({where} where extname = 'vector') as vectors, {slots} as slots"
-
-    @property
-    def _given(self) -> str:
-        return f"returning {self._shown}"
-
-    @property
-    def names(self) -> str:
-        """The names of all collections."""
-        return f"select name from {self.name} where name is not null"
-
-    @property
-    def removed(self) -> str:
-        """The numbers of deleted collections whose tables are still there."""
-        return f"select number from {self.name} where name is null"
-
-    def disposal(self, number: int) -> str:
-        """Drop the tables of a deleted collection, unless someone is still using them for more than a moment."""
-        tables = ", ".join(f'"{self.schema}".codeweaver_{kind}_{number}' for kind in ("points", "slots"))
-        return (
-            f"set local lock_timeout = 100; drop table if exists {tables};"
-            f" delete from {self.name} where number = {number}"
-        )
-
-    @property
-    def removal(self) -> str:
-        """Take the name out of its row."""
-        return f"update {self.name} set name = null where name = $1"
-
-    @property
-    def definition(self) -> str:
-        """Change the settings; the parameters are those of ``insertion``."""
-        return f"update {self.name} set settings = $2 where name = $1"
-
-    def row(self, settings: CollectionSettings, **own: str) -> tuple[str, str]:
-        """The parameters of ``insertion``: name and settings. ``own`` may be the definition of a ``sparse_index``."""
-        return settings.name, settings.to_json(LAYOUT, **own)
-
-    def table(self, name: str, row: Any) -> Table | None:
-        """The table of a row; ``None`` if the row is not ours. Raises ``UnsupportedError`` for another layout."""
-        found = CollectionSettings.from_json(name, row["settings"], LAYOUT)
-        if found is None:
-            return None
-        settings, own = found
-        return Table(settings, row["number"], self, quoted(row["vectors"]), own.get("sparse_index"), row["slots"])
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -180,6 +73,15 @@ class Table:
     """That of the sparse index, when the collection was looked up."""
     has_slots: bool
     """Whether there was a table of sparse vectors then."""
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, name: str, row: Any) -> Table | None:
+        """The table of a row; ``None`` if the row is not ours. Raises ``UnsupportedError`` for another layout."""
+        found = CollectionSettings.from_json(name, row["settings"], LAYOUT)
+        if found is None:
+            return None
+        settings, own = found
+        return cls(settings, row["number"], catalogue, quoted(row["vectors"]), own.get("sparse_index"), row["slots"])
 
     @property
     def schema(self) -> str:
