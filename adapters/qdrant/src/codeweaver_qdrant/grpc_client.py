@@ -139,13 +139,19 @@ class GrpcClient(ServerClient):
 
     async def search(self, collection: Collection, nearest: Nearest) -> Sequence[_Found]:
         """The nearest points that match."""
+        condition, parameters = nearest.condition, grpc.SearchParams(exact=nearest.exact)
+        if nearest.looked_at is not None:
+            has_vector = grpc.HasVectorCondition(has_vector=nearest.using)
+            condition = condition or grpc.Filter(must=[grpc.Condition(has_vector=has_vector)])
+            always = grpc.AcornSearchParams(enable=True, max_selectivity=1.0)
+            parameters = grpc.SearchParams(hnsw_ef=nearest.looked_at, acorn=always)
         request = grpc.QueryPoints(
             collection_name=collection.engine_name,
             query=grpc.Query(nearest=_input(nearest.vector)),
             using=nearest.using,
-            filter=nearest.condition,
+            filter=condition,
             limit=nearest.limit,
-            params=grpc.SearchParams(exact=nearest.exact, hnsw_ef=nearest.looked_at),
+            params=parameters,
             **_selectors(nearest.projection, nearest.projection.vectors and [nearest.using]),
         )
         response = await self.ask(self._client.grpc_points.Query(request))

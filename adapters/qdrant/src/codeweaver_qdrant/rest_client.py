@@ -118,16 +118,21 @@ class RestClient(ServerClient):
 
     async def search(self, collection: Collection, nearest: Nearest) -> Sequence[models.ScoredPoint]:
         """The nearest points that match."""
+        condition, parameters = nearest.condition, models.SearchParams(exact=nearest.exact)
+        if nearest.looked_at is not None:
+            condition = condition or models.Filter(must=[models.HasVectorCondition(has_vector=nearest.using)])
+            always = models.AcornSearchParams(enable=True, max_selectivity=1.0)
+            parameters = models.SearchParams(hnsw_ef=nearest.looked_at, acorn=always)
         response = await self.ask(
             self._client.query_points(
                 collection.engine_name,
                 _query(nearest.vector),
                 using=nearest.using,
-                query_filter=nearest.condition,
+                query_filter=condition,
                 limit=nearest.limit,
                 with_payload=wanted_fields(nearest.projection),
                 with_vectors=nearest.projection.vectors and [nearest.using],
-                search_params=models.SearchParams(exact=nearest.exact, hnsw_ef=nearest.looked_at),
+                search_params=parameters,
             )
         )
         return response.points

@@ -111,7 +111,12 @@ class Nearest(NamedTuple):
     exact: bool = False
     """Whether every point that matches is compared."""
     looked_at: int | None = None
-    """Points that the graph looks at (``ef``); ``None``: the engine's own number."""
+    """Points that the graph looks at (``ef``); ``None``: the graph is not asked.
+
+    It is asked to go on through points that do not match (ACORN), which it does for filtered searches only, and so
+    there always is a filter: points that were deleted do not match either. Measured without, with a quarter of 6,000
+    points matching, or two thirds of them deleted: recall of 0.54 to 0.95.
+    """
 
 
 def indexed_fields(settings: CollectionSettings) -> Iterator[tuple[str, Literal["text", "order"]]]:
