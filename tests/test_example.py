@@ -22,6 +22,7 @@ def test_sqlite_vec_is_certified(tmp_path: Path) -> None:
         "--pyargs",
         "codeweaver_conformance.suite",
     ]
+    command += ["--cw-cases=50", "--cw-steps=100"]
     command += ["--cw-backend=codeweaver_sqlite_vec.plugin:SqliteVecPlugin", "--cw-set", f"path={tmp_path / 'data'}"]
     (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLE)}

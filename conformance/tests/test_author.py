@@ -157,7 +157,9 @@ def test_a_reproduction_runs_twice_with_the_key_from_the_environment(tmp_path: P
 def test_what_nobody_declares_is_not_verified(tmp_path: Path) -> None:
     text = '[[waiver]]\nclause = "ids.uuid"\nreason = "another backend\'s"\nissue = "us#1"\nexpires = 2999-01-01\n'
     (tmp_path / "waivers.toml").write_text(f'{text}backend = "other"\n', encoding="utf-8")
-    said = run(tmp_path, "mine:Plugin", "--cw-cases=5", "--cw-waivers=waivers.toml", "-n", "2", status=0)
+    said = run(
+        tmp_path, "mine:Plugin", "--cw-cases=5", "--cw-steps=20", "--cw-waivers=waivers.toml", "-n", "2", status=0
+    )
     assert "mine: PARTIAL" in said
     assert "no longer needed" not in said, "the waiver is another backend's"
     [file] = (tmp_path / "reports" / "certificates").glob("mine-py*.json")
@@ -287,7 +289,18 @@ def test_two_settings_of_one_plugin_in_one_run_are_two_certificates(tmp_path: Pa
         )
         (tmp_path / f"test_{endpoint}.py").write_text("\n".join(lines), encoding="utf-8")
     (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "--cw-cases=5"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:asyncio",
+        "--cw-cases=5",
+        "--cw-steps=20",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     files = sorted((tmp_path / "reports" / "certificates").glob("*.json"))

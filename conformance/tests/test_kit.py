@@ -18,6 +18,8 @@ from codeweaver_tools.defects.nothing import HOPELESS
 RIG = "codeweaver_tools.defects.rig:RigPlugin"
 DEFECT = "codeweaver_tools.defects:"
 NOTHING = "codeweaver_tools.defects.nothing:"
+QUICK = ("--cw-cases=5", "--cw-steps=20", "--cw-shrink=0")
+"""For runs of the whole suite that are about what comes of it."""
 SETTINGS = """
 [pytest]
 asyncio_mode = auto
@@ -68,15 +70,15 @@ def test_an_installed_plugin_is_certified(tmp_path: Path) -> None:
 
 def test_a_plugin_by_reference_on_two_processes_in_shuffled_order(tmp_path: Path) -> None:
     pytest.importorskip("xdist")
-    said = suite(tmp_path, RIG, "-n", "2", "--cw-shuffle=7", "--cw-cases=50")
+    said = suite(tmp_path, RIG, "-n", "2", "--cw-shuffle=7", *QUICK)
     assert "memory: CERTIFIED" in said
-    assert certificate(tmp_path, "memory").environment.cases == 50
+    assert certificate(tmp_path, "memory").environment.cases == 5
 
 
 def test_two_lines_in_a_suite_of_ones_own(tmp_path: Path) -> None:
     lines = f"from codeweaver_conformance import conformance_tests\nglobals().update(conformance_tests({RIG!r}))\n"
     (tmp_path / "test_conformance.py").write_text(lines, encoding="utf-8")
-    said = kit(tmp_path, "test_conformance.py", "--cw-cases=50")
+    said = kit(tmp_path, "test_conformance.py", *QUICK)
     assert "memory: CERTIFIED" in said
 
 
@@ -130,7 +132,7 @@ def test_a_call_with_a_stream_is_made_again(tmp_path: Path) -> None:
 
 
 def test_a_broken_rule_costs_the_certificate(tmp_path: Path) -> None:
-    said = suite(tmp_path, f"{DEFECT}lim_index_refused", "--cw-cases=20", status=1)
+    said = suite(tmp_path, f"{DEFECT}lim_index_refused", *QUICK, status=1)
     assert "lim-index-refused: FAILED" in said
     failed = {name for name, one in certificate(tmp_path, "lim-index-refused").clauses.items() if one.outcome == "fail"}
     assert failed == {"limits.refused"}
@@ -138,9 +140,8 @@ def test_a_broken_rule_costs_the_certificate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", HOPELESS)
 def test_a_backend_that_does_nothing_is_not_certified(tmp_path: Path, name: str) -> None:
-    quick = ("--cw-cases=5", "--cw-steps=20", "--cw-shrink=0", "--tb=no", "-q")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--pyargs", "codeweaver_conformance.suite"]
-    command += [f"--cw-backend={NOTHING}{name}", *quick]
+    command += [f"--cw-backend={NOTHING}{name}", *QUICK, "--tb=no", "-q"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode != 0
     written = tmp_path / "reports" / "certificates" / f"{name}.json"
@@ -158,7 +159,7 @@ def waiver(folder: Path, clause: str, expires: str = "2999-01-01") -> str:
 
 def test_a_waived_failure_makes_the_verdict_partial(tmp_path: Path) -> None:
     option = waiver(tmp_path, "limits.refused")
-    said = suite(tmp_path, f"{DEFECT}lim_index_refused", option, "--cw-cases=20")
+    said = suite(tmp_path, f"{DEFECT}lim_index_refused", option, *QUICK)
     assert "lim-index-refused: PARTIAL" in said
     written = certificate(tmp_path, "lim-index-refused")
     assert written.clauses["limits.refused"].outcome == "waived"
@@ -166,7 +167,7 @@ def test_a_waived_failure_makes_the_verdict_partial(tmp_path: Path) -> None:
 
 
 def test_a_needless_waiver_fails(tmp_path: Path) -> None:
-    said = suite(tmp_path, "memory", waiver(tmp_path, "limits.refused"), "--cw-cases=20", status=1)
+    said = suite(tmp_path, "memory", waiver(tmp_path, "limits.refused"), *QUICK, status=1)
     assert "no longer needed: the waivers of limits.refused" in said
     assert not (tmp_path / "reports" / "certificates").exists()
 
@@ -250,7 +251,7 @@ def test_a_backend_behind_a_socket_is_certified(tmp_path: Path) -> None:
 
     with serving() as port:
         address = (f"--cw-set=port={port}", f"--cw-set=api_key={KEY}")
-        said = suite(tmp_path, "codeweaver_tools.defects.network:NetworkPlugin", *address, "--cw-cases=20")
+        said = suite(tmp_path, "codeweaver_tools.defects.network:NetworkPlugin", *address, *QUICK)
     assert "network-reference: CERTIFIED" in said
     outcomes = certificate(tmp_path, "network-reference").clauses
     assert {outcomes[one].outcome for one in ("health.false", "errors.timeout", "errors.authentication")} == {"pass"}

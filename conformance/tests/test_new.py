@@ -45,7 +45,7 @@ def test_new_writes_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_its_tests_pass_and_it_is_certified(tmp_path: Path, installed: Any, command: Any) -> None:
     environment = installed(tmp_path, "my-engine")
     project = tmp_path / "project"
-    done = command(environment, project, "certify", "my-engine", "--cases", 20, "--json")
+    done = command(environment, project, "certify", "my-engine", "--cases", 5, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout)
     assert (told["ok"], told["verdict"], told["failed"]) == (True, "certified", {})

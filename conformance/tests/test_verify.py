@@ -35,7 +35,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Data:
         "--pyargs",
         "codeweaver_conformance.suite",
     ]
-    command += ["--cw-backend=memory", "--cw-cases=10", f"--cw-report={folder}"]
+    command += ["--cw-backend=memory", "--cw-cases=10", "--cw-steps=20", f"--cw-report={folder}"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
     data: Data = json.loads(next(folder.glob("memory-py*.json")).read_text(encoding="utf-8"))
     return data
