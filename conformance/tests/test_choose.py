@@ -308,8 +308,8 @@ def test_data_of_every_sort(points: Path, here: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (np.zeros((3, 2), np.float32), "a vector of zeros"),
-        (np.array([[np.nan, 1]]), "it holds NaN"),
+        (np.zeros((3, 2), np.float32), "row 1: the vector is zero"),
+        (np.array([[1, 2], [np.nan, 1]]), "row 2, column 'vectors': the vector holds NaN"),
         (np.ones(4), "not (points, dimension)"),
         (np.array([["a", "b"]]), "not (points, dimension)"),
     ],
@@ -326,8 +326,8 @@ def test_bad_files_are_refused(points: Path, here: Path) -> None:
     np.savez(here / "it.npz", other=np.ones((2, 2)))
     np.save(here / "other.npy", np.ones((2, 3)))
     for arguments, told in (
-        (("it.npy",), "it cannot be read as an array of numbers"),
-        (("it.npz",), "there is no array 'vectors'"),
+        (("it.npy",), "it cannot be read as arrays of numbers"),
+        (("it.npz",), "there is no column 'vectors'; there are 'other'"),
         (("it.jsonl",), "it.jsonl, row 1"),
         (("it.txt",), "must end in .parquet"),
         (("none.npy",), "there is no folder"),

@@ -66,7 +66,7 @@ def columns_of(
 ) -> Columns | None:
     """Where a file of others keeps what a point is made of, if any of it was said."""
     if id_column or vector or payload or field:
-        return Columns(id_column or "id", vector or "vector", payload, field or None)
+        return Columns(id_column, vector, payload, field or None)
     return None
 
 

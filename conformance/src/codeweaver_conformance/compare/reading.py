@@ -26,7 +26,6 @@ from codeweaver_conformance.compare.workload import QUERIES
 
 __all__ = ["Progress", "Source", "SourceError", "read_source"]
 
-_ARRAYS: Final = (".npy", ".npz")
 _KEPT_BACK: Final = 40
 """Points that become queries where none are given."""
 
@@ -173,8 +172,6 @@ def _caption(point_id: Any, payload: dict[str, Any]) -> Caption:
 
 
 def _points_of(file: Path, source: Source, progress: Progress) -> tuple[list[VectorPoint], DistanceMetric]:
-    if file.suffix.lower() in _ARRAYS:
-        return _array_points(file, source.metric or DistanceMetric.COSINE)
     try:
         return asyncio.run(_file_points(file, source, progress))
     except BackendError as error:
@@ -193,31 +190,3 @@ async def _file_points(file: Path, source: Source, progress: Progress) -> tuple[
     if not points:
         raise SourceError(f"{file.name}: there are no points in it")
     return points, info.distance_metric
-
-
-def _array_points(file: Path, metric: DistanceMetric) -> tuple[list[VectorPoint], DistanceMetric]:
-    """An array of shape ``(points, dimension)``; of an ``.npz``, the one called ``vectors``, and ``ids`` if there."""
-    try:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                named = dict(loaded)
-        else:
-            named = {"vectors": loaded}
-    except (OSError, ValueError, EOFError):
-        raise SourceError(f"{file.name}: it cannot be read as an array of numbers") from None
-    matrix = named.get("vectors")
-    if matrix is None:
-        raise SourceError(f"{file.name}: there is no array 'vectors' in it; there are {', '.join(named)}")
-    if matrix.ndim != 2 or not matrix.size or matrix.dtype.kind not in "fiu":
-        raise SourceError(
-            f"{file.name}: its shape is {matrix.shape} of {matrix.dtype}, not (points, dimension) of numbers"
-        )
-    with np.errstate(over="ignore"):
-        matrix = matrix.astype(np.float32)
-    if not np.isfinite(matrix).all():
-        raise SourceError(f"{file.name}: it holds NaN, or a number beyond float32")
-    if metric is DistanceMetric.COSINE and not matrix.any(axis=1).all():
-        raise SourceError(f"{file.name}: it holds a vector of zeros, which has no cosine")
-    ids = named["ids"].tolist() if "ids" in named else range(len(matrix))
-    return [VectorPoint(*one) for one in zip(ids, matrix, strict=True)], metric

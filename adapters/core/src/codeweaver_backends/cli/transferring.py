@@ -149,7 +149,7 @@ def import_(
         end = find(target, config)
         columns = None
         if id_column or vector_column or payload_column or field:
-            columns = Columns(id_column or "id", vector_column or "vector", payload_column, field or None)
+            columns = Columns(id_column, vector_column, payload_column, field or None)
         identity = _identity(_file_state(file), _place(end), [collection, str(columns), metric and metric.value])
 
         async def work(progress: OnProgress) -> TransferReport:

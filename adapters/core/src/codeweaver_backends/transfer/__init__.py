@@ -5,9 +5,9 @@ one back, or what others have written. All of them hold a bounded number of poin
 was written with what was read, and give a report. They use the calls of the protocol and nothing else.
 """
 
+from codeweaver_backends.readers.layout import Columns
 from codeweaver_backends.transfer.copying import copy, import_points
 from codeweaver_backends.transfer.exporting import export_points
-from codeweaver_backends.transfer.layout import Columns
 from codeweaver_backends.transfer.report import (
     Check,
     CollectionReport,

@@ -14,10 +14,10 @@ import numpy as np
 
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
 from codeweaver_backends.errors import CollectionNotFoundError, InvalidOptionError, RateLimitError, UnsupportedError
+from codeweaver_backends.readers.layout import Columns
 from codeweaver_backends.transfer.comparing import Comparison, compare_answers, compare_points
 from codeweaver_backends.transfer.files import FileOrigin
 from codeweaver_backends.transfer.journal import Entry, Journal
-from codeweaver_backends.transfer.layout import Columns
 from codeweaver_backends.transfer.origin import BackendOrigin, Origin, PointPage, capabilities_of
 from codeweaver_backends.transfer.plan import Plan, check_points, make_plan
 from codeweaver_backends.transfer.report import (
@@ -106,7 +106,7 @@ async def import_points(
     passes: int = 3,
     progress: OnProgress = _silent,
 ) -> TransferReport:
-    """Write the points of a file, Parquet or JSON lines, to a collection.
+    """Write the points of a file (Parquet, Arrow, JSON lines, ``.npy``, ``.npz``) to a collection.
 
     A file of ``export_points`` says collection and metric itself; of any other, ``columns`` says where id, vector and
     payload are, and ``metric`` is cosine if absent. The file is read once before anything is written: a mistake in it

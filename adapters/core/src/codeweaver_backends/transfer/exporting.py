@@ -7,13 +7,14 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from codeweaver_backends.errors import InvalidOptionError, UnsupportedError
+from codeweaver_backends.readers.layout import Header
+from codeweaver_backends.readers.points import file_format
 from codeweaver_backends.transfer.comparing import compare_points
-from codeweaver_backends.transfer.files import FileOrigin, file_format
+from codeweaver_backends.transfer.files import FileOrigin
 from codeweaver_backends.transfer.jsonl import JSONLinesWriter
-from codeweaver_backends.transfer.layout import Header
 from codeweaver_backends.transfer.origin import BackendOrigin, capabilities_of
 from codeweaver_backends.transfer.report import (
     Check,
@@ -26,6 +27,9 @@ from codeweaver_backends.transfer.report import (
 )
 
 __all__ = ["export_points"]
+
+
+_WRITTEN: Final = ("parquet", "jsonl")
 
 
 def _silent(progress: Progress) -> None:
@@ -48,6 +52,8 @@ async def export_points(
     ``TransferError`` if it cannot be written: then what was there before is there still.
     """
     kind = file_format(file)
+    if kind not in _WRITTEN:
+        raise InvalidOptionError(f"{file.name!r} must end in .parquet, .jsonl or .ndjson to be written")
     given = await capabilities_of(source)
     if not given.supports_scan:
         raise UnsupportedError(
