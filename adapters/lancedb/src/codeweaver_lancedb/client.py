@@ -34,6 +34,7 @@ from codeweaver_backends.types import DistanceMetric, PointId
 from codeweaver_lancedb.cut import ALL_PARTS, Cut
 from codeweaver_lancedb.dialect import literal, narrowing, to_sql
 from codeweaver_lancedb.errors import is_conflict, is_missing
+from codeweaver_lancedb.known import KnownIds
 from codeweaver_lancedb.schema import DISTANCE_TYPES, WORD_TYPES, columns_of, reader_of, schema_of, settings_of
 from codeweaver_lancedb.slots import DEFINED_BY, SLOT_FIELDS, SlotReader, definition_of, slot_reader
 from codeweaver_lancedb.turns import Turns
@@ -57,7 +58,8 @@ _ROWS_PER_FRAGMENT: Final = 2_000
 """One fragment more is borne for so many rows, since making them one rewrites every row."""
 _KEEP: Final = timedelta(minutes=10)
 """How long readers of other processes may take with a version that is no longer the last."""
-_KNOWN_LIMIT: Final = 500_000
+_KNOWN_LIMIT: Final = 4_000_000
+"""Ids that are remembered of a table, in 32 MB."""
 
 
 class Collection:
@@ -81,7 +83,7 @@ class Collection:
         self._schema = schema
         self._alone = alone
         self._version = -1
-        self._known: set[PointId] | None = None
+        self._known: KnownIds | None = None
         self._fragments: int | None = None
         self._unindexed = 0
         self._narrow: dict[str, tuple[float, bool]] = {}
@@ -233,11 +235,10 @@ class Collection:
         version = await self.table.version()
         if version != self._version:
             self._version = version
-            self._known = None if await self.table.count_rows() else set()
+            self._known = None if await self.table.count_rows() else KnownIds()
         if self._known is None:
             return False
-        new = self._known.isdisjoint(ids)
-        self._known.update(ids)
+        new = self._known.add(ids)
         if len(self._known) > _KNOWN_LIMIT:
             self._known = None
         return new
