@@ -1,10 +1,13 @@
 """What an index gives and what it takes: recall and time of exact, default and more thorough searches, by filter.
 
-``python -m codeweaver_tools.recall --target NAME --points 100000 --dimension 256`` loads points, optimizes the
-collection, and asks the same queries in each way. Points have few degrees of freedom, as embeddings do: a mixture of
-clusters and scattered points in 24 dimensions, turned into the dimension asked for, with a little noise. A filter
-passes 50, 10, 1 or 0.1 % of the points, which lie apart, or 2 % that lie in one place. Rows are merged into
-``reports/recall.json``. Seconds are of this machine at this moment; recall and the number of short answers are not.
+``python -m codeweaver_tools.recall --target NAME --points 100000 --dimension 256`` streams points into a collection,
+optimizes it, and asks the same queries in each way, then ``--searches`` more, of which only the number of points that
+come back is looked at. ``--set`` gives settings, ``--loading`` those of the load alone: PostgreSQL is quicker with
+``index_from`` above the number of points, and its index built at the end. Points have few degrees of freedom, as
+embeddings do: a mixture of clusters and scattered points in 24 dimensions, turned into the dimension asked for, with a
+little noise. A filter passes 50, 10, 1 or 0.1 % of the points, which lie apart, or 2 % that lie in one place. Rows are
+merged into ``reports/recall.json``. Seconds are of this machine at this moment; recall and the number of short answers
+are not.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +29,9 @@ from rich.table import Table
 
 from codeweaver_backends.factory import CodeWeaverFactory
 from codeweaver_backends.testing import find_targets
-from codeweaver_backends.types import FilterCondition, FloatMatrix, SearchFilter
+from codeweaver_backends.types import FilterCondition, FloatMatrix, SearchFilter, VectorPoint
+from codeweaver_conformance.certificate import clients_of
+from codeweaver_tools.streamed import stream
 
 __all__ = ["main"]
 
@@ -69,11 +75,10 @@ class Data:
         self.place = np.zeros(points, dtype=np.bool_)
         self.place[order[: points // 50]] = True
 
-    def batches(self) -> Iterator[tuple[list[int], FloatMatrix, list[dict[str, Any]]]]:
-        """The points as columns."""
-        for start in range(0, len(self.matrix), BATCH):
-            ids = list(range(start, min(start + BATCH, len(self.matrix))))
-            yield ids, self.matrix[ids[0] : ids[-1] + 1], [self.payload(n) for n in ids]
+    def points(self) -> Iterator[VectorPoint]:
+        """The points, made one by one."""
+        for n, vector in enumerate(self.matrix):
+            yield VectorPoint(n, vector, self.payload(n))
 
     def payload(self, n: int) -> dict[str, Any]:
         """A point's payload."""
@@ -94,35 +99,58 @@ class Data:
         return found
 
 
-async def measure(backend: Any, data: Data, limit: int, report: dict[str, Any], console: Console) -> None:
-    """Load, optimize, ask."""
+async def load(backend: Any, data: Data, report: dict[str, Any]) -> None:
+    """Stream the points into a new collection."""
     if await backend.collection_exists(NAME):
         await backend.delete_collection(NAME)
     claims = await backend.get_capabilities()
     declared = {"payload_indexes": DECLARED} if claims.supports_payload_indexes else {}
     await backend.create_collection(NAME, data.matrix.shape[1], **declared)
     started = time.perf_counter(), time.process_time()
-    for ids, matrix, payloads in data.batches():
-        await backend.upsert_batch(NAME, ids, matrix, payloads)
+    report["stream"] = await stream(backend, NAME, data.points(), len(data.matrix))
     report["load_seconds"], report["load_cpu_seconds"] = _since(started)
+
+
+async def measure(backend: Any, data: Data, limit: int, searches: int, report: dict[str, Any]) -> None:
+    """Optimize, ask."""
+    claims = await backend.get_capabilities()
     started = time.perf_counter(), time.process_time()
     info = await backend.optimize_collection(NAME) if claims.index_kinds else await backend.get_collection_info(NAME)
     report["optimize_seconds"], report["optimize_cpu_seconds"] = _since(started)
     report["points"], report["indexed"] = info.vector_count, info.indexed_vector_count
-    console.print({name: value for name, value in report.items() if name != "rows"})
+    _say({name: value for name, value in report.items() if name != "rows"})
+    filters = {
+        name: None if passes is None else SearchFilter(must=[FilterCondition(passes[0], "eq", passes[1])])
+        for name, passes in FILTERS.items()
+    }
+    counts = {name: int(data.passing(passes).sum()) for name, passes in FILTERS.items()}
     for name, passes in FILTERS.items():
-        allowed = data.passing(passes)
-        search_filter = None if passes is None else SearchFilter(must=[FilterCondition(passes[0], "eq", passes[1])])
+        nearest = _nearest(data, data.passing(passes), min(limit, counts[name]))
         for way, options in WAYS.items():
             if way == "effort 4" and not claims.search_effort:
                 continue
-            row = await _asked(backend, data, allowed, {"limit": limit, "search_filter": search_filter, **options})
+            row = await _asked(backend, data, nearest, {"limit": limit, "search_filter": filters[name], **options})
             report["rows"].append({"filter": name, "way": way, "limit": limit, **row})
-            console.print(report["rows"][-1])
+            _say(report["rows"][-1])
+    short = 0
+    for n in range(searches):
+        name = list(FILTERS)[n % len(FILTERS)]
+        query = data.matrix[n * 7919 % len(data.matrix)]
+        hits = await backend.search_vectors(NAME, query, limit, filters[name], with_payload=False)
+        short += len(hits) < min(limit, counts[name])
+    report["searches"], report["short"] = searches, short
 
 
-async def _asked(backend: Any, data: Data, allowed: npt.NDArray[np.bool_], options: dict[str, Any]) -> dict[str, Any]:
-    wanted = min(options["limit"], int(allowed.sum()))
+def _nearest(data: Data, allowed: npt.NDArray[np.bool_], wanted: int) -> list[npt.NDArray[np.float32]]:
+    """For each query the best scores of the points that are allowed."""
+    found = []
+    for query in data.queries:
+        score = np.where(allowed, data.matrix @ query / data.lengths, -np.inf)
+        found.append(np.partition(score, -wanted)[-wanted:])
+    return found
+
+
+async def _asked(backend: Any, data: Data, nearest: list[Any], options: dict[str, Any]) -> dict[str, Any]:
     walls, cpu, found, short = [], time.process_time(), 0, 0
     answers = []
     for query in [data.queries[0], *data.queries]:
@@ -130,13 +158,13 @@ async def _asked(backend: Any, data: Data, allowed: npt.NDArray[np.bool_], optio
         answers.append(await backend.search_vectors(NAME, query, with_payload=False, **options))
         walls.append(time.perf_counter() - start)
     cpu = time.process_time() - cpu
-    for query, hits in zip(data.queries, answers[1:], strict=True):
-        score = np.where(allowed, data.matrix @ query / data.lengths, -np.inf)
-        last = np.partition(score, -wanted)[-wanted]
-        found += sum(score[hit.id] >= last - 1e-5 * abs(last) for hit in hits)
-        short += len(hits) < wanted
+    for query, hits, best in zip(data.queries, answers[1:], nearest, strict=True):
+        last = best.min()
+        rows = [hit.id for hit in hits]
+        found += int((data.matrix[rows] @ query / data.lengths[rows] >= last - 1e-5 * abs(last)).sum())
+        short += len(hits) < len(best)
     return {
-        "recall": round(found / (wanted * len(data.queries)), 4),
+        "recall": round(found / (len(nearest[0]) * len(data.queries)), 4),
         "short": short,
         "p50_ms": round(float(np.median(walls[1:])) * 1e3, 2),
         "min_ms": round(min(walls[1:]) * 1e3, 2),
@@ -148,15 +176,35 @@ def _since(started: tuple[float, float]) -> tuple[float, float]:
     return round(time.perf_counter() - started[0], 2), round(time.process_time() - started[1], 2)
 
 
+def _setting(text: str) -> tuple[str, Any]:
+    """``KEY=VALUE``, the value as JSON or as it is."""
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _say(what: Any) -> None:
+    Console(stderr=True).print(what)
+
+
 def main() -> None:
     """Measure one target and merge what came of it into the report."""
-    parser = argparse.ArgumentParser(prog="python -m codeweaver_tools.recall", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m codeweaver_tools.recall",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--target", required=True)
     parser.add_argument("--points", type=int, default=100_000)
     parser.add_argument("--dimension", type=int, default=256)
     parser.add_argument("--queries", type=int, default=40)
     parser.add_argument("--limit", type=int, default=10)
-    parser.add_argument("--index-from", type=int, help="the exact size, if not the engine's own")
+    parser.add_argument("--searches", type=int, default=0, help="so many more are counted")
+    parser.add_argument("--set", type=_setting, action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--loading", type=_setting, action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--load-only", action="store_true", help="ask nothing")
     parser.add_argument("--report", type=Path, default=REPORT)
     options = parser.parse_args()
     target, data = find_targets()[options.target], Data(options.points, options.dimension, options.queries)
@@ -164,21 +212,33 @@ def main() -> None:
         "target": target.name,
         "points": options.points,
         "dimension": options.dimension,
+        "settings": dict(options.set),
+        "loading": dict(options.loading),
+        "day": datetime.now(UTC).date().isoformat(),
         "load": round(os.getloadavg()[0], 1),
         "rows": [],
     }
-    console = Console(stderr=True)
 
     async def run(settings: dict[str, Any]) -> None:
-        own = {} if options.index_from is None else {"index_from": options.index_from}
-        backend: Any = CodeWeaverFactory().create_backend(target.backend, **{**settings, "timeout": 600.0, **own})
-        async with backend:
-            await measure(backend, data, options.limit, report, console)
+        def opened(more: list[tuple[str, Any]]) -> Any:
+            own = {"timeout": 600.0, **dict(options.set), **dict(more)}
+            return CodeWeaverFactory().create_backend(target.backend, **settings | own)
+
+        async with opened(options.loading) as backend:
+            await load(backend, data, report)
+            server = getattr(backend, "server_version", None)
+            report["versions"] = {
+                **clients_of(type(backend).__module__),
+                **({"server": str(server)} if server else {}),
+            }
+        if not options.load_only:
+            async with opened([]) as backend:
+                await measure(backend, data, options.limit, options.searches, report)
 
     with target.provide() as settings:
-        asyncio.run(run(settings))
+        asyncio.run(run(dict(settings)))
     known = json.loads(options.report.read_text()) if options.report.is_file() else []
-    key = ("target", "points", "dimension")
+    key = ("target", "points", "dimension", "settings", "loading")
     kept = [one for one in known if [one[name] for name in key] != [report[name] for name in key]]
     options.report.parent.mkdir(parents=True, exist_ok=True)
     options.report.write_text(json.dumps([*kept, report], indent=1) + "\n", encoding="utf-8")
