@@ -156,6 +156,7 @@ def tests(session: nox.Session, engine: str) -> None:
             "pytest-asyncio>=0.24",
             "pytest-rerunfailures>=14",
             "playwright>=1.45",
+            "dask>=2025.1",
         )
         # Two plugins are there for the kit's tests of itself, which start pytest anew; the first warns of our settings.
         folders = ("conformance/tests", "tests", "--ignore=tests/peers")  # those have a session of their own

@@ -267,7 +267,47 @@ def performance_page() -> str:
         "## Measured with\n",
         *_table(["target", "on", "load", "versions"], map(_circumstances, _by_target(rows))),
     ]
-    return _filled(DOCS / "performance.md", performance=lines)
+    return _filled(DOCS / "performance.md", performance=lines, million=_million())
+
+
+def _million() -> list[str]:
+    """What ``codeweaver_tools.recall`` found with many points: the stream that wrote them, and default searches."""
+    reports = json.loads((DOCS / "performance" / "million.json").read_text(encoding="utf-8"))
+    streamed = ["target", "points", "a point of the first tenth", "of the last", "last / first", "held", "process"]
+    asked = [one for one in reports if one["rows"]]
+    filters = list(dict.fromkeys(row["filter"] for one in asked for row in one["rows"]))
+    return [
+        *_table(streamed, map(_streamed, reports)),
+        "",
+        *_table(["target", "optimized in", *filters, "short", "load"], (_found(one, filters) for one in asked)),
+    ]
+
+
+def _streamed(report: dict[str, Any]) -> list[str]:
+    told = report["stream"]
+    first, last = (f"{told['wall_us'][n]:.0f} µs ({told['cpu_us'][n]:.0f})" for n in (0, -1))
+    ratios = (told[name][-1] / told[name][0] for name in ("wall_us", "cpu_us"))
+    held = f"{max(told['held_mb']):.0f} MB" + (f" + {told['arrow_mb']:.0f} MB" if told.get("arrow_mb") else "")
+    return [
+        f"`{report['target']}`",
+        f"{report['points']:,} × {report['dimension']}",
+        first,
+        last,
+        "{:.2f} ({:.2f})".format(*ratios),
+        held,
+        f"{told['process_mb'][0]:,.0f} → {told['process_mb'][-1]:,.0f} MB",
+    ]
+
+
+def _found(report: dict[str, Any], filters: list[str]) -> list[str]:
+    rows = {row["filter"]: row for row in report["rows"] if row["way"] == "auto"}
+    cells = (
+        f"{row['p50_ms']:.0f} ms ({row['cpu_ms']:.0f}), {row['recall']:.3f}" for row in map(rows.get, filters) if row
+    )
+    asked = report["searches"] + sum(report["queries"] for _ in report["rows"])
+    short = report["short"] + sum(row["short"] for row in report["rows"])
+    optimized = f"{report['optimize_seconds']:,.0f} s"
+    return [f"`{report['target']}`", optimized, *cells, f"{short} of {asked:,}", str(report["load"])]
 
 
 def _count(row: dict[str, Any]) -> int:

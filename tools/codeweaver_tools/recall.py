@@ -212,6 +212,7 @@ def main() -> None:
         "target": target.name,
         "points": options.points,
         "dimension": options.dimension,
+        "queries": options.queries,
         "settings": dict(options.set),
         "loading": dict(options.loading),
         "day": datetime.now(UTC).date().isoformat(),

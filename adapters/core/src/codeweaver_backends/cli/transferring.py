@@ -117,7 +117,7 @@ def export(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="It ends in .parquet, .jsonl or .ndjson.")],
+    file: Annotated[Path, typer.Argument(help="It ends in .parquet, .arrow, .feather, .jsonl, .ndjson, .npy or .npz.")],
     target: Where,
     collection: Annotated[
         str | None, typer.Option("--collection", "-c", help="The file's own, or its name, if absent.")
