@@ -121,7 +121,7 @@ def open_parquet(file: Path, columns: Columns | None) -> TableReader:
     """A Parquet file."""
     try:
         opened = pq.ParquetFile(file)
-    except pa.ArrowInvalid:
+    except (pa.ArrowException, OSError):
         raise ReadError(file.name, "this is no Parquet, or only a part of one") from None
     with opened:
         metadata, schema = opened.metadata, opened.schema_arrow
@@ -146,7 +146,7 @@ def open_arrow(file: Path, columns: Columns | None) -> TableReader:
         mapped = pa.memory_map(str(file))
         try:
             return pa.ipc.open_file(mapped)
-        except pa.ArrowInvalid:
+        except (pa.ArrowException, OSError):
             mapped.seek(0)
             return pa.ipc.open_stream(mapped)
 
@@ -157,7 +157,7 @@ def open_arrow(file: Path, columns: Columns | None) -> TableReader:
     try:
         with opened() as source:
             schema = source.schema
-    except pa.ArrowInvalid:
+    except (pa.ArrowException, OSError):
         raise ReadError(file.name, "this is no Arrow file, or only a part of one") from None
     return TableReader(file.name, schema, columns, batches)
 

@@ -99,6 +99,8 @@ def open_points(source: Any, columns: Columns | None) -> PointReader:
 
 def _file_reader(file: Path, columns: Columns | None) -> Reader:
     kind = file_format(file)
+    with file.open("rb"):  # what the system says of a file that cannot be opened is told as it says it
+        pass
     if kind == "jsonl":
         from codeweaver_backends.readers.jsonl import JSONLinesReader
 
