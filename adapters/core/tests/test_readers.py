@@ -138,7 +138,7 @@ def test_vectors_are_not_views_of_the_source() -> None:
     given = np.ones((3, 2), np.float32)
     points = read(given)
     given[:] = 5
-    assert [list(point.vector or []) for point in points] == [[1, 1]] * 3
+    assert points == [VectorPoint(n, [1, 1], {}) for n in range(3)]
 
 
 def test_columns_are_named() -> None:
