@@ -14,6 +14,7 @@ import orjson
 
 from codeweaver_backends.capabilities import Limits
 from codeweaver_backends.errors import InvalidInputError, InvalidPayloadError, LimitExceededError
+from codeweaver_backends.sdk.hints import hint
 from codeweaver_backends.sdk.index.keys import INT64_MAX, INT64_MIN
 from codeweaver_backends.types import Payload, PointId
 
@@ -87,7 +88,7 @@ def _bad_integer(key: str) -> InvalidPayloadError:
 def _check_value(value: Any, depth: int, key: str) -> None:
     kind = type(value)
     if kind is not list and isinstance(value, Enum):
-        raise InvalidPayloadError(f"payload key {key!r} holds an Enum, which JSON cannot say; pass its value")
+        raise InvalidPayloadError(f"payload key {key!r} holds an Enum, which JSON cannot say{hint(kind)}")
     if isinstance(value, dict | list | tuple):
         if depth <= 1:
             raise LimitExceededError(f"payload key {key!r} is nested too deeply", limit="max_payload_depth")
@@ -104,7 +105,7 @@ def _check_value(value: Any, depth: int, key: str) -> None:
         if not math.isfinite(value):
             raise InvalidPayloadError(f"payload key {key!r} holds {value!r}, which JSON cannot say")
     elif not isinstance(value, str):
-        raise InvalidPayloadError(f"payload key {key!r} holds a {kind.__name__}, which JSON cannot say")
+        raise InvalidPayloadError(f"payload key {key!r} holds a {kind.__name__}, which JSON cannot say{hint(kind)}")
 
 
 def encode_payloads(

@@ -32,6 +32,7 @@ from codeweaver_backends.sdk.filters.tree import (
     distinct,
     either_of,
 )
+from codeweaver_backends.sdk.hints import hint
 from codeweaver_backends.sdk.index.facts import Path
 from codeweaver_backends.sdk.index.keys import INT64_MAX, INT64_MIN, instant_of, parse_instant
 from codeweaver_backends.types import FilterCondition, FilterLike, Scalar, SearchFilter
@@ -97,7 +98,7 @@ class _Reader:
         if self.conditions > limit:
             raise LimitExceededError(f"search_filter has more than {limit} conditions", limit="max_filter_conditions")
         path = _path(condition.field)
-        operator = _operator(condition.operator)
+        operator = _operator(condition.operator, self.capabilities)
         leaf, affirmed = _READERS[operator](self.capabilities, path, operator, condition.value)
         if isinstance(leaf, Never):
             return ALWAYS if affirmed == negated else NEVER
@@ -152,15 +153,16 @@ def _path(field: object) -> Path:
     return path
 
 
-def _operator(operator: object) -> str:
+def _operator(operator: object, capabilities: BackendCapabilities) -> str:
     if isinstance(operator, Enum):
         operator = operator.value
     if isinstance(operator, str):
         canonical = _ALIASES.get(operator, operator)
         if canonical in _READERS:
             return canonical
+    known = (name for name in OPERATORS if name != "regex" or capabilities.supports_regex)
     raise InvalidFilterError(
-        f"operator {operator!r} is unknown; allowed are {', '.join(OPERATORS)} and {' '.join(_ALIASES)}"
+        f"operator {operator!r} is unknown; allowed are {', '.join(known)} and {' '.join(_ALIASES)}"
     )
 
 
@@ -171,7 +173,10 @@ def _equality(capabilities: BackendCapabilities, path: Path, operator: str, valu
     if operator in ("eq", "ne"):
         return AnyOf(path, (_scalar(operator, value),)), operator == "eq"
     if not isinstance(value, list | tuple):
-        raise InvalidFilterError(f"the value of {operator!r} must be a list or tuple, not a {type(value).__name__}")
+        kind = type(value)
+        raise InvalidFilterError(
+            f"the value of {operator!r} must be a list or tuple, not a {kind.__name__}{hint(kind)}"
+        )
     limit = capabilities.limits.max_in_values
     if len(value) > limit:
         raise LimitExceededError(f"{operator!r} takes at most {limit} values, not {len(value)}", limit="max_in_values")
@@ -192,7 +197,7 @@ def _comparison(
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise InvalidFilterError(
             f"the value of {operator!r} must be a number, an aware datetime or an RFC 3339 date-time or date, "
-            f"not a {type(value).__name__}"
+            f"not a {type(value).__name__}{hint(type(value))}"
         )
     return NumberRange(path, order, number), True
 
@@ -214,7 +219,7 @@ def _containment(
 def _presence(capabilities: BackendCapabilities, path: Path, operator: str, value: object) -> tuple[Leaf | Never, bool]:
     if value is not None and not isinstance(value, bool):
         raise InvalidFilterError(
-            f"the value of {operator!r} must be True, False or absent, not a {type(value).__name__}"
+            f"the value of {operator!r} must be True, False or absent, not a {type(value).__name__}{hint(type(value))}"
         )
     return (Exists(path) if operator == "exists" else IsNull(path)), value is not False
 
@@ -260,6 +265,7 @@ def _scalar(operator: str, value: Any) -> Scalar:
         return float(value)
     raise InvalidFilterError(
         f"the value of {operator!r} must be a string, a number, a bool or None, not a {type(value).__name__}"
+        f"{hint(type(value))}"
     )
 
 

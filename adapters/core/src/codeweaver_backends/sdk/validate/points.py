@@ -19,6 +19,7 @@ from codeweaver_backends.errors import (
     InvalidVectorError,
     UnsupportedError,
 )
+from codeweaver_backends.sdk.hints import hint
 from codeweaver_backends.sdk.hybrid.vectors import SparseRows, sparse_row
 from codeweaver_backends.sdk.index.keys import INT64_MAX
 from codeweaver_backends.sdk.payloads import encode_payloads
@@ -51,7 +52,7 @@ def _check_ids(ids: Iterable[object]) -> None:
             _check_text_id(point_id, position)  # type: ignore[arg-type]
         else:
             raise InvalidIdError(
-                f"the id at position {position} must be a string or an integer, not a {kind.__name__}{_hint(kind)}"
+                f"the id at position {position} must be a string or an integer, not a {kind.__name__}{hint(kind)}"
             )
 
 
@@ -65,14 +66,6 @@ def _check_text_id(point_id: str, position: int) -> None:
             point_id.encode()
         except UnicodeEncodeError:
             raise InvalidIdError(f"the id at position {position} holds a lone surrogate") from None
-
-
-def _hint(kind: type) -> str:
-    if issubclass(kind, np.integer):
-        return "; pass int(id)"
-    if kind.__name__ == "UUID":
-        return "; pass str(id)"
-    return ""
 
 
 # --- vectors ---------------------------------------------------------------------------------------------------------
@@ -123,7 +116,9 @@ def _bad_vector(vector: Any, dimension: int, label: str) -> InvalidInputError:
     except TypeError:
         return InvalidVectorError(f"{label} must be a sequence of {dimension} numbers, not a {type(vector).__name__}")
     if size != dimension:
-        return InvalidDimensionError(f"{label} must have dimension {dimension}, not {size}")
+        is_matrix = getattr(vector, "shape", ()) == (1, dimension)
+        told = "; pass its only row" if is_matrix else ""
+        return InvalidDimensionError(f"{label} must have dimension {dimension}, not {size}{told}")
     return InvalidVectorError(f"{label} must hold numbers only")
 
 
