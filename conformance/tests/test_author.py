@@ -195,7 +195,7 @@ def test_a_target_says_where_its_engine_runs(target: dict[str, object], location
 @pytest.mark.parametrize(
     ("plugin", "arguments", "told"),
     [
-        ("mine:Plugin", ("--cw-set=endpont=x",), "endpont: Extra inputs are not permitted"),
+        ("mine:Plugin", ("--cw-set=endpont=x",), "endpont: there is no such setting; did you mean 'endpoint'?"),
         ("mine:DownPlugin", (), "the engine does not answer: list_collections raised"),
         ("mine:DownPlugin", ("-n", "2"), "the engine does not answer: list_collections raised"),
         ("mine:NamelessPlugin", (), "list_collections names what is no text: None"),

@@ -89,7 +89,7 @@ def test_what_can_do_it_all_has_nothing_against_it() -> None:
     ("text", "told"),
     [
         ("[requirements]\npoints = 0", "points: Input should be greater than 0"),
-        ("[requirements]\npointz = 1", "pointz: Extra inputs are not permitted"),
+        ("[requirements]\npointz = 1", "pointz: there is no such setting; did you mean 'points'?"),
         ("[requirements]\nfilters = ['like']", "filters.0: Input should be 'equality'"),
         ("requirements = 1", "must be a table"),
         ("[requirements", "cannot be read"),
@@ -98,7 +98,7 @@ def test_what_can_do_it_all_has_nothing_against_it() -> None:
 def test_requirements_that_cannot_be_meant_are_refused(tmp_path: Path, text: str, told: str) -> None:
     file = tmp_path / "it.toml"
     file.write_text(text)
-    with pytest.raises(InvalidOptionError, match=r"requirements|Input|inputs") as caught:
+    with pytest.raises(InvalidOptionError, match=r"requirements|Input|no such setting") as caught:
         read_requirements(file, {})
     assert told in str(caught.value)
 

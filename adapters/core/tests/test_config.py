@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,8 +11,10 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from codeweaver_backends.config import (
+    SERVER_SETTINGS,
     BackendConfig,
     EmbeddedConfig,
+    FolderPath,
     ServerConfig,
     TLSServerConfig,
     check_config,
@@ -118,7 +120,7 @@ def test_unknown_settings_are_refused(toml: Callable[[str], Path]) -> None:
 def test_values_are_checked(name: str, value: Any) -> None:
     with pytest.raises(ValidationError) as raised:
         AcmeConfig(**{name: value})
-    assert describe_validation_error(raised.value)[0].startswith(f"{name}: ")
+    assert describe_validation_error(raised.value, AcmeConfig.model_fields)[0].startswith(f"{name}: ")
 
 
 def test_an_embedded_backend_needs_a_folder(tmp_path: Path) -> None:
@@ -266,6 +268,9 @@ def test_an_address(settings: dict[str, Any], address: str) -> None:
         ({"url": f"http://user:{SECRET}@db"}, "no credentials"),
         ({"url": f"http://db?api_key={SECRET}"}, "neither a query"),
         ({"url": "http://db", "tls": True}, "contradict"),
+        ({"url": "http://db", "host": "other"}, "only one of url and host"),
+        ({"url": "http://db", "host": "127.0.0.1"}, "only one of url and host"),
+        ({"url": "https://db", "tls": True, "port": 1}, "only one of url and port"),
         ({"host": "http://db"}, "alone"),
         ({"host": "db:6333"}, "must not hold a port"),
         ({"host": f"user:{SECRET}@db"}, "no credentials"),
@@ -292,6 +297,40 @@ def test_a_keyword_beats_the_environment_also_where_it_says_it_otherwise(monkeyp
     assert AcmeConfig(host="keyword").address == "http://keyword"
     monkeypatch.setenv("CODEWEAVER_ACME_DB_HOST", "environment")
     assert AcmeConfig(url="http://keyword").address == "http://keyword"
+
+
+def test_one_source_says_it_in_one_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODEWEAVER_ACME_DB_URL", "http://environment:1")
+    monkeypatch.setenv("CODEWEAVER_ACME_DB_HOST", "environment")
+    with pytest.raises(ValidationError, match="only one of url and host"):
+        AcmeConfig()
+    assert AcmeConfig(port=7).address == "http://environment:7", "the keyword has said that it is not the url"
+
+
+def test_a_folder_beats_all_that_is_said_of_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class EitherConfig(TLSServerConfig):
+        backend: ClassVar[str] = "acme-db"
+        alternatives: ClassVar[Mapping[str, tuple[str, ...]]] = {
+            **TLSServerConfig.alternatives,
+            "path": SERVER_SETTINGS,
+        }
+        path: FolderPath | None = None
+
+    authority = tmp_path / "ca.pem"
+    authority.write_text(HERE.certificate, encoding="ascii")
+    given = {"host": "db", "port": 1, "tls": True, "ca_file": authority}
+    for name, value in given.items():
+        with pytest.raises(ValidationError, match=f"only one of path and (tls|{name})"):
+            EitherConfig(path=tmp_path, **{"tls": name == "ca_file", name: value})  # type: ignore[arg-type]
+        monkeypatch.setenv(f"CODEWEAVER_ACME_DB_{name.upper()}", str(value))
+    assert EitherConfig().is_encrypted
+    assert not EitherConfig(path=tmp_path).is_encrypted
+
+
+def test_a_look_alike_says_what_it_changed() -> None:
+    assert check_config(OtherConfig, AcmeConfig(url="http://db:1")).errors == [
+        *(f"{name}: there is no such setting" for name in ("ca_file", "client_cert_file", "client_key_file", "headers"))
+    ]
 
 
 def test_an_empty_variable_is_an_absent_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,7 +151,7 @@ def test_wrong_settings_are_told_without_their_values(
 
 
 def test_unknown_settings_are_refused() -> None:
-    with pytest.raises(InvalidOptionError, match="stroe: Extra inputs are not permitted"):
+    with pytest.raises(InvalidOptionError, match="stroe: there is no such setting; did you mean 'store'\\?"):
         CodeWeaverFactory().create_backend("memory", stroe=MemoryStore())
 
 

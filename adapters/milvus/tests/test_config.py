@@ -23,6 +23,8 @@ def test_a_path_by_keyword_beats_a_server_of_the_environment(monkeypatch: pytest
     [
         ({"path": "index"}, "must end in .db"),
         ({"path": "index.db", "url": "http://localhost:19530"}, "only one of path and url"),
+        ({"path": "index.db", "host": "milvus.example.org"}, "only one of path and host"),
+        ({"path": "index.db", "tls": True}, "only one of path and tls"),
         ({"url": "http://localhost:19530/database"}, "no path"),
         ({"api_key": "user:pass\nword"}, "printable ASCII"),
         ({"api_key": "user:p\u00e4ssword"}, "printable ASCII"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from codeweaver_backends.config import Configures, FolderPath, TLSServerConfig
+from codeweaver_backends.config import SERVER_SETTINGS, Configures, FolderPath, TLSServerConfig
 
 if TYPE_CHECKING:
     from codeweaver_chroma.backend import ChromaBackend  # noqa: F401 - for type checkers, in the string below
@@ -20,19 +20,10 @@ class ChromaConfig(TLSServerConfig, Configures["ChromaBackend"]):
 
     backend: ClassVar[str] = "chroma"
     default_port: ClassVar[int | None] = 8_000
-    alternatives: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "url": ("host", "port", "tls", "path"),
-        "path": ("url", "host", "port", "tls"),
-    }
+    alternatives: ClassVar[Mapping[str, tuple[str, ...]]] = {**TLSServerConfig.alternatives, "path": SERVER_SETTINGS}
 
     path: FolderPath | None = Field(
         default=None, description="The folder of an embedded database; it is created if absent"
     )
     tenant: str = Field(default="default_tenant", min_length=1, description="The tenant on the server")
     database: str = Field(default="default_database", min_length=1, description="The database on the server")
-
-    @model_validator(mode="after")
-    def _one_engine(self) -> ChromaConfig:
-        if self.path is not None and self.url is not None:
-            raise ValueError("only one of path and url can be set")
-        return self

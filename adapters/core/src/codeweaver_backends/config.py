@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import (
@@ -42,6 +42,7 @@ from codeweaver_backends.sources import (
 from codeweaver_backends.types import ValidationResult
 
 __all__ = [
+    "SERVER_SETTINGS",
     "BackendConfig",
     "Configures",
     "EmbeddedConfig",
@@ -173,6 +174,9 @@ def _readable(path: Path) -> Path:
     return path
 
 
+SERVER_SETTINGS: Final = ("url", "host", "port", "tls", "ca_file", "client_cert_file", "client_key_file")
+"""What says that a server is meant: the alternatives to the folder of an engine that can be either."""
+
 FolderPath = Annotated[Path, BeforeValidator(_resolved)]
 """A folder, absolute."""
 
@@ -231,6 +235,16 @@ class ServerConfig(BackendConfig):
         if not host.isprintable() or " " in host:
             raise ValueError("must be the name or the address of a machine")
         return host
+
+    @model_validator(mode="after")
+    def _said_in_one_way(self) -> Self:
+        """Of alternatives, the source that is the stronger one has been followed; here one source gives two of them."""
+        given = [name for name in type(self).model_fields if name in self.model_fields_set and getattr(self, name)]
+        for one, others in self.alternatives.items():
+            another = next((name for name in given if name in others and (one, name) != ("url", "tls")), None)
+            if one in given and another is not None:
+                raise ValueError(f"only one of {one} and {another} can be set")
+        return self
 
     @model_validator(mode="after")
     def _tls_is_used(self) -> Self:
@@ -319,16 +333,22 @@ class EmbeddedConfig(BackendConfig):
     path: FolderPath = Field(description="The folder; it is created if absent")
 
 
-def describe_validation_error(error: ValidationError, known: Iterable[str] = ()) -> list[str]:
+def describe_validation_error(error: ValidationError, known: Iterable[str]) -> list[str]:
     """One line per mistake: the setting and what is wrong, never the value. ``known`` are the names of all settings."""
     names = list(known)
     lines = []
     for item in error.errors(include_input=False, include_url=False, include_context=False):
         name, told = ".".join(map(str, item["loc"])) or "configuration", item["msg"]
-        if item["type"] == "extra_forbidden" and names:
+        if item["type"] == "extra_forbidden":
             told = f"there is no such setting{nearest(name, names)}"
         lines.append(f"{name}: {told}")
     return lines
+
+
+def _said(config: BaseModel, config_class: type[BaseModel]) -> dict[str, Any]:
+    """What a model of another class says; a default that both have is nothing that anybody said."""
+    defaults = {name: field.default for name, field in config_class.model_fields.items()}
+    return {name: one for name, one in config.model_dump().items() if name not in defaults or one != defaults[name]}
 
 
 def check_config(
@@ -342,7 +362,7 @@ def check_config(
             kind = type(config).__name__
             return ValidationResult(is_valid=False, errors=[f"configuration must be a model or a dict, not a {kind}"])
         try:
-            config = config_class(**(config.model_dump() if isinstance(config, BaseModel) else dict(config)))
+            config = config_class(**(_said(config, config_class) if isinstance(config, BaseModel) else dict(config)))
         except ValidationError as error:
             return ValidationResult(is_valid=False, errors=describe_validation_error(error, config_class.model_fields))
         except ValueError as error:  # of the file, or of a value in the environment that is not even JSON

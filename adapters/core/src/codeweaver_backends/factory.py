@@ -230,9 +230,8 @@ def _configure(registration: Registration, options: Mapping[str, Any]) -> BaseMo
     try:
         return registration.config_class(**options)
     except ValidationError as error:
-        raise InvalidOptionError(
-            f"the settings of {registration.name!r} are invalid: {'; '.join(describe_validation_error(error))}"
-        ) from None
+        told = "; ".join(describe_validation_error(error, registration.config_class.model_fields))
+        raise InvalidOptionError(f"the settings of {registration.name!r} are invalid: {told}") from None
     except ValueError as error:  # of the file, or of a value in the environment that is not even JSON
         raise InvalidOptionError(f"the settings of {registration.name!r} are invalid: {error}") from None
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from codeweaver_backends.config import FolderPath, TLSServerConfig
+from codeweaver_backends.config import SERVER_SETTINGS, FolderPath, TLSServerConfig
 
 __all__ = ["MilvusConfig"]
 
@@ -17,10 +17,7 @@ class MilvusConfig(TLSServerConfig):
 
     backend: ClassVar[str] = "milvus"
     default_port: ClassVar[int | None] = 19_530
-    alternatives: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        **TLSServerConfig.alternatives,
-        "path": ("url", "host", "port", "tls"),
-    }
+    alternatives: ClassVar[Mapping[str, tuple[str, ...]]] = {**TLSServerConfig.alternatives, "path": SERVER_SETTINGS}
 
     path: FolderPath | None = Field(
         default=None, description="A Milvus Lite database, a folder whose name ends in .db; it is created if absent"
@@ -40,12 +37,6 @@ class MilvusConfig(TLSServerConfig):
         if url is not None and url.count("/") > 2:  # the client takes it for the name of a database
             raise ValueError("must have no path; name a database by the setting database")
         return url
-
-    @model_validator(mode="after")
-    def _one_engine(self) -> MilvusConfig:
-        if self.path is not None and self.url is not None:
-            raise ValueError("only one of path and url can be set")
-        return self
 
     @model_validator(mode="after")
     def _certificates_are_both_used(self) -> MilvusConfig:
