@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from codeweaver_backends import VectorPoint, create_backend
+from codeweaver_backends import HybridStrategy, VectorPoint, create_backend
 from codeweaver_backends.sdk.hybrid.vectors import EMPTY_ROW, SparseRow, SparseRows
 from codeweaver_lancedb.slots import Postings, SlotReader, leg_of, packed, with_scores
 
@@ -84,3 +89,75 @@ def test_who_asks_often_reads_no_column_until_somebody_writes(tmp_path: Path, mo
 
     monkeypatch.setattr(SlotReader, "_read", counted)
     asyncio.run(story())
+
+
+_WRITERS, _OWN, _PAUSE = 2, 40, 0.15
+"""Processes, points of each, and seconds between two writes: enough for what is kept to be made, and used."""
+
+
+async def _write(folder: str, writer: int) -> None:
+    """Of one process: replace its own points again and again, with a weight that rises; tell what is acknowledged."""
+    async with create_backend("lancedb", path=folder) as backend:
+        for step in itertools.count(1):
+            own = range(writer * _OWN, (writer + 1) * _OWN)
+            await backend.upsert_vectors("c", [VectorPoint(n, [1.0, n], sparse_vector={7: float(step)}) for n in own])
+            sys.stdout.write(f"{step}\n")
+            sys.stdout.flush()
+            await asyncio.sleep(_PAUSE)
+
+
+def test_what_is_kept_is_of_now_while_other_processes_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scans, read = 0, SlotReader._read
+
+    def counted(self: SlotReader, *arguments: Any) -> Any:
+        nonlocal scans
+        scans += 1
+        return read(self, *arguments)
+
+    told = [0] * _WRITERS
+
+    def listen(writer: int, lines: IO[str]) -> None:
+        for line in lines:
+            told[writer] = int(line)
+
+    def listen_to(ending: ExitStack, writer: int) -> None:
+        command = [sys.executable, __file__, str(tmp_path), str(writer)]
+        process = ending.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        ending.callback(process.kill)
+        threading.Thread(target=listen, args=(writer, process.stdout), daemon=True).start()
+
+    async def search(backend: Any) -> None:
+        before = list(told)
+        hits = await backend.hybrid_search("c", [1.0, 0.0], {"7": 1.0}, 100, HybridStrategy.LINEAR, alpha=0.0)
+        after = list(told)
+        for writer in range(_WRITERS):
+            steps = {hit.score for hit in hits if hit.id // _OWN == writer}
+            if not before[writer]:
+                continue
+            assert len(steps) == 1, "a write is one version"
+            assert before[writer] <= steps.pop() <= after[writer] + 1, "what was acknowledged before is found"
+            assert sum(hit.id // _OWN == writer for hit in hits) == _OWN
+
+    async def story() -> int:
+        searches = 0
+        async with create_backend("lancedb", path=str(tmp_path)) as backend:
+            await backend.create_collection("c", 2)
+            await backend.create_sparse_index("c", ["t"])
+            with ExitStack() as ending:
+                for writer in range(_WRITERS):
+                    listen_to(ending, writer)
+                while min(told) < 20:
+                    await search(backend)
+                    searches += 1
+                    await asyncio.sleep(0)
+            for _ in range(6):
+                await search(backend)
+        return searches
+
+    monkeypatch.setattr(SlotReader, "_read", counted)
+    searches = asyncio.run(asyncio.wait_for(story(), 120))
+    assert scans < searches, "most searches were answered by what was kept"
+
+
+if __name__ == "__main__":
+    asyncio.run(_write(sys.argv[1], int(sys.argv[2])))
