@@ -10,7 +10,7 @@ import pytest
 from codeweaver_backends import MemoryBackend, MemoryConfig, VectorPoint
 from codeweaver_backends.testing import find_targets
 from codeweaver_tools.faults import hostile, kills, sparse
-from codeweaver_tools.faults.history import IDS, NAME, Ledger, begin, take
+from codeweaver_tools.faults.history import IDS, NAME, Ledger, begin, is_loss, take
 
 STEPS = 24
 
@@ -77,6 +77,23 @@ async def keep(backend: Any, ledger: Ledger) -> None:
 def test_what_is_wrong_is_told(harm: Any, words: str) -> None:
     told = asyncio.run(told_of(harm))
     assert any(words in one for one in told), told
+    assert any(map(is_loss, told)), "made good by no repetition of a call"
+
+
+async def forget_in_an_index(backend: Any, ledger: Ledger) -> None:
+    honest = backend.count_vectors
+
+    async def count_vectors(name: str, condition: Any = None) -> int:
+        counted: int = await honest(name, condition)
+        return counted - (name == NAME and condition is not None)
+
+    backend.count_vectors = count_vectors
+
+
+def test_what_an_index_lacks_is_no_loss() -> None:
+    told = asyncio.run(told_of(forget_in_an_index))
+    assert told
+    assert not any(map(is_loss, told)), told
 
 
 async def told_of_sparse(harm: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""What goes wrong around a backend, on its real engine: killed processes, full disks, hostile strings, secrets.
+"""What goes wrong around a backend, on its real engine: killed processes, full disks, forks, hostile strings, secrets.
 
 Each fault has a module, and ``python -m codeweaver_tools.faults --target NAME`` runs them all against one target::
 
@@ -7,6 +7,7 @@ Each fault has a module, and ``python -m codeweaver_tools.faults --target NAME``
     writer      the process that writes it, and is killed
     kills       processes that are killed
     disks       disks without room
+    forks       children that inherit a backend
     hostile     strings that an engine could take for something else
     secrets     keys and passwords in whatever can be printed
 """

@@ -14,10 +14,11 @@ from typing import Any, Final
 
 from codeweaver_backends.plugins import find_plugins
 from codeweaver_backends.testing import NotProvisioned, Target, find_targets
-from codeweaver_tools.faults import disks, hostile, kills, secrets
+from codeweaver_tools.faults import disks, forks, hostile, kills, secrets
 from codeweaver_tools.faults.writer import tell
 
 _NOT_VERIFIED: Final = 3
+_FAULTS: Final = ("kills", "sparse", "disk", "forks", "hostile", "secrets")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,9 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m codeweaver_tools.faults", description="Faults, on a real engine.")
     parser.add_argument("--target", required=True, choices=sorted(find_targets()))
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--forks", type=int, default=5)
     parser.add_argument("--values", type=int, default=100_000, help="hostile strings")
     parser.add_argument("--errors", type=int, default=10_000, help="errors that could show a secret")
-    parser.add_argument("--only", choices=("kills", "sparse", "disk", "hostile", "secrets"), help="one fault alone")
+    parser.add_argument("--only", choices=_FAULTS, help="one fault alone")
     parser.add_argument("--report", type=Path, default=Path("reports", "faults.json"))
     options = parser.parse_args(arguments)
     target = find_targets()[options.target]
@@ -36,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "kills": lambda: kills.run(target, options.kills),
         "sparse": lambda: kills.run(target, options.kills, "sparse"),
         "disk": lambda: disks.run(target),
+        "forks": lambda: forks.run(target, options.forks),
         "hostile": lambda: _hostile(target, options.values),
         "secrets": lambda: asyncio.run(secrets.run(target, options.errors)),
     }

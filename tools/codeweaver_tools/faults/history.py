@@ -15,13 +15,15 @@ from typing import Any, Final
 from codeweaver_backends import DistanceMetric, FilterCondition, VectorPoint
 from codeweaver_backends.errors import BackendError, CollectionNotFoundError
 
-__all__ = ["BATCH", "IDS", "NAME", "Ledger", "begin", "take"]
+__all__ = ["BATCH", "IDS", "NAME", "Ledger", "begin", "is_loss", "take"]
 
 NAME: Final = "cw-faults"
 BATCH: Final = 150
 IDS: Final = 1_500
 _GROUPS: Final = 30
 _DIMENSION: Final = 4
+_WAYS: Final = ("get:", "info:", "search", "count")
+"""How a mistake begins where a way of reading differs from what is stored."""
 _KINDS: Final = ("upsert", "upsert", "delete", "create", "upsert", "clear", "upsert", "drop")
 
 
@@ -68,6 +70,11 @@ async def take(backend: Any, step: int) -> None:
         case "drop":
             with suppress(CollectionNotFoundError):  # done before the step was cut short
                 await backend.delete_collection(_aside(step))
+
+
+def is_loss(mistake: str) -> bool:
+    """Whether no way of reading can be right: what is stored is not as it must be, or the history is another one's."""
+    return not mistake.startswith(_WAYS)
 
 
 class Ledger:

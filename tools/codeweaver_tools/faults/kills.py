@@ -19,7 +19,8 @@ from codeweaver_tools.faults.writer import killed_writer
 __all__ = ["killable", "run"]
 
 _Ledger: TypeAlias = history.Ledger | sparse.SparseLedger
-_HISTORIES: Final[dict[str, tuple[Callable[[Any], Awaitable[None]], Callable[[], _Ledger]]]] = {
+_Begin: TypeAlias = Callable[[Any], Awaitable[None]]
+_HISTORIES: Final[dict[str, tuple[_Begin, Callable[[], _Ledger]]]] = {
     "points": (history.begin, history.Ledger),
     "sparse": (sparse.begin, sparse.SparseLedger),
 }
@@ -32,14 +33,14 @@ def run(target: Target, kills: int, kind: str = "points") -> dict[str, Any]:
     """Kill so many times within a history of this kind; what was not as it had to be afterwards.
 
     ``within`` counts the kills by the call that was under way, ``late`` those after which something was not found at
-    once and was half a minute later.
+    once and was half a minute later, ``healed`` those after which it took the call that was cut short, made again.
     """
     begin, make_ledger = _HISTORIES[kind]
     ledger = make_ledger()
     chance = random.Random(target.name)  # noqa: S311 - any moments will do
     mistakes: list[str] = []
     within: Counter[str] = Counter()
-    acknowledged = late = 0
+    acknowledged = late = healed = 0
     with killable(target) as (server, settings):
         asyncio.run(_begun(target.backend, settings, begin))
         for turn in range(kills):
@@ -58,12 +59,16 @@ def run(target: Target, kills: int, kind: str = "points") -> dict[str, Any]:
             found = asyncio.run(_judged(target.backend, settings, ledger))
             if found:
                 time.sleep(_LATER)
-                ledger = as_acknowledged
+                ledger = copy.deepcopy(as_acknowledged)
                 found = asyncio.run(_judged(target.backend, settings, ledger))
                 late += not found
+            if found and not any(history.is_loss(one) for one in found):
+                ledger = as_acknowledged
+                found = asyncio.run(_judged(target.backend, settings, ledger, is_taken_again=True))
+                healed += not found
             mistakes += (f"kill {turn}: {one}" for one in found)
-    counts = {"kills": kills, "acknowledged": acknowledged, "within": dict(sorted(within.items())), "late": late}
-    return {**counts, "wrong": len(mistakes), "mistakes": mistakes[:20]}
+    counts = {"kills": kills, "acknowledged": acknowledged, "within": dict(sorted(within.items()))}
+    return {**counts, "late": late, "healed": healed, "wrong": len(mistakes), "mistakes": mistakes[:20]}
 
 
 @contextlib.contextmanager
@@ -79,16 +84,21 @@ def killable(target: Target) -> Iterator[tuple[ServerProcess | None, Mapping[str
         yield None, settings
 
 
-async def _begun(backend: str, settings: Mapping[str, Any], begin: Callable[[Any], Awaitable[None]]) -> None:
+async def _begun(backend: str, settings: Mapping[str, Any], begin: _Begin) -> None:
     async with create_backend(backend, **settings) as one:
         await begin(one)
 
 
-async def _judged(backend: str, settings: Mapping[str, Any], ledger: _Ledger) -> list[str]:
+async def _judged(
+    backend: str, settings: Mapping[str, Any], ledger: _Ledger, *, is_taken_again: bool = False
+) -> list[str]:
     async with create_backend(backend, **settings) as one:
         reason = await one.diagnose()
         told = [] if reason is None else [f"diagnose: {reason}"]
         try:
+            if is_taken_again:
+                await history.take(one, ledger.next)
+                ledger.acknowledged(ledger.next)
             return told + await ledger.mistakes(one)
         except BackendError as error:  # a server that was killed may take long to answer its first question
             return [*told, f"{type(error).__name__}: {error}"]
