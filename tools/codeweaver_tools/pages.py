@@ -13,11 +13,11 @@ import sys
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION, Clause
 from codeweaver_conformance.certificate import Certificate, tally
-from codeweaver_tools import quality_page
+from codeweaver_tools import quality_page, reliability
 
 __all__ = ["main"]
 
@@ -340,42 +340,15 @@ def _circumstances(rows: list[dict[str, Any]]) -> list[str]:
 
 # --- reliability -----------------------------------------------------------------------------------------------------
 
-_FAULTS: Final = {
-    "kills": lambda one: f"{one['kills']} kills, {one['acknowledged']:,} calls{_late(one)}",
-    "sparse": lambda one: f"{one['kills']} kills, {_within(one['within'])}",
-    "disk": lambda one: (
-        f"{one['acknowledged']:,} points, {one['seconds until writable']:g} s" if one["wrong"] == 0 else ""
-    ),
-    "hostile": lambda one: f"{one['values']:,} strings",
-    "secrets": lambda one: f"{one['errors']:,} errors" if one["errors"] else one["note"],
-}
-"""What was tried, by fault."""
-
-
-def _late(one: dict[str, Any]) -> str:
-    return f", {one['late']} late" if one.get("late") else ""
-
-
-def _within(calls: dict[str, int]) -> str:
-    return ", ".join(f"{count} within `{call}`" for call, count in calls.items())
-
 
 def reliability_page() -> str:
-    """The page on faults with the table of what was tried."""
-    told = json.loads((DOCS / "reliability" / "faults.json").read_text(encoding="utf-8"))
-    rows = [
-        [f"`{target}`", *(_tried(faults.get(name), say) for name, say in _FAULTS.items())]
-        for target, faults in sorted(told.items())
-    ]
-    return _filled(DOCS / "reliability.md", reliability=_table(["target", *_FAULTS], rows))
-
-
-def _tried(one: dict[str, Any] | None, say: Callable[[dict[str, Any]], str]) -> str:
-    if one is None:
-        return "not tried"
-    if "not verified" in one:
-        return f"not verified: {one['not verified']}"
-    return f"{say(one)}: **{one['wrong']} wrong**" if one["wrong"] or one.get("errors") != 0 else say(one)
+    """The page on faults: what was tried, and fault by adapter what proves that it is mended."""
+    headings, rows, named = reliability.proofs(_certificates())
+    return _filled(
+        DOCS / "reliability.md",
+        reliability=_table(*reliability.tried()),
+        proofs=[*_table(headings, rows), "", *named],
+    )
 
 
 PAGES: dict[Path, Callable[[], str]] = {

@@ -39,7 +39,7 @@ def run(target: Target, forks: int) -> dict[str, Any]:
     own: dict[str, int] = {}
     acknowledged = 0
     with target.provide() as settings:
-        if not {"path", "url", "host"} & settings.keys():
+        if target.elsewhere is None and "path" not in settings:
             raise NotProvisioned("what is in the memory of a process is of that process")
         asyncio.run(_made(target.backend, settings))
         for turn in range(forks):
