@@ -56,9 +56,9 @@ ENGINES = {
         Engine("lancedb", ("lancedb",), ("-e", "adapters/lancedb")),
         Engine(
             "qdrant",
-            ("qdrant-edge", "qdrant-grpc", "qdrant-rest"),
+            ("qdrant-edge", "qdrant-grpc", "qdrant-rest", "qdrant-cluster"),
             ("-e", "adapters/qdrant[edge]"),
-            frozenset({"qdrant-grpc", "qdrant-rest"}),
+            frozenset({"qdrant-grpc", "qdrant-rest", "qdrant-cluster"}),
         ),
         Engine(
             "milvus",

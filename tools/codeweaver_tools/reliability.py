@@ -23,6 +23,7 @@ _FOLDER: Final = Path("docs", "reliability")
 _SAYS: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "kills": lambda one: f"{one['kills']} kills, {one['acknowledged']:,} calls{_slow(one)}",
     "sparse": lambda one: f"{one['kills']} kills, {_within(one['within'])}",
+    "node": lambda one: f"{one['killed']} killed, {one['cut off']} cut off, {one['acknowledged']:,} calls",
     "disk": lambda one: (
         f"{one['acknowledged']:,} points, {one['seconds until writable']:g} s" if one["wrong"] == 0 else ""
     ),

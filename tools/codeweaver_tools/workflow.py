@@ -36,9 +36,13 @@ def sessions(*options: str) -> list[str]:
 
 
 def servers() -> dict[str, tuple[str, Mapping[str, Any]]]:
-    """The server of each target that needs one: its name in the compose file, and what stands there."""
+    """The server of each target that needs one: its name in the compose file, and what stands there.
+
+    Of a cluster it is the node that the tests ask; the others start with it.
+    """
     described = yaml.safe_load(Path("compose/compose.yaml").read_text(encoding="utf-8"))["services"]
-    return {target: (name, one) for name, one in described.items() for target in one["x-tests"]["targets"]}
+    asked = {name: one for name, one in described.items() if "x-tests" in one}
+    return {target: (name, one) for name, one in asked.items() for target in one["x-tests"]["targets"]}
 
 
 def workflow(default: Iterable[str], thorough: Iterable[str], matrix: Iterable[str]) -> dict[str, Any]:

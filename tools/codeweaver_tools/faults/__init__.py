@@ -6,6 +6,7 @@ Each fault has a module, and ``python -m codeweaver_tools.faults --target NAME``
     sparse      the same of a sparse index and of sparse vectors
     writer      the process that writes it, and is killed
     kills       processes that are killed
+    nodes       nodes of a cluster that are killed, and that are cut off
     disks       disks without room
     forks       children that inherit a backend
     hostile     strings that an engine could take for something else

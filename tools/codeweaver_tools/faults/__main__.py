@@ -14,11 +14,13 @@ from typing import Any, Final
 
 from codeweaver_backends.plugins import find_plugins
 from codeweaver_backends.testing import NotProvisioned, Target, find_targets
-from codeweaver_tools.faults import disks, forks, hostile, kills, secrets
+from codeweaver_tools.faults import disks, forks, hostile, kills, nodes, secrets
 from codeweaver_tools.faults.writer import tell
 
 _NOT_VERIFIED: Final = 3
-_FAULTS: Final = ("kills", "sparse", "disk", "forks", "hostile", "secrets")
+_FAULTS: Final = ("kills", "sparse", "node", "disk", "forks", "hostile", "secrets")
+_OF_ONE: Final = ("kills", "sparse", "disk", "forks")
+"""Faults of a single server: a cluster has nodes."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m codeweaver_tools.faults", description="Faults, on a real engine.")
     parser.add_argument("--target", required=True, choices=sorted(find_targets()))
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--nodes", type=int, default=3, help="nodes that are killed, and that are cut off")
     parser.add_argument("--forks", type=int, default=5)
     parser.add_argument("--values", type=int, default=100_000, help="hostile strings")
     parser.add_argument("--errors", type=int, default=10_000, help="errors that could show a secret")
@@ -37,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faults: dict[str, Callable[[], dict[str, Any]]] = {
         "kills": lambda: kills.run(target, options.kills),
         "sparse": lambda: kills.run(target, options.kills, "sparse"),
+        "node": lambda: nodes.run(target, options.nodes),
         "disk": lambda: disks.run(target),
         "forks": lambda: forks.run(target, options.forks),
         "hostile": lambda: _hostile(target, options.values),
@@ -50,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.only not in (None, name) or (
             name == "sparse" and not getattr(claims, "supports_hybrid_search", False)
         ):
+            continue
+        if options.only is None and (name in _OF_ONE if target.nodes else name == "node"):
             continue
         begun = time.monotonic()
         try:

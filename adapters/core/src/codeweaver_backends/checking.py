@@ -101,6 +101,7 @@ async def check_backend(backend: Any) -> CheckReport:
     try:
         if await run.step("create", run.create):
             for title, work in (
+                *([("cluster", run.cluster)] if hasattr(backend, "deployment_warnings") else []),
                 ("write", run.write),
                 ("read", run.read),
                 ("search", run.search),
@@ -163,6 +164,13 @@ class _Run:
         self.is_created = True  # a creation whose answer was lost counts too
         await self._backend.create_collection(self._name, 2, DistanceMetric.COSINE)
         return "a collection of its own"
+
+    async def cluster(self) -> str:
+        # In a collection as the settings make it; of an adapter whose engine has clusters.
+        warnings = await self._backend.deployment_warnings(self._name)
+        if warnings:
+            raise _AdviceError("; ".join(warnings))
+        return "nothing to warn of"
 
     async def write(self) -> str:
         await self._backend.upsert_vectors(self._name, list(_POINTS))

@@ -10,7 +10,7 @@ import uuid
 import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import httpx
 import orjson
@@ -19,12 +19,12 @@ from qdrant_client import AsyncQdrantClient, models
 from codeweaver_backends.errors import BackendConnectionError, CollectionNotFoundError, UnsupportedError
 from codeweaver_backends.sdk import CollectionSettings, Slot, VectorIndex, decode_name, encode_name, wants_index
 from codeweaver_backends.types import DistanceMetric
-from codeweaver_qdrant.config import QdrantConfig
+from codeweaver_qdrant.config import QdrantConfig, ReadConsistency, WriteOrdering
 from codeweaver_qdrant.errors import translate_error
 from codeweaver_qdrant.plugin import EXACT_SIZE
 from codeweaver_qdrant.schema import LAYOUT, TERMS, Collection, indexed_fields
 
-__all__ = ["DEFINITION", "GRPC_PORT", "ServerClient", "open_client", "version_of"]
+__all__ = ["DEFINITION", "GRPC_PORT", "Placement", "ServerClient", "open_client", "version_of"]
 
 T = TypeVar("T")
 
@@ -93,6 +93,15 @@ def version_of(text: str) -> Version:
     return version
 
 
+class Placement(NamedTuple):
+    """Where the copies of a collection's shards are."""
+
+    is_spread: bool
+    """Whether some are on another node than the one that answers."""
+    unready: int
+    """Copies that are not up to date, or whose node is away."""
+
+
 class ServerClient:
     """Collections, by the client's own methods.
 
@@ -107,8 +116,12 @@ class ServerClient:
         timeout: float,
         lost: Callable[[], object],
         exact_size: int = EXACT_SIZE,
+        write_ordering: WriteOrdering = "medium",
+        read_consistency: ReadConsistency = 1,
     ) -> None:
         self._client = client
+        self._write_ordering = write_ordering
+        self._read_consistency = read_consistency
         self._exact_size = exact_size
         self._timeout = timeout
         self._lost = lost
@@ -149,7 +162,7 @@ class ServerClient:
     async def describe(self, name: str) -> Collection:
         """Look a collection up, once it has caught up."""
         engine_name = encode_name(name)
-        info = await self.ask(self._client.get_collection(engine_name))
+        info = await self._info(engine_name)
         stored = (info.config.metadata or {}).get(_METADATA)
         found = CollectionSettings.from_json(name, orjson.dumps(stored), LAYOUT)
         if found is None:
@@ -159,14 +172,16 @@ class ServerClient:
             await self._catch_up(engine_name, info)
         if TERMS not in info.payload_schema:
             await self._create_indexes(engine_name, settings)  # whoever created the collection died between
-        return Collection(settings, own["incarnation"], engine_name, "slots" in own)
+        return Collection(
+            settings, own["incarnation"], engine_name, "slots" in own, is_replicated=_replicas(info.config) > 1
+        )
 
     async def _catch_up(self, engine_name: str, info: models.CollectionInfo) -> None:
         """A server that was killed answers before it has repeated the last writes of its log: wait until it has."""
         end = time.monotonic() + min(_CATCH_UP, self._timeout / 2)
         while _pending(info) and time.monotonic() < end:
             await asyncio.sleep(0.05)
-            info = await self.ask(self._client.get_collection(engine_name))
+            info = await self._info(engine_name)
         self._caught_up.add(engine_name)
 
     async def create(self, settings: CollectionSettings) -> Collection:
@@ -189,7 +204,11 @@ class ServerClient:
         )
         await self._create_indexes(collection.engine_name, settings)
         self._caught_up.add(collection.engine_name)
+        collection.is_replicated = _replicas((await self._info(collection.engine_name)).config) > 1
         return collection
+
+    async def _info(self, engine_name: str) -> models.CollectionInfo:
+        return await self.ask(self._client.get_collection(engine_name))
 
     def _index_of(self, settings: CollectionSettings) -> dict[str, Any]:
         """How a collection's vectors are indexed, as it is created and updated by. Sizes are in kilobytes."""
@@ -223,7 +242,7 @@ class ServerClient:
         quiet = 0
         while quiet < _QUIET:
             await asyncio.sleep(_PAUSE)
-            info = await self.ask(self._client.get_collection(collection.engine_name))
+            info = await self._info(collection.engine_name)
             quiet = quiet + 1 if info.status == models.CollectionStatus.GREEN and not _pending(info) else 0
 
     async def _create_indexes(self, engine_name: str, settings: CollectionSettings) -> None:
@@ -250,7 +269,7 @@ class ServerClient:
 
     async def read_definition(self, collection: Collection) -> bytes | None:
         """The definition of the sparse index as it is now."""
-        info = await self.ask(self._client.get_collection(collection.engine_name))
+        info = await self._info(collection.engine_name)
         stored: str | None = (info.config.metadata or {}).get(DEFINITION)
         return None if stored is None else stored.encode()
 
@@ -265,6 +284,10 @@ class ServerClient:
         self._caught_up.discard(collection.engine_name)
         if not await self.ask(self._client.delete_collection(collection.engine_name)):
             raise CollectionNotFoundError("the collection does not exist")
+
+
+def _replicas(config: models.CollectionConfig) -> int:
+    return config.params.replication_factor or 1
 
 
 def _pending(info: models.CollectionInfo) -> int:

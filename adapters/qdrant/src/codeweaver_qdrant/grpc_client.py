@@ -21,7 +21,7 @@ from codeweaver_backends.sdk import (
     SparseRow,
     SparseRows,
 )
-from codeweaver_qdrant.client import DEFINITION, ServerClient
+from codeweaver_qdrant.client import DEFINITION, Placement, ServerClient
 from codeweaver_qdrant.dialect import BOUNDS, QdrantDialect
 from codeweaver_qdrant.schema import (
     TERMS,
@@ -80,12 +80,34 @@ class GrpcClient(ServerClient):
         super().__init__(*args, **kwargs)
         self.dialect = GrpcDialect(substring=self.matches_substrings)
         logging.getLogger("asyncio").addFilter(_is_worth_telling)
+        asked = self._read_consistency
+        self._consistency = (
+            grpc.ReadConsistency(factor=asked)
+            if isinstance(asked, int)
+            else grpc.ReadConsistency(type=grpc.ReadConsistencyType.Value(asked.capitalize()))
+        )
+        self._ordering = grpc.WriteOrdering(type=grpc.WriteOrderingType.Value(self._write_ordering.capitalize()))
+
+    def _of_write(self, collection: Collection) -> dict[str, Any]:
+        own = {"ordering": self._ordering} if collection.is_replicated else {}
+        return {"collection_name": collection.engine_name, "wait": True, **own}
+
+    def _of_read(self, collection: Collection) -> dict[str, Any]:
+        own = {"read_consistency": self._consistency} if collection.is_replicated else {}
+        return {"collection_name": collection.engine_name, **own}
+
+    async def placement(self, collection: Collection) -> Placement:
+        """Where the copies of the collection's shards are."""
+        request = grpc.CollectionClusterInfoRequest(collection_name=collection.engine_name)
+        told = await self.ask(self._client.grpc_collections.CollectionClusterInfo(request))
+        copies = [*told.local_shards, *told.remote_shards]
+        return Placement(bool(told.remote_shards), sum(one.state != grpc.ReplicaState.Active for one in copies))
 
     async def upsert(self, collection: Collection, part: Batch) -> None:
         """Write or replace points."""
         metric = collection.settings.metric
         vectors, kept = stored_vectors(part, metric)
-        request = grpc.UpsertPoints(collection_name=collection.engine_name, wait=True)
+        request = grpc.UpsertPoints(**self._of_write(collection))
         payloads, slots = stored_payloads(part, kept), stored_slots(collection, part)
         for point_id, vector, stored, rows in zip(part.ids, _packed(vectors), payloads, slots, strict=True):
             point = request.points.add()
@@ -103,7 +125,7 @@ class GrpcClient(ServerClient):
 
     async def write_slot(self, collection: Collection, slot: Slot, ids: list[EngineId], rows: SparseRows) -> None:
         """Replace a sparse vector of points."""
-        request = grpc.UpdatePointVectors(collection_name=collection.engine_name, wait=True)
+        request = grpc.UpdatePointVectors(**self._of_write(collection))
         for point_id, row in zip(ids, rows, strict=True):
             point = request.points.add()
             _set_id(point.id, point_id)
@@ -127,12 +149,12 @@ class GrpcClient(ServerClient):
         return count
 
     async def _delete(self, collection: Collection, selector: Any) -> None:
-        request = grpc.DeletePoints(collection_name=collection.engine_name, wait=True, points=selector)
+        request = grpc.DeletePoints(points=selector, **self._of_write(collection))
         await self.ask(self._client.grpc_points.Delete(request))
 
     async def count(self, collection: Collection, condition: Any) -> int:
         """How many points match."""
-        request = grpc.CountPoints(collection_name=collection.engine_name, filter=condition, exact=True)
+        request = grpc.CountPoints(filter=condition, exact=True, **self._of_read(collection))
         response = await self.ask(self._client.grpc_points.Count(request))
         count: int = response.result.count
         return count
@@ -146,7 +168,7 @@ class GrpcClient(ServerClient):
             always = grpc.AcornSearchParams(enable=True, max_selectivity=1.0)
             parameters = grpc.SearchParams(hnsw_ef=nearest.looked_at, acorn=always)
         request = grpc.QueryPoints(
-            collection_name=collection.engine_name,
+            **self._of_read(collection),
             query=grpc.Query(nearest=_input(nearest.vector)),
             using=nearest.using,
             filter=condition,
@@ -160,7 +182,7 @@ class GrpcClient(ServerClient):
     async def retrieve(self, collection: Collection, ids: list[EngineId], projection: Projection) -> Sequence[_Found]:
         """The points of these ids."""
         selectors = _selectors(projection, wanted_vectors(collection, projection))
-        request = grpc.GetPoints(collection_name=collection.engine_name, ids=_point_ids(ids), **selectors)
+        request = grpc.GetPoints(ids=_point_ids(ids), **self._of_read(collection), **selectors)
         response = await self.ask(self._client.grpc_points.Get(request))
         return [_found(point) for point in response.result]
 
@@ -169,7 +191,7 @@ class GrpcClient(ServerClient):
     ) -> tuple[Sequence[_Found], EngineId | None]:
         """A page in the order of the engine's ids, and the id that the next one starts with."""
         request = grpc.ScrollPoints(
-            collection_name=collection.engine_name,
+            **self._of_read(collection),
             filter=condition,
             offset=None if start is None else _point_ids([start])[0],
             limit=page.limit,

@@ -15,6 +15,8 @@ __all__ = ["CAPABILITIES", "EDGE_CAPABILITIES", "EXACT_SIZE", "QdrantEdgePlugin"
 EXACT_SIZE = 20_000
 """Up to this many points a server's collection is searched exactly."""
 _MAX_LIMIT = 100_000
+WEAK = "write_ordering: weak: where two clients write one point at once, its replicas may keep different ones for good"
+"""What to know of a setting that breaks the contract in a cluster."""
 
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
@@ -61,7 +63,9 @@ class QdrantPlugin(DeclaredPlugin):
 
     @classmethod
     def advice(cls, config: Any) -> Iterable[str]:
-        return config.key_advice()  # type: ignore[no-any-return]
+        yield from config.key_advice()
+        if config.write_ordering == "weak":
+            yield WEAK
 
 
 class QdrantEdgePlugin(DeclaredPlugin):

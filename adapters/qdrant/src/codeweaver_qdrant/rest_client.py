@@ -20,7 +20,7 @@ from codeweaver_backends.sdk import (
     SparseRows,
     Underway,
 )
-from codeweaver_qdrant.client import ServerClient
+from codeweaver_qdrant.client import Placement, ServerClient
 from codeweaver_qdrant.dialect import BOUNDS, QdrantDialect
 from codeweaver_qdrant.schema import (
     NO_TERM,
@@ -72,6 +72,17 @@ class RestClient(ServerClient):
         super().__init__(*args, **kwargs)
         self.dialect = RestDialect(substring=self.matches_substrings)
         self._requests = Underway()
+        asked = self._read_consistency
+        self._consistency = asked if isinstance(asked, int) else models.ReadConsistencyType(asked)
+        self._ordering = models.WriteOrdering(self._write_ordering)
+
+    def _of_write(self, collection: Collection) -> dict[str, Any]:
+        return {"ordering": self._ordering} if collection.is_replicated else {}
+
+    def _of_read(self, collection: Collection) -> dict[str, Any]:
+        # Not sent if it is what the server does by itself: older clients and servers know it of some requests only.
+        is_said = collection.is_replicated and self._consistency != 1
+        return {"consistency": self._consistency} if is_said else {}
 
     async def ask(self, answer: Awaitable[T]) -> T:
         return await super().ask(self._requests.answer(answer))
@@ -79,6 +90,14 @@ class RestClient(ServerClient):
     async def close(self) -> None:
         await self._requests.end()
         await super().close()
+
+    async def placement(self, collection: Collection) -> Placement:
+        """Where the copies of the collection's shards are."""
+        told = (
+            await self.ask(self._client.http.distributed_api.collection_cluster_info(collection.engine_name))
+        ).result
+        copies = [*told.local_shards, *told.remote_shards]
+        return Placement(bool(told.remote_shards), sum(one.state != models.ReplicaState.ACTIVE for one in copies))
 
     async def upsert(self, collection: Collection, part: Batch) -> None:
         """Write or replace points."""
@@ -90,7 +109,8 @@ class RestClient(ServerClient):
             for point_id, vector, stored, rows in zip(part.ids, vectors, payloads, slots, strict=True)
         ]
         api = self._client.http.points_api
-        await self.ask(api.upsert_points(collection.engine_name, wait=True, point_insert_operations=_encoded(points)))
+        request = {"wait": True, "point_insert_operations": _encoded(points), **self._of_write(collection)}
+        await self.ask(api.upsert_points(collection.engine_name, **request))
 
     async def write_slot(self, collection: Collection, slot: Slot, ids: list[EngineId], rows: SparseRows) -> None:
         """Replace a sparse vector of points."""
@@ -99,22 +119,25 @@ class RestClient(ServerClient):
             for point_id, row in zip(ids, rows, strict=True)
         ]
         api = self._client.http.points_api
-        await self.ask(api.update_vectors(collection.engine_name, wait=True, update_vectors=_encoded(points)))
+        request = {"wait": True, "update_vectors": _encoded(points), **self._of_write(collection)}
+        await self.ask(api.update_vectors(collection.engine_name, **request))
 
     async def delete(self, collection: Collection, ids: list[EngineId]) -> None:
         """Delete points."""
-        await self.ask(self._client.delete(collection.engine_name, models.PointIdsList(points=list(ids))))
+        selector = models.PointIdsList(points=list(ids))
+        await self.ask(self._client.delete(collection.engine_name, selector, **self._of_write(collection)))
 
     async def delete_matching(self, collection: Collection, condition: models.Filter | None) -> int:
         """Delete the points that match, and tell how many."""
         count = await self.count(collection, condition)
         selector = models.FilterSelector(filter=condition or models.Filter())
-        await self.ask(self._client.delete(collection.engine_name, selector))
+        await self.ask(self._client.delete(collection.engine_name, selector, **self._of_write(collection)))
         return count
 
     async def count(self, collection: Collection, condition: models.Filter | None) -> int:
         """How many points match."""
-        return (await self.ask(self._client.count(collection.engine_name, condition, exact=True))).count
+        asked = {"exact": True, **self._of_read(collection)}
+        return (await self.ask(self._client.count(collection.engine_name, condition, **asked))).count
 
     async def search(self, collection: Collection, nearest: Nearest) -> Sequence[models.ScoredPoint]:
         """The nearest points that match."""
@@ -133,6 +156,7 @@ class RestClient(ServerClient):
                 with_payload=wanted_fields(nearest.projection),
                 with_vectors=nearest.projection.vectors and [nearest.using],
                 search_params=parameters,
+                **self._of_read(collection),
             )
         )
         return response.points
@@ -147,6 +171,7 @@ class RestClient(ServerClient):
                 ids,
                 with_payload=wanted_fields(projection),
                 with_vectors=wanted_vectors(collection, projection),
+                **self._of_read(collection),
             )
         )
 
@@ -162,6 +187,7 @@ class RestClient(ServerClient):
                 offset=start,
                 with_payload=wanted_fields(page.projection),
                 with_vectors=wanted_vectors(collection, page.projection),
+                **self._of_read(collection),
             )
         )
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import repeat
 from typing import Any, Final, Literal, NamedTuple
@@ -98,6 +98,8 @@ class Collection:
     engine_name: str
     has_slots: bool
     """Whether it has the two sparse vectors."""
+    is_replicated: bool = field(default=False, kw_only=True)
+    """Whether each point is on several nodes."""
 
 
 class Nearest(NamedTuple):
@@ -121,8 +123,8 @@ class Nearest(NamedTuple):
 
 def indexed_fields(settings: CollectionSettings) -> Iterator[tuple[str, Literal["text", "order"]]]:
     """The fields that the collection's declared fields need an index on, beside ``TERMS``."""
-    for field, kind in settings.payload_indexes.items():
-        path = tuple(field.split("."))
+    for declared, kind in settings.payload_indexes.items():
+        path = tuple(declared.split("."))
         if kind == "keyword":
             yield field_key(path, "text"), "text"
         elif kind != "bool":

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import BackendConnectionError
+from codeweaver_backends.sdk import operation
 from codeweaver_backends.sdk.filters.tree import Node
 from codeweaver_backends.sdk.plan import LOOKED_AT, KnownSizes, SearchIndex, Way, answered, plan, wants_index
 from codeweaver_backends.sdk.requests import Query
@@ -17,7 +18,7 @@ from codeweaver_qdrant.backend import BaseQdrantBackend
 from codeweaver_qdrant.client import open_client, version_of
 from codeweaver_qdrant.config import QdrantConfig
 from codeweaver_qdrant.grpc_client import GrpcClient
-from codeweaver_qdrant.plugin import CAPABILITIES
+from codeweaver_qdrant.plugin import CAPABILITIES, WEAK
 from codeweaver_qdrant.rest_client import RestClient
 from codeweaver_qdrant.schema import Collection, hits_of
 
@@ -57,6 +58,22 @@ class QdrantBackend(BaseQdrantBackend[Collection]):
         """The server's own version, once connected."""
         return self._server_version
 
+    @operation
+    async def deployment_warnings(self, collection_name: str) -> list[str]:
+        """What to know of how a cluster keeps a collection: one that was made by the settings shows what they do."""
+        collection = await self._client.describe(collection_name)
+        is_spread, unready = await self._client.placement(collection)
+        if not is_spread:
+            return []
+        told = []
+        if unready:
+            told.append(f"{unready} copies of its shards are not up to date, or their node is away")
+        if not collection.is_replicated:
+            told.append("each point is on one node only, and out of reach while that is away: see replication_factor")
+        elif self.config.write_ordering == "weak":
+            told.append(WEAK)
+        return told
+
     async def _connect(self) -> None:
         client = self._client = await self._reach()
         self._server_version = f"Qdrant {'.'.join(map(str, client.version))}"
@@ -91,6 +108,8 @@ class QdrantBackend(BaseQdrantBackend[Collection]):
             timeout=self.config.timeout,
             lost=self._handles.clear,
             exact_size=self.config.index_from,
+            write_ordering=self.config.write_ordering,
+            read_consistency=self.config.read_consistency,
         )
 
     # --- the graph ---

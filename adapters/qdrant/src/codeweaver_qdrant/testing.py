@@ -1,24 +1,41 @@
-"""How a Qdrant is had for tests: Edge as it is, a server by its address or its binary."""
+"""How a Qdrant is had for tests: Edge as it is, a server and a cluster by their address or their binary."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from codeweaver_backends.testing import NotProvisioned, ServerProcess, Target, answers_http, free_ports, is_listening
+from codeweaver_backends.testing import (
+    NotProvisioned,
+    ServerProcess,
+    Target,
+    answers_http,
+    balanced,
+    free_ports,
+    is_listening,
+)
 
-__all__ = ["Server", "find_binary", "targets"]
+__all__ = ["Server", "cluster", "find_binary", "targets"]
 
 URL: Final = "CODEWEAVER_TEST_QDRANT_URL"
 GRPC_PORT: Final = "CODEWEAVER_TEST_QDRANT_GRPC_PORT"
 BINARY: Final = "CODEWEAVER_TEST_QDRANT_BINARY"
+CLUSTER_URL: Final = "CODEWEAVER_TEST_QDRANT_CLUSTER_URL"
+CLUSTER_GRPC_PORT: Final = "CODEWEAVER_TEST_QDRANT_CLUSTER_GRPC_PORT"
 _TIMEOUT: Final = 20.0
+_NODES: Final = 3
+_JOINED: Final = 60.0
+"""Seconds that nodes are given to see each other."""
+_REPLICATED: Final = {"engine_options": {"replication_factor": 2}}
 
 
 @contextmanager
@@ -53,14 +70,16 @@ def find_binary() -> str:
     """The server's binary, or ``NotProvisioned``."""
     binary = os.environ.get(BINARY) or shutil.which("qdrant")
     if not binary:
-        raise NotProvisioned(f"neither {URL} nor {BINARY} is set, and no qdrant is on the PATH")
+        raise NotProvisioned(f"neither an address ({URL}, {CLUSTER_URL}) nor {BINARY} is set, no qdrant is on the PATH")
     return binary
 
 
 class Server(ServerProcess):
     """A server of this machine with temporary data, which can be killed and started again."""
 
-    def __init__(self, binary: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, binary: str, environment: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+    ) -> None:
         self.port, self.grpc_port = free_ports(2)
         folder = Path(tempfile.mkdtemp(prefix="codeweaver-qdrant-"))
         own = {
@@ -72,10 +91,61 @@ class Server(ServerProcess):
             "QDRANT__TELEMETRY_DISABLED": "true",
             "QDRANT__LOG_LEVEL": "WARN",
         }
-        super().__init__([binary], self._answers, environment=own | dict(environment or {}), folder=folder)
+        super().__init__([binary, *arguments], self._answers, environment=own | dict(environment or {}), folder=folder)
 
     def _answers(self) -> bool:
         return answers_http(self.port, "/readyz") and is_listening(self.grpc_port)
+
+
+@contextmanager
+def cluster(binary: str, size: int = _NODES) -> Iterator[list[Server]]:
+    """Nodes that see each other; each can be killed, paused and started again. Raises ``NotProvisioned``."""
+    addresses = [f"http://127.0.0.1:{port}" for port in free_ports(size)]
+    with ExitStack() as stack:
+        nodes = []
+        for address in addresses:
+            own = {"QDRANT__CLUSTER__ENABLED": "true", "QDRANT__CLUSTER__P2P__PORT": address.rpartition(":")[2]}
+            joins = ("--bootstrap", addresses[0]) if nodes else ()
+            nodes.append(stack.enter_context(Server(binary, own, ("--uri", address, *joins))))
+        end = time.monotonic() + _JOINED
+        while not all(_sees(node, size) for node in nodes):
+            if time.monotonic() > end:
+                raise NotProvisioned(f"{size} nodes of {binary} did not see each other in {_JOINED:.0f} s")
+            time.sleep(0.1)
+        yield nodes
+
+
+def _sees(node: Server, size: int) -> bool:
+    """Whether a node knows so many, and who leads them."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(f"http://127.0.0.1:{node.port}/cluster", timeout=2) as answer:
+            told = json.load(answer)["result"]
+    except OSError:
+        return False
+    return len(told["peers"]) == size and bool(told["raft_info"]["leader"])
+
+
+@contextmanager
+def _cluster() -> Iterator[dict[str, Any]]:
+    """Three nodes, two of which have each point, behind a balancer: each instance of the backend is at another one."""
+    url = os.environ.get(CLUSTER_URL)
+    if url:
+        grpc_port = int(os.environ.get(CLUSTER_GRPC_PORT, "6334"))
+        yield {"transport": "grpc", "timeout": _TIMEOUT, "url": url, "grpc_port": grpc_port, **_REPLICATED}
+        return
+    with (
+        cluster(find_binary()) as nodes,
+        balanced([node.port for node in nodes], [node.grpc_port for node in nodes]) as (port, grpc_port),
+    ):
+        yield {"transport": "grpc", "timeout": _TIMEOUT, "port": port, "grpc_port": grpc_port, **_REPLICATED}
+
+
+@contextmanager
+def _nodes() -> Iterator[list[tuple[ServerProcess, dict[str, Any]]]]:
+    with cluster(find_binary()) as nodes:
+        road = {"transport": "grpc", "timeout": _TIMEOUT, **_REPLICATED}
+        yield [(node, {**road, "port": node.port, "grpc_port": node.grpc_port}) for node in nodes]
 
 
 def _elsewhere(transport: str, port: int) -> dict[str, Any]:
@@ -84,7 +154,7 @@ def _elsewhere(transport: str, port: int) -> dict[str, Any]:
 
 
 def targets() -> list[Target]:
-    """The embedded engine, and a server by each of its roads."""
+    """The embedded engine, a server by each of its roads, and a cluster."""
     return [
         Target("qdrant-edge", "qdrant-edge", _edge),
         *(
@@ -93,4 +163,5 @@ def targets() -> list[Target]:
             )
             for road in ("grpc", "rest")
         ),
+        Target("qdrant-cluster", "qdrant", _cluster, partial(_elsewhere, "grpc"), nodes=_nodes),
     ]

@@ -86,8 +86,10 @@ class ServerProcess:
             raise
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(self, kind: object = None, error: BaseException | None = None, *exc_info: object) -> None:
         self.kill()
+        if isinstance(error, Exception) and not isinstance(error, NotProvisioned):
+            error.add_note(f"the log of {self._command[0]} is {self._keep_log()}")
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self) -> None:
@@ -103,7 +105,14 @@ class ServerProcess:
                 return
             time.sleep(0.1)
         self.kill()
-        raise NotProvisioned(f"{self._command[0]} did not come up: {log.read_text(errors='replace')[-500:]}")
+        end_of_log = log.read_text(errors="replace")[-500:]
+        raise NotProvisioned(f"{self._command[0]} did not come up; its log is {self._keep_log()}: {end_of_log}")
+
+    def _keep_log(self) -> Path:
+        """Put the log where it outlives the folder."""
+        kept = Path(tempfile.gettempdir(), f"{self.folder.name}.log")
+        shutil.copyfile(self.folder / "log", kept)
+        return kept
 
     def restart(self, patience: float = _RESTART) -> None:
         """Kill it, if that was not done, and start it: the rest of its processes may hold its data for a moment."""

@@ -42,6 +42,9 @@ class Target:
     """For a server: the settings that look for it at another port of this machine."""
     server: Callable[[], AbstractContextManager[tuple[ServerProcess, dict[str, Any]]]] | None = None
     """Enter it to have a server of this machine, to be killed and started again, and the settings that reach it."""
+    nodes: Callable[[], AbstractContextManager[list[tuple[ServerProcess, dict[str, Any]]]]] | None = None
+    """For a cluster: enter it to have its nodes, each to be killed, paused and restarted, with the settings that reach
+    it."""
     location: Location | None = None
     """Where the engine runs, where this way to run it is another than its plugin tells. With ``elsewhere`` a server."""
 
