@@ -133,6 +133,22 @@ async def test_what_one_node_was_told_every_node_tells(nodes: list[Server], tran
         await first.delete_collection("c")
 
 
+async def test_a_sparse_index_that_was_defined_is_known_at_every_node(nodes: list[Server]) -> None:
+    backends = _backends(nodes, "grpc")
+    async with backends[0], backends[1], backends[2]:
+        await backends[0].create_collection("c", 2)
+        await backends[0].upsert_vectors("c", [VectorPoint(1, [1, 1], {"a": "word", "b": "other"})])
+        for turn in range(20):
+            await backends[turn % 3].create_sparse_index("c", ["ab"[turn % 2]])
+            for backend in backends:
+                found = (await backend.get_collection_info("c")).sparse_index
+                assert found is not None
+                assert found["fields"] == ["ab"[turn % 2]]
+        await backends[0].delete_collection("c")
+        engine = backends[0]._client._client
+        assert (await engine.get_aliases()).aliases == []
+
+
 async def test_replicas_keep_the_same_where_all_nodes_write_the_same_points_at_once(nodes: list[Server]) -> None:
     backends = _backends(nodes, "grpc")
 

@@ -203,6 +203,7 @@ class ServerClient:
             )
         )
         await self._create_indexes(collection.engine_name, settings)
+        await self._agreed(collection)
         self._caught_up.add(collection.engine_name)
         collection.is_replicated = _replicas((await self._info(collection.engine_name)).config) > 1
         return collection
@@ -239,6 +240,7 @@ class ServerClient:
                     **self._index_of(settings),
                 )
             )
+            await self._agreed(collection)
         quiet = 0
         while quiet < _QUIET:
             await asyncio.sleep(_PAUSE)
@@ -277,6 +279,26 @@ class ServerClient:
         """Store the definition of the sparse index: in the collection's metadata, beside its settings."""
         metadata = {DEFINITION: definition.decode()}
         await self.ask(self._client.update_collection(collection.engine_name, metadata=metadata))
+        await self._agreed(collection)
+
+    async def placement(self, collection: Collection) -> Placement:
+        """Where the copies of the collection's shards are."""
+        raise NotImplementedError
+
+    async def _agreed(self, collection: Collection) -> None:
+        """In a cluster, wait until all nodes have what was decided of the collection.
+
+        A change is answered when one node has it, and what is told of a collection may come from another one. Of an
+        alias that is made the answer waits for all nodes; in the same request it is taken away again.
+        """
+        if (await self.placement(collection)).is_spread:
+            alias = f"{collection.engine_name}-{uuid.uuid4().hex}"
+            made = models.CreateAlias(collection_name=collection.engine_name, alias_name=alias)
+            actions = [
+                models.CreateAliasOperation(create_alias=made),
+                models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)),
+            ]
+            await self.ask(self._client.update_collection_aliases(actions))
 
     async def drop(self, name: str) -> None:
         """Delete a collection that is ours."""
