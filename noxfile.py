@@ -53,7 +53,7 @@ ENGINES = {
     engine.name: engine
     for engine in (
         Engine("core", ("memory",), ("opentelemetry-sdk>=1.30",)),
-        Engine("lancedb", ("lancedb",), ("-e", "adapters/lancedb")),
+        Engine("lancedb", ("lancedb",), ("-e", "adapters/lancedb[test]")),
         Engine(
             "qdrant",
             ("qdrant-edge", "qdrant-grpc", "qdrant-rest", "qdrant-cluster"),
@@ -69,7 +69,12 @@ ENGINES = {
         ),
         Engine("pgvector", ("pgvector",), ("-e", "adapters/pgvector[embedded]", "pgvector>=0.4")),
         Engine("chroma", ("chroma", "chroma-http"), ("-e", "adapters/chroma")),
-        Engine("weaviate", ("weaviate",), ("-e", "adapters/weaviate"), frozenset({"weaviate"})),
+        Engine(
+            "weaviate",
+            ("weaviate", "weaviate-cluster"),
+            ("-e", "adapters/weaviate"),
+            frozenset({"weaviate", "weaviate-cluster"}),
+        ),
     )
     if Path("adapters", engine.name, "pyproject.toml").is_file()
 }
