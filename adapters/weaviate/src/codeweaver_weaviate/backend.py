@@ -19,13 +19,14 @@ from codeweaver_backends.sdk import (
     Page,
     Projection,
     Query,
+    operation,
 )
 from codeweaver_backends.sdk.plan import KnownSizes, SearchIndex, plan
 from codeweaver_backends.types import PointId, ScrollPage, SearchResult, VectorPoint
 from codeweaver_weaviate import errors, reading, writing
 from codeweaver_weaviate.client import Connection
 from codeweaver_weaviate.config import WeaviateConfig
-from codeweaver_weaviate.plugin import CAPABILITIES
+from codeweaver_weaviate.plugin import CAPABILITIES, FEWER
 from codeweaver_weaviate.repair import Repairs
 from codeweaver_weaviate.schema import (
     Collection,
@@ -73,6 +74,24 @@ class WeaviateBackend(BackendTemplate[Collection]):
     def server_version(self) -> str | None:
         """The server's version, once connected."""
         return self._server_version
+
+    @operation
+    async def deployment_warnings(self, collection_name: str) -> list[str]:
+        """What to know of how a cluster keeps a collection: one that was made by the settings shows what they do."""
+        definition = await self._connection.class_named(class_name(collection_name))
+        nodes = await self._connection.nodes()
+        if definition is None or len(nodes) < 2:
+            return []
+        told = []
+        if away := len(nodes) - nodes.count("HEALTHY"):
+            told.append(f"{away} of {len(nodes)} nodes are away: what they have copies of takes no writes meanwhile")
+        if definition["replicationConfig"]["factor"] < 2:
+            told.append(
+                "each point is on one node only, and out of reach while it is away: see replicationConfig.factor"
+            )
+        elif self.config.write_consistency != "all":
+            told.append(FEWER)
+        return told
 
     async def _connect(self) -> None:
         connection = Connection(self.config, lost=lambda: repairs.doubt_all())  # noqa: PLW0108 - it is made below

@@ -82,6 +82,11 @@ _TRIAL: Final = {
     "replicationConfig": {"factor": 1_000_000},
 }
 """A class that no server creates: that there are too few nodes for it is seen last."""
+_LEVELS: Final = {
+    "one": base_pb2.CONSISTENCY_LEVEL_ONE,
+    "quorum": base_pb2.CONSISTENCY_LEVEL_QUORUM,
+    "all": base_pb2.CONSISTENCY_LEVEL_ALL,
+}
 _NOT_ASYNC: Final = "async indexing is enabled"
 """In the refusal of a dynamic index by a server that does not index in the background."""
 
@@ -124,6 +129,10 @@ class Connection:
             response_deserializer=health_weaviate_pb2.WeaviateHealthCheckResponse.FromString,
         )
         self._requests = Underway()
+        self._read_level = _LEVELS[config.read_consistency]
+        self._write_level = _LEVELS[config.write_consistency]
+        self.write_consistency = config.write_consistency.upper()
+        """As REST calls it."""
         self.server_version = ""
 
     async def open(self) -> None:
@@ -222,6 +231,14 @@ class Connection:
         """The definitions of all classes."""
         return orjson.loads((await self.request("GET", "/v1/schema")).content)["classes"] or []
 
+    async def nodes(self) -> list[str]:
+        """The states of the cluster's nodes: ``HEALTHY``, or what ails one. A key that may not ask sees none."""
+        try:
+            told = orjson.loads((await self.request("GET", "/v1/nodes")).content)
+        except httpx.HTTPStatusError:
+            return []
+        return [node["status"] for node in told.get("nodes") or ()]
+
     async def is_read_only(self, name: str) -> bool:
         """Whether a shard of a class takes no writes, as when the disk is too full."""
         shards = orjson.loads((await self.request("GET", f"/v1/schema/{name}/shards")).content)
@@ -229,6 +246,7 @@ class Connection:
 
     async def search(self, request: SearchRequest) -> SearchReply:
         """Find points."""
+        request.consistency_level = self._read_level
         return await self._call(self._stub.Search, request)
 
     async def count(self, request: AggregateRequest) -> int:
@@ -238,6 +256,7 @@ class Connection:
 
     async def write(self, request: BatchObjectsRequest) -> BatchObjectsReply:
         """Write points. What is wrong with single ones is in the answer."""
+        request.consistency_level = self._write_level
         return await self._call(self._stub.BatchObjects, request)
 
     async def count_deletable(self, collection: str, filters: Filters) -> int:
@@ -247,6 +266,7 @@ class Connection:
 
     async def delete(self, request: BatchDeleteRequest) -> BatchDeleteReply:
         """Delete what a filter finds, up to the server's maximum."""
+        request.consistency_level = self._write_level
         return await self._call(self._stub.BatchDelete, request)
 
     async def _call(self, method: Callable[..., Awaitable[Answer]], request: Any) -> Answer:

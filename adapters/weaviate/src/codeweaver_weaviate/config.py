@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -13,7 +13,9 @@ from codeweaver_weaviate.plugin import EXACT_SIZE
 if TYPE_CHECKING:
     from codeweaver_weaviate.backend import WeaviateBackend  # noqa: F401 - named in quotes, which the linter does not read
 
-__all__ = ["WeaviateConfig"]
+__all__ = ["Consistency", "WeaviateConfig"]
+
+Consistency = Literal["one", "quorum", "all"]
 
 
 class WeaviateConfig(TLSServerConfig, Configures["WeaviateBackend"]):
@@ -25,6 +27,15 @@ class WeaviateConfig(TLSServerConfig, Configures["WeaviateBackend"]):
     backend: ClassVar[str] = "weaviate"
 
     index_from: int = index_from(EXACT_SIZE)
+    write_consistency: Consistency = Field(
+        default="all",
+        description="Of a collection with replicas: how many have a write that is acknowledged. Fewer than all take "
+        "writes while a node is away, and searches may miss what was written",
+    )
+    read_consistency: Consistency = Field(
+        default="one",
+        description="Of a collection with replicas: how many compare what one of them has found, and nothing else",
+    )
     grpc_host: str | None = Field(default=None, min_length=1, description="The same host as REST if absent")
     grpc_port: int | None = Field(default=None, ge=1, le=65_535, description="50051 if absent, with TLS 443")
 

@@ -15,6 +15,9 @@ __all__ = ["CAPABILITIES", "EXACT_SIZE", "WeaviatePlugin"]
 EXACT_SIZE = 20_000
 """Up to this many points a collection is searched exactly."""
 
+FEWER = "write_consistency: a search asks one replica, and may miss a point that was acknowledged by others"
+"""What to know of a setting that breaks the contract in a cluster."""
+
 CAPABILITIES = BackendCapabilities(
     supports_scan=True,
     supports_columnar=True,
@@ -48,4 +51,6 @@ class WeaviatePlugin(DeclaredPlugin):
 
     @classmethod
     def advice(cls, config: Any) -> Iterable[str]:
-        return config.key_advice()  # type: ignore[no-any-return]
+        yield from config.key_advice()
+        if config.write_consistency != "all":
+            yield FEWER

@@ -182,8 +182,9 @@ async def _stamp_all(connection: Connection, collection: Collection, uuids: set[
 async def _stamp(connection: Connection, collection: Collection, uuid: str) -> None:
     """Give an object another stamp, and so have it indexed anew; what it holds is not touched."""
     body = {"class": collection.engine_name, "id": uuid, "properties": {STAMP: new_stamp()}}
+    path = f"/v1/objects/{collection.engine_name}/{uuid}?consistency_level={connection.write_consistency}"
     try:
-        await connection.request("PATCH", f"/v1/objects/{collection.engine_name}/{uuid}", body)
+        await connection.request("PATCH", path, body)
     except httpx.HTTPStatusError as error:
         if error.response.status_code != httpx.codes.NOT_FOUND:  # deleted in the meantime
             raise
