@@ -1,0 +1,306 @@
+"""``python -m codeweaver_tools.mutants``: operators of the code changed one at a time; does the suite notice?
+
+Cosmic Ray makes the mutants. Of each kind of change one is taken at a place, of those a seeded sample, and each is
+judged by the conformance suite alone, as a user runs it: killed if a clause fails. A mutant is written into a copy of
+its package, which stands before the installed one on the path, in other processes of a test too.
+
+What survives is printed as a diff. ``EQUIVALENT`` names those that no call can tell from the code as it is, and why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import importlib.util
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from xml.etree import ElementTree
+
+from cosmic_ray.commands import init
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator
+from cosmic_ray.work_db import use_db
+from cosmic_ray.work_item import MutationSpec
+
+from codeweaver_tools.mutants_equivalent import EQUIVALENT
+
+__all__ = ["GROUPS", "Group", "Mutant", "main", "mutants_of"]
+
+ENOUGH = 0.9
+"""The share of the mutants that are not equivalent which must be killed."""
+
+_HOURGLASS = 420.0
+"""Seconds after which a run counts as hanging, and the mutant as killed: each test has its own time besides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Modules of one package, and the target whose suite judges them."""
+
+    target: str
+    package: str
+    modules: tuple[str, ...]
+    sample: int
+    first: str = ""
+    """Areas whose tests come first: a mutant is killed the sooner, and not the more."""
+
+
+GROUPS = {
+    "memory": Group("memory", "codeweaver_backends", ("memory/backend.py", "memory/store.py"), 40),
+    "template": Group("memory", "codeweaver_backends", ("sdk/template.py",), 30),
+    "pgvector": Group("pgvector", "codeweaver_pgvector", ("dialect.py",), 20, "filters"),
+    "qdrant": Group("qdrant-edge", "codeweaver_qdrant", ("dialect.py",), 20, "filters"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One module with one change."""
+
+    group: str
+    module: str
+    definition: str
+    kind: str
+    """Cosmic Ray's operator."""
+    line: int
+    source: str
+    change: str
+    """The changed lines, as a diff without its heads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a mutant: ``killed``, ``survived``, ``hangs``, or ``broken``: it cannot be loaded at all."""
+
+    mutant: Mutant
+    outcome: str
+    clauses: tuple[str, ...]
+    test: str
+    seconds: float
+
+
+# --- making them -----------------------------------------------------------------------------------------------------
+
+
+def mutants_of(name: str, seed: int) -> Iterator[Mutant]:
+    """The mutants of a group that are other programs, one of each kind of change at a place, in a seeded order."""
+    group, chosen = GROUPS[name], random.Random(seed)  # noqa: S311 - reproducible, not secret
+    places: dict[tuple[str, tuple[int, int], str], list[MutationSpec]] = {}
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder, use_db(f"{folder}/session.sqlite") as session:
+        init([_folder(group.package) / module for module in group.modules], session, {})
+        for one in (mutation for item in session.work_items for mutation in item.mutations):
+            kind = one.operator_name.partition("/")[2].partition("_")[0]
+            places.setdefault((str(one.module_path), one.start_pos, kind), []).append(one)
+    ordered = [sorted(places[key], key=lambda spec: (spec.operator_name, spec.occurrence)) for key in sorted(places)]
+    chosen.shuffle(ordered)
+    for alike in ordered:
+        chosen.shuffle(alike)
+        mutant = next((made for made in (_made(name, one) for one in alike) if made), None)
+        if mutant:
+            yield mutant
+
+
+def _made(name: str, one: MutationSpec) -> Mutant | None:
+    """The mutant; ``None`` for what is no program, or the same: an annotation was changed."""
+    original = one.module_path.read_text(encoding="utf-8")
+    source = mutate_code(original, get_operator(one.operator_name)(), one.occurrence)
+    if source is None or _meaning(source) in (None, _meaning(original)):
+        return None
+    module = one.module_path.relative_to(_folder(GROUPS[name].package)).as_posix()
+    kind = one.operator_name.partition("/")[2]
+    return Mutant(name, module, one.definition_name or "", kind, one.start_pos[0], source, _change(original, source))
+
+
+def _folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"{package} is not installed: its mutants need it")
+    return Path(spec.origin).parent
+
+
+class _Bare(ast.NodeTransformer):
+    """Takes annotations and docstrings away: nothing that runs reads them."""
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        self.generic_visit(node)
+        return ast.AnnAssign(node.target, ast.Constant(0), node.value, node.simple)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        return ast.arg(node.arg)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+
+def _meaning(source: str) -> str | None:
+    """What two equal programs have in common; ``None`` for what is no program."""
+    try:
+        return ast.dump(_Bare().visit(ast.parse(source)))
+    except SyntaxError:
+        return None
+
+
+def _change(original: str, source: str) -> str:
+    lines = difflib.unified_diff(original.splitlines(), source.splitlines(), lineterm="", n=0)
+    return "\n".join(line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---"))
+
+
+# --- judging them ----------------------------------------------------------------------------------------------------
+
+
+def judged(mutant: Mutant) -> Outcome:
+    """Run the suite on a mutant, to its first failure."""
+    group = GROUPS[mutant.group]
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        copy = Path(folder, "path", group.package)
+        shutil.copytree(_folder(group.package), copy, ignore=shutil.ignore_patterns("__pycache__"))
+        (copy / mutant.module).write_text(mutant.source, encoding="utf-8")
+        report = Path(folder, "junit.xml")
+        path = os.pathsep.join(filter(None, (str(copy.parent), os.environ.get("PYTHONPATH"))))
+        try:
+            code = subprocess.run(  # noqa: S603 - our own command
+                _command(group, folder, report),
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+                capture_output=True,
+                timeout=_HOURGLASS,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            return Outcome(mutant, "hangs", (), "", time.monotonic() - started)
+        clauses, test = _failed(report)
+    # Neither passed nor failed: the module cannot be imported, or the backend cannot be opened. Nobody certifies it.
+    outcome = "survived" if code == 0 else "killed" if code == 1 and clauses else "broken"
+    return Outcome(mutant, outcome, clauses, test, time.monotonic() - started)
+
+
+def _command(group: Group, folder: str, report: Path) -> Iterator[str]:
+    yield from (sys.executable, "-m", "pytest", "--pyargs", "codeweaver_conformance.suite", "-x", "-q")
+    yield from ("-c", os.devnull, "--rootdir", folder, "-p", "no:cacheprovider", "--tb=line")
+    yield from (f"--cw-backend={group.target}", f"--cw-report={folder}/certificates", f"--junit-xml={report}")
+    yield from ("--cw-require", "--cw-shrink=0", "--cw-timeout=30")
+    if group.first:
+        yield f"--cw-first={group.first}"
+
+
+def _failed(report: Path) -> tuple[tuple[str, ...], str]:
+    """The clauses and the name of the first test that failed."""
+    if not report.is_file():
+        return (), ""
+    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 - pytest has written it
+        if case.find("failure") is None and case.find("error") is None:
+            continue
+        told = [one.get("value") for one in case.iter("property") if one.get("name") == "cw_outcome"]
+        return tuple(json.loads(told[0] or "[]")[0]) if told else (), case.get("name", "")
+    return (), ""
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Sample, judge, print, and write the report."""
+    parser = argparse.ArgumentParser(prog="python -m codeweaver_tools.mutants", description=__doc__)
+    parser.add_argument(
+        "groups", nargs="*", default=list(GROUPS), help=f"of {', '.join(GROUPS)}; all of them if absent"
+    )
+    parser.add_argument("--seed", type=int, default=17, help="of the sample")
+    parser.add_argument("--only", default="", metavar="REGEX", help="only those of the sample whose diff matches")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2, help="runs of the suite at once")
+    parser.add_argument("--list", action="store_true", help="show the sample, and run nothing")
+    parser.add_argument("--report", type=Path, default=Path("reports/mutants.json"))
+    options = parser.parse_args(arguments)
+    sampled = [one for name in options.groups for one in _sample(name, options.seed)]
+    sampled = [one for one in sampled if re.search(options.only, one.change)]
+    if options.list:
+        for one in sampled:
+            sys.stdout.write(f"{one.module}:{one.line} {one.definition} {one.kind}\n{one.change}\n")
+        return 0
+    with ThreadPoolExecutor(options.jobs) as pool:
+        done = list(_watched(pool.map(judged, sampled)))
+    report = _report(done, options)
+    options.report.parent.mkdir(parents=True, exist_ok=True)
+    options.report.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    for name, row in report["groups"].items():
+        sys.stdout.write(f"{name}: {row}\n")
+    return int(any(row["rate"] < ENOUGH for row in report["groups"].values()))
+
+
+def _sample(name: str, seed: int) -> list[Mutant]:
+    return sorted(islice(mutants_of(name, seed), GROUPS[name].sample), key=lambda one: (one.module, one.line))
+
+
+def _watched(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    for one in outcomes:
+        mutant = one.mutant
+        told = ", ".join(one.clauses) or one.outcome
+        if one.outcome == "survived":
+            told = "EQUIVALENT" if _argued(mutant) else "SURVIVED"
+        sys.stdout.write(f"{one.seconds:6.1f} s  {mutant.module}:{mutant.line} {mutant.definition} {told}\n")
+        if one.outcome != "killed":
+            sys.stdout.write(f"{mutant.change}\n")
+        sys.stdout.flush()
+        yield one
+
+
+def _argued(mutant: Mutant) -> str:
+    """Why a mutant is equivalent; empty where nobody has said so."""
+    return EQUIVALENT.get((mutant.module, mutant.change), "")
+
+
+def _report(done: Sequence[Outcome], options: argparse.Namespace) -> dict[str, dict[str, object]]:
+    groups: dict[str, object] = {}
+    for name in options.groups:
+        own = [one for one in done if one.mutant.group == name and one.outcome != "broken"]
+        noticed = sum(one.outcome in ("killed", "hangs") for one in own)
+        equivalent = sum(one.outcome == "survived" and bool(_argued(one.mutant)) for one in own)
+        groups[name] = {
+            "mutants": len(own),
+            "killed": noticed,
+            "equivalent": equivalent,
+            "rate": round(noticed / max(1, len(own) - equivalent), 3),
+        }
+    rows = [
+        {
+            "group": one.mutant.group,
+            "module": one.mutant.module,
+            "line": one.mutant.line,
+            "definition": one.mutant.definition,
+            "kind": one.mutant.kind,
+            "change": one.mutant.change,
+            "outcome": one.outcome,
+            "equivalent": _argued(one.mutant),
+            "clauses": list(one.clauses),
+            "test": one.test,
+            "seconds": round(one.seconds, 1),
+        }
+        for one in done
+    ]
+    return {
+        "groups": groups,
+        "sample": {"seed": options.seed},
+        "mutants": {str(at): row for at, row in enumerate(rows)},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
