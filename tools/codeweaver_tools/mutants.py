@@ -207,10 +207,10 @@ def _failed(report: Path) -> tuple[tuple[str, ...], str]:
     if not report.is_file():
         return (), ""
     for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 - pytest has written it
-        if case.find("failure") is None and case.find("error") is None:
-            continue
-        told = [one.get("value") for one in case.iter("property") if one.get("name") == "cw_outcome"]
-        return tuple(json.loads(told[0] or "[]")[0]) if told else (), case.get("name", "")
+        for failure in (*case.iter("failure"), *case.iter("error")):
+            told = f"{failure.get('message')}\n{failure.text}"
+            clauses = dict.fromkeys(re.findall(r"^clause ([a-z0-9.-]+):", told, re.MULTILINE))
+            return tuple(clauses), case.get("name", "")
     return (), ""
 
 

@@ -107,7 +107,7 @@ def program_of(creation: Sequence[str], program: Sequence[str], expected: object
             "from codeweaver_conformance.program import Inside, raises",
             *preamble,
             "",
-            "def create():",
+            "def create(**others):",
             f"    return {create}",
             "",
             "async def main():",

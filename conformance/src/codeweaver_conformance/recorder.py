@@ -1,23 +1,26 @@
-"""A transcript of the calls a test makes, and the script that makes them again."""
+"""A transcript of the calls a test makes: by which task, on which backend, and which of them overlap."""
 
 from __future__ import annotations
 
 import array
+import asyncio
 import dataclasses
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from codeweaver_conformance.subject import Subject
 
-__all__ = ["Call", "Recorder", "Transcript", "creation", "literal", "variable"]
-
-Call: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any]]
-"""Method, arguments, keyword arguments."""
+__all__ = ["Call", "Event", "Opened", "Recorder", "Task", "Transcript", "creation", "literal", "spelling", "variable"]
 
 
 def literal(value: Any) -> str:
@@ -85,96 +88,163 @@ class _Stream:
         return f"stream({', '.join([*self._given, *([self._error] if self._error else [])])})"
 
 
-_STREAMS = """
-async def stream(*items, error=None):
-    for item in items:
-        yield item
-    if error is not None:
-        raise error
+@dataclass(eq=False)
+class Task:
+    """A task of the test's, as far as calls were made in it."""
 
-async def answers(found):
-    return [hits async for hits in (await found if hasattr(found, "__await__") else found)]
-"""
-"""What a script needs to make calls with streams again."""
+    name: str
+    parent: Task | None = None
+    after: Call | None = None
+    """The parent's newest call when the task was made."""
 
-_CLEARED = """\
-    for name in {names!r}:
-        try:
-            await backend.delete_collection(name)
-        except Exception:
-            pass"""
+
+@dataclass(eq=False)
+class Call:
+    """One call, and what became of it."""
+
+    backend: str
+    """The variable of the backend."""
+    method: str
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    task: Task
+    started: float = field(default_factory=time.monotonic)
+    is_apart: bool = False
+    """Whether it was awaited in another task than it was made in."""
+    result: str = ""
+    """The variable of what later calls need of it: a transaction's id, a view."""
+    outcome: str = "under way"
+    """Or ``returned``, ``raised``, ``cancelled``."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A backend was made."""
+
+    backend: str
+    """Its variable."""
+    overrides: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A call began, or ended; a block, which is a call too, was entered between."""
+
+    kind: Literal["begin", "enter", "end"]
+    call: Call
+
+
+_NEWEST: ContextVar[tuple[Task, Call] | None] = ContextVar("newest", default=None)
+"""The newest call of this context, or of the one that it is a copy of: so a task tells whose child it is."""
 
 
 class Transcript:
-    """The calls of one test, newest last."""
+    """The calls of one test in the order of what happened: who made them, on which backend, and which overlap."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.events: list[Event | Opened] = []
+        self.ids: dict[str, str] = {}
+        """The variables of the transactions' ids."""
+        self._fixtures: set[str] = set()
+        self._backends: dict[int, tuple[str, Any]] = {}
+        """Kept, for what is gone may leave its number to another."""
+        self._tasks: WeakKeyDictionary[asyncio.Task[Any], Task] = WeakKeyDictionary()
+        self._main = Task("task")
 
     def last(self) -> str:
         """The newest call in one line, cut where it is long."""
         if not self.calls:
             return "none yet"
-        text = _call(*self.calls[-1])
+        text = spelling(self.calls[-1], {})
         return text if len(text) <= 500 else f"{text[:240]} … {text[-240:]}"
 
-    def script(self, create: str, *preamble: str) -> str:
-        """A program that makes the calls again; ``create`` is the expression that makes the backend.
+    def opened(self, backend: Any, name: str = "", **overrides: Any) -> str:
+        """Note a backend that was made, with other settings than the run's; its variable."""
+        if id(backend) not in self._backends:
+            number = len(self._backends)
+            called = name or ("backend" if not number else f"backend_{number + 1}")
+            self._backends[id(backend)] = called, backend
+            if not name:
+                self.events.append(Opened(called, overrides))
+        return self._backends[id(backend)][0]
 
-        A repeated setting-up of what tests share is made once. A call that may raise is the last one. What the last run
-        of the program has left behind is deleted first.
-        """
-        made = dict.fromkeys(one[1][0] for one in self.calls if one[0] == "create_collection" and one[1])
-        names = [name for name in made if isinstance(name, str)]
-        calls = list(dict.fromkeys(_call(*one) for one in self.calls[:-1])) + [_call(*one) for one in self.calls[-1:]]
-        lines = [f"    print(await {_awaitable(one)})" for one in calls]
-        if any(one[0] == "begin_transaction" for one in self.calls):
-            lines.insert(0, "    # The calls of several tasks, in the order of their making; ids are others each time.")
-        return "\n".join(
-            (
-                "import array, asyncio, datetime, pathlib",
-                "import numpy as np",
-                "from codeweaver_backends import *",
-                *preamble,
-                *([_STREAMS] if any("stream(" in one for one in calls) else [""]),
-                "async def main():",
-                f"    backend = {create}",
-                *([_CLEARED.format(names=names)] if names else []),
-                *lines,
-                "",
-                "asyncio.run(main())",
-                "",
-            )
-        )
+    def began(self, backend: Any, method: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Call:
+        """Note that a call is made, by the current task."""
+        task = self.current()
+        call = Call(self.opened(backend), method, arguments, options, task)
+        _NEWEST.set((task, call))
+        self.calls.append(call)
+        self.events.append(Event("begin", call))
+        return call
+
+    def ended(self, call: Call, outcome: str, found: object = None) -> None:
+        """Note how it ended."""
+        call.outcome, call.seconds = outcome, time.monotonic() - call.started
+        if call.method == "begin_transaction" and isinstance(found, str):
+            call.result = f"transaction_{len(self.ids) + 1}"
+            self.ids[found] = call.result
+        self.events.append(Event("end", call))
+
+    def current(self) -> Task:
+        """The task that is running."""
+        try:
+            running = asyncio.current_task()
+        except RuntimeError:  # outside of any event loop
+            running = None
+        if running is None:
+            return self._main
+        if running not in self._tasks:
+            task, newest = self._main, _NEWEST.get()
+            if self._tasks:
+                task = Task(f"task_{len(self._tasks) + 1}")
+                if newest is not None and newest[1] in self.calls:
+                    task.parent, task.after = newest
+            self._tasks[running] = task
+        return self._tasks[running]
+
+    def repeated(self, key: str, calls: Sequence[Call], backend: Any) -> None:
+        """Note the calls that have made what this test shares with others, once."""
+        if key not in self._fixtures:
+            for one in calls:
+                call = replace(one, backend=self.opened(backend), task=self.current(), result="")
+                self.calls.append(call)
+                self.events += [Event("begin", call), Event("end", call)]
+        self._fixtures.add(key)
 
 
 def creation(subject: Subject) -> tuple[str, ...]:
-    """The expression that makes the backend, and the lines before it."""
+    """The expression that makes the backend, with ``others`` for settings of its own, and the lines before it."""
     name = repr(subject.registration.name)
     if subject.target is not None:
-        target = f"targets[{subject.target.name!r}]"
         return (
-            f"CodeWeaverFactory().create_backend({name}, **settings)",
+            f"CodeWeaverFactory().create_backend({name}, **{{**settings, **others}})",
+            "import atexit",
             "from contextlib import ExitStack",
             "from codeweaver_backends.testing import find_targets",
             "targets, engine = find_targets(), ExitStack()",
-            "import atexit",
             "atexit.register(engine.close)",
-            f"settings = engine.enter_context({target}.provide())",
+            f"settings = engine.enter_context(targets[{subject.target.name!r}].provide())",
         )
     sayable = {one: _setting(subject, one) for one in subject.settings}
-    settings = "".join(f", {one}={text}" for one, text in sayable.items() if "<" not in text)
+    settings = ", ".join(f"{one}={text}" for one, text in sayable.items() if "<" not in text)
     if ":" not in subject.reference:
-        return f"CodeWeaverFactory().create_backend({name}{settings})", "import os"
+        return (
+            f"CodeWeaverFactory().create_backend({name}, **{{**settings, **others}})",
+            "import os",
+            f"settings = dict({settings})",
+        )
     module, _, plugin = subject.reference.partition(":")
     return (
-        f"factory.create_backend({name}{settings})",
+        f"factory.create_backend({name}, **{{**settings, **others}})",
         "import os",
         "from codeweaver_backends import compat",
         "compat.install()",
         f"from {module} import {plugin}",
         "factory = CodeWeaverFactory()",
         f"factory.register_plugin({plugin})",
+        f"settings = dict({settings})",
     )
 
 
@@ -187,13 +257,11 @@ def variable(name: str) -> str:
     return f"CW_{name.upper()}"
 
 
-def _call(method: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> str:
-    shown = [literal(one) for one in arguments] + [f"{name}={literal(one)}" for name, one in options.items()]
-    return f"{method}({', '.join(shown)})"
-
-
-def _awaitable(call: str) -> str:
-    return f"answers(backend.{call})" if call.startswith("stream_search_vectors(") else f"backend.{call}"
+def spelling(call: Call, ids: Mapping[str, str]) -> str:
+    """The call as source, without its backend; the ids of transactions by their variables."""
+    arguments = [ids[one] if isinstance(one, str) and one in ids else literal(one) for one in call.arguments]
+    shown = arguments + [f"{name}={literal(one)}" for name, one in call.options.items()]
+    return f"{call.method}({', '.join(shown)})"
 
 
 class Recorder:
@@ -210,7 +278,41 @@ class Recorder:
 
         def call(*arguments: Any, **options: Any) -> Any:
             arguments = tuple(_Stream(one) if isinstance(one, AsyncIterable) else one for one in arguments)
-            self._transcript.calls.append((name, arguments, options))
-            return attribute(*arguments, **options)
+            noted = self._transcript.began(self.wrapped, name, arguments, options)
+            try:
+                result = attribute(*arguments, **options)
+            except BaseException:
+                self._transcript.ended(noted, "raised")
+                raise
+            if inspect.iscoroutine(result):
+                return self._awaited(result, noted)
+            if isinstance(result, AbstractAsyncContextManager):
+                return self._entered(result, noted)
+            self._transcript.ended(noted, "returned")
+            return result
 
         return call
+
+    async def _awaited(self, result: Coroutine[Any, Any, Any], noted: Call) -> Any:
+        noted.is_apart = self._transcript.current() is not noted.task
+        try:
+            found = await result
+        except BaseException as error:
+            is_cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
+            self._transcript.ended(noted, "cancelled" if is_cancelled else "raised")
+            raise
+        self._transcript.ended(noted, "returned", found)
+        return found
+
+    @asynccontextmanager
+    async def _entered(self, block: AbstractAsyncContextManager[Any], noted: Call) -> AsyncIterator[Any]:
+        noted.result = f"view_{len(self._transcript.calls)}"
+        try:
+            async with block as view:
+                self._transcript.opened(view, noted.result)
+                self._transcript.events.append(Event("enter", noted))
+                yield Recorder(view, self._transcript)
+        except BaseException:
+            self._transcript.ended(noted, "raised")
+            raise
+        self._transcript.ended(noted, "returned")

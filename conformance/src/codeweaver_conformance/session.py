@@ -19,6 +19,7 @@ from codeweaver_backends.errors import BackendError
 from codeweaver_backends.types import DistanceMetric, FilterLike, Payload, PointId, SearchResult, VectorPoint
 from codeweaver_conformance import oracle
 from codeweaver_conformance.recorder import Call, Recorder, Transcript, creation
+from codeweaver_conformance.replay import script
 from codeweaver_conformance.subject import OF_THE_SUBJECT, Subject
 
 __all__ = ["DENIED", "NOT_VERIFIED", "ClauseViolation", "Conformance", "Raised", "point"]
@@ -189,20 +190,21 @@ class Conformance:
 
     def fresh(self, **overrides: Any) -> Any:
         """Another backend with the same settings, closed after the test. See ``supports_multiple_instances``."""
-        return self._track(self.subject.create(**overrides))
+        return self._track(self.subject.create(**overrides), **overrides)
 
     def at_port(self, port: int, **overrides: Any) -> Any:
         """A backend that looks for its engine at another port, closed after the test."""
-        return self._track(self.subject.create_at(port, **overrides))
+        return self._track(self.subject.create_at(port, **overrides), **overrides)
 
-    def _track(self, backend: Any) -> Any:
+    def _track(self, backend: Any, **overrides: Any) -> Any:
         self._extra.append(backend)
+        self.transcript.opened(backend, **overrides)
         return Recorder(backend, self.transcript)
 
     async def reopen(self) -> Any:
         """Close the backend and open another on the same store, as a restart of the application does."""
         if self._shared is not None:
-            await _close(self._shared)
+            await _close(self.backend)
             self._shared = None
         self._fixtures.clear()
         return self.backend
@@ -214,10 +216,10 @@ class Conformance:
         """
         if not self.capabilities.supports_multiple_instances:
             if self._shared is not None:
-                await _close(self._shared)
+                await _close(self.backend)
                 self._shared = None
             for backend in self._extra:
-                await _close(backend)
+                await _close(Recorder(backend, self.transcript))
         return self.fresh(**settings)
 
     async def another(self) -> Any:
@@ -303,11 +305,12 @@ class Conformance:
     async def fixture(self, key: str, make: Callable[[], Awaitable[str]]) -> str:
         """A collection that tests only read, made once in a run."""
         if key in self._fixtures:
-            self.transcript.calls += self._fixture_calls[key]
+            self.transcript.repeated(key, self._fixture_calls[key], self._shared or self._open())
         else:
             start = len(self.transcript.calls)
             self._fixtures[key] = await make()
             self._fixture_calls[key] = self.transcript.calls[start:]
+            self.transcript.repeated(key, (), self.backend)
         return self._fixtures[key]
 
     def unshare(self, key: str) -> None:
@@ -401,7 +404,7 @@ class Conformance:
 
     def reproduction(self) -> str:
         """A program that makes the test's calls again. Keys are read from the environment."""
-        return self.subject.hidden(self.program or self.transcript.script(*creation(self.subject)))
+        return self.subject.hidden(self.program or script(self.transcript, *creation(self.subject)))
 
     def _story(self, expected: object, got: object, why: str) -> str:
         lines = [f"clause {one.id}: {one.sentence}" for one in self._clauses]

@@ -44,19 +44,38 @@ async def test_a_silent_engine_ends_every_call_in_time(cw: Conformance) -> None:
     """Check that the configured timeout reaches every call; a silent server must not hang one."""
     with silent_port() as silent:
         backend = cw.at_port(silent.port, **impatient(cw.subject))
-        for label, call in every_call(backend, cw.new_name()).items():
-            started = time.monotonic()
-            with cw.raises(BackendConnectionError, why=label) as raised:
-                await asyncio.wait_for(call(), 60)
-            fault = fault_of(raised.error)
-            cw.true(fault is None, f"{label}: an error that the network caused", repr(fault))
+        for label, call in claimed_calls(cw, backend, cw.new_name()).items():
+            took = await _took(cw, label, call)
             cw.true(silent.connections, "an attempt to connect to the engine", f"{label} raised, and none was made")
-            took = time.monotonic() - started
             cw.true(
                 took < PATIENCE * 3 + 5,
                 f"an end within the timeout of {PATIENCE} s, generously",
                 f"{label}: {took:.1f} s",
             )
+        if "timeout" not in cw.subject.config_fields:
+            return
+        # The time of a machine that has much to do is no promise of the backend's: the shortest of three counts.
+        patient = cw.at_port(silent.port, **{**impatient(cw.subject), "timeout": _LONGER})
+        took = float("inf")
+        for _ in range(3):
+            took = min(took, await _took(cw, "a search", lambda: patient.search_vectors("none", [1, 0])))
+            if took < _LONGER * 1.6:
+                break
+        cw.true(took < _LONGER * 1.6, f"an end within the timeout of {_LONGER} s", f"a search: {took:.1f} s")
+
+
+_LONGER = 3
+"""A timeout, in seconds, that is long beside all else that a call does."""
+
+
+async def _took(cw: Conformance, label: str, call: Callable[[], Awaitable[Any]]) -> float:
+    """How long it took until a call failed by the network's fault."""
+    started = time.monotonic()
+    with cw.raises(BackendConnectionError, why=label) as raised:
+        await asyncio.wait_for(call(), 60)
+    fault = fault_of(raised.error)
+    cw.true(fault is None, f"{label}: an error that the network caused", repr(fault))
+    return time.monotonic() - started
 
 
 @clause("errors.authentication")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,23 +105,25 @@ class _Lines(logging.Handler):
 
 
 async def _said(backend: Any) -> list[str]:
-    """All that a backend says of itself while its calls fail: texts, causes, notes, logs."""
+    """All that a backend says of itself while its calls fail: texts, causes, notes, logs, warnings."""
     lines, root = _Lines(), logging.getLogger()
     level = root.level
     root.addHandler(lines)
     root.setLevel(logging.DEBUG)
     said = [repr(backend.wrapped), str(backend.wrapped), repr(getattr(backend.wrapped, "config", ""))]
-    try:
-        for call in (backend.list_collections, lambda: backend.search_vectors("x", [1, 0]), backend.health_check):
-            try:
-                await asyncio.wait_for(call(), 60)
-            except Exception as error:  # noqa: BLE001 - every text of it is searched
-                said += ["".join(traceback.format_exception(error))]
-                said += [f"{one!r} {getattr(one, '__notes__', '')} {one.args!r}" for one in _chain(error)]
-    finally:
-        root.removeHandler(lines)
-        root.setLevel(level)
-    return said + lines.lines
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        try:
+            for call in (backend.list_collections, lambda: backend.search_vectors("x", [1, 0]), backend.health_check):
+                try:
+                    await asyncio.wait_for(call(), 60)
+                except Exception as error:  # noqa: BLE001 - every text of it is searched
+                    said += ["".join(traceback.format_exception(error))]
+                    said += [f"{one!r} {getattr(one, '__notes__', '')} {one.args!r}" for one in _chain(error)]
+        finally:
+            root.removeHandler(lines)
+            root.setLevel(level)
+    return said + lines.lines + [str(one.message) for one in warned]
 
 
 @clause("errors.secret", "config.secret")

@@ -32,6 +32,7 @@ EXACT: list[dict[str, Any]] = [
     {"long": "x" * 9_000},
     {"looks": "null", "like": "[1]", "json": '{"a": 1}', "num": "1", "bool": "true"},
     {"date": "2024-05-01T12:00:00Z", "odd": "2024-05-01T12:00:00.123456789+02:00"},
+    {"objects": [{"a": None, "b": 1}, {"c": [None, {}, []]}], "nulls": [[None], {"d": None}]},
 ]
 
 NUMBERS: list[dict[str, Any]] = [
@@ -51,6 +52,8 @@ KEYS: list[dict[str, Any]] = [
     {'quote"': 1, "single'": 2, "back\\slash": 3, "new\nline": 4, "nul\x00": 5},
     {"ключ": 1, "鍵": 2, "😀": 3},
     {"__proto__": 1, "constructor": 2, "*": 3, "%": 4},
+    {"e\u0301": 1, "\u00e9": 2, "inner": {"e\u0301": 3, "\u00e9": 4, "list": [{"e\u0301": 5}]}},
+    {"k" * 255: 1, "k" * 256: 2, "k" * 255 + "x": 3, "inner": {"k" * 1_000: 4}},
 ]
 
 RESERVED: list[dict[str, Any]] = [
@@ -100,7 +103,15 @@ REFUSED: dict[str, Any] = {
 @clause("payload.exact")
 async def test_any_json_comes_back_exactly(cw: Conformance) -> None:
     """Check for values that are dropped, turned to text, or flattened by the store."""
-    await _round_trip(cw, EXACT)
+    await _round_trip(cw, [*EXACT, _nested(min(cw.limits.max_payload_depth, 200))])
+
+
+def _nested(depth: int) -> dict[str, Any]:
+    """A payload of so many containers in each other, itself among them."""
+    inner: Any = []
+    for level in range(depth - 2):
+        inner = [inner] if level % 2 else {"d": inner}
+    return {"nested": inner}
 
 
 @clause("payload.numbers")
@@ -127,10 +138,18 @@ async def test_no_key_is_reserved(cw: Conformance) -> None:
 
 
 async def _round_trip(cw: Conformance, payloads: list[dict[str, Any]]) -> str:
+    """Every call that reads gives these payloads: whole, and by the names of all keys."""
     name = await cw.collection([point(number, [1, number], one) for number, one in enumerate(payloads)])
-    got = await cw.payloads(name)
-    for number, expected in enumerate(payloads):
-        cw.equal(got.get(number), expected, f"payload {number}")
+    ids = list(range(len(payloads)))
+    for how in ({}, {"with_payload": sorted({key for one in payloads for key in one})}):
+        found = {"search": await cw.backend.search_vectors(name, [1, 1], len(ids), **how)}
+        if cw.claims("supports_scan"):
+            found["get"] = await cw.backend.get_vectors(name, ids, **how)
+            found["scroll"] = (await cw.backend.scroll_vectors(name, limit=len(ids), **how)).points
+        for call, hits in found.items():
+            got = {one.id: one.payload for one in hits}
+            for number, expected in enumerate(payloads):
+                cw.equal(got.get(number), expected, f"payload {number} of a {call}{' by names' if how else ''}")
     return name
 
 

@@ -21,18 +21,18 @@ _QUERY: Final = [1.0, 0.5, -0.25]
 FEW: Final = 1_000
 """Points of the smaller collection: every backend's searches are exact on so many."""
 _BY_POINTS: Final = (64, 65, 100, 101, 128, 129, 256, 257, 500, 501, 512, 513, 1_000, 1_001, 1_024, 1_025, 2_049)
-_BY_COLUMNS: Final = (128, 256, 500, 512, 1_000, 1_024, 5_462)
+_BY_COLUMNS: Final = (128, 256, 500, 512, 1_000, 1_024, 2_048, 5_462)
 MANY: Final = sum(_BY_POINTS) + sum(_BY_COLUMNS)
 """Points of the large one."""
 _DELETED_BY_ID: Final = (128, 129, 256, 500, 512, 1_000, 1_001, 1_024, 5_001)
-_DELETED_BY_FILTER: Final = (100, 128, 500, 512, 1_000, 1_001, 1_024, 4_097)
+_DELETED_BY_FILTER: Final = (100, 128, 500, 512, 1_000, 1_001, 1_024, 2_048, 4_097)
 _BORDER: Final = sum(_DELETED_BY_ID)
 """Numbers below are deleted by id, those above by filter."""
 
 
 def numbered(start: int, size: int, version: int = 0) -> list[VectorPoint]:
     """Points that hold their number."""
-    return [point(n, vector_of(n, version), {"n": n, "g": n % 7, "pad": "x"}) for n in range(start, start + size)]
+    return [point(n, vector_of(n, version), {"n": n, "g": n % 7, "pad": f"x{n}"}) for n in range(start, start + size)]
 
 
 def _windows() -> Iterator[tuple[str, int, int]]:
@@ -115,7 +115,7 @@ async def test_columns_of_any_size_are_stored_whole(cw: Conformance) -> None:
     name = await large(cw)
     _, start, size = list(_windows())[-1]
     found = await cw.backend.get_vectors(name, list(range(start, start + size)), with_vectors=False)
-    wrong = [one.id for one in found if one.payload != {"n": one.id, "g": one.id % 7, "pad": "x"}]
+    wrong = [one.id for one in found if one.payload != {"n": one.id, "g": one.id % 7, "pad": f"x{one.id}"}]
     cw.equal([len(found), wrong[:5]], [size, []], "the number of points, and those with another payload")
     some = await cw.backend.get_vectors(name, list(range(start, start + size, 11)), with_payload=False)
     wrong = [one.id for one in some if not np.allclose(one.vector, vector_of(one.id), rtol=1e-6)]
@@ -253,6 +253,31 @@ async def test_lists_of_any_length_are_answered(cw: Conformance) -> None:
         if cw.claims("supports_scan"):
             counted = await cw.backend.count_vectors(name, SearchFilter(must=list(among)))
             cw.equal(counted, len(chosen), f"count of an in of {size} values")
+    for size in (one for one in (129, 257, 513, 1_025, most) if one <= most):
+        texts = [f"none{n}" for n in range(size)]
+        chosen = {start + 3 * number for number in range(8)}
+        texts[-len(chosen) :] = [f"x{n}" for n in sorted(chosen)]
+        found = await matching(cw, name, SearchFilter(must=[FilterCondition("pad", "in", texts)]))
+        cw.equal(found, sorted(chosen), f"in of {size} texts")
+
+
+@clause("scan.count", "scan.scroll", "scan.delete-by-filter", "filters.in")
+async def test_long_lists_mean_the_same_in_every_call(cw: Conformance) -> None:
+    """Check search, count, scroll, and at last the delete, by ins of numbers and of texts."""
+    name = await cw.collection(numbered(0, FEW), dimension=3)
+    left = set(range(FEW))
+    for field, size in (("n", 201), ("pad", 300), ("n", 301)):
+        chosen = sorted(left)[-size:]
+        values: list[Any] = [n if field == "n" else f"x{n}" for n in chosen]
+        among = SearchFilter(must=[FilterCondition(field, "in", values[: cw.limits.max_in_values])])
+        chosen, told = chosen[: len(values[: cw.limits.max_in_values])], f"an in of {len(values)} values of {field}"
+        cw.equal(await cw.ids(name, among), set(chosen), f"a search by {told}")
+        cw.equal(await cw.backend.count_vectors(name, among), len(chosen), f"a count by {told}")
+        page = await cw.backend.scroll_vectors(name, search_filter=among, limit=FEW)
+        cw.equal({one.id for one in page.points}, set(chosen), f"a scroll by {told}")
+        cw.equal(await cw.backend.delete_by_filter(name, among), len(chosen), f"the number told of a delete by {told}")
+        left -= set(chosen)
+        cw.equal(await cw.ids(name), left, f"what a delete by {told} has left")
 
 
 # --- deleting --------------------------------------------------------------------------------------------------------
