@@ -7,7 +7,7 @@ import asyncio
 import dataclasses
 import inspect
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -264,6 +264,46 @@ def spelling(call: Call, ids: Mapping[str, str]) -> str:
     return f"{call.method}({', '.join(shown)})"
 
 
+class _Watched(Coroutine[Any, Any, Any]):
+    """A call's coroutine, step by step: one that is cancelled before its first step is closed, as it was without us."""
+
+    def __init__(self, call: Coroutine[Any, Any, Any], transcript: Transcript, noted: Call) -> None:
+        self._call, self._transcript, self._noted = call, transcript, noted
+        self._has_begun = False
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self  # type: ignore[return-value] # it has all methods of one
+
+    def __iter__(self) -> _Watched:
+        return self
+
+    def __next__(self) -> Any:
+        return self.send(None)
+
+    def send(self, value: Any) -> Any:
+        return self._stepped(self._call.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._stepped(self._call.throw, *error)
+
+    def close(self) -> None:
+        self._call.close()
+
+    def _stepped(self, step: Callable[..., Any], *given: Any) -> Any:
+        if not self._has_begun:
+            self._has_begun = True
+            self._noted.is_apart = self._transcript.current() is not self._noted.task
+        try:
+            return step(*given)
+        except StopIteration as done:
+            self._transcript.ended(self._noted, "returned", done.value)
+            raise
+        except BaseException as error:
+            is_cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
+            self._transcript.ended(self._noted, "cancelled" if is_cancelled else "raised")
+            raise
+
+
 class Recorder:
     """A backend as the tests see it: every call is noted and passed on; nothing is changed."""
 
@@ -285,24 +325,13 @@ class Recorder:
                 self._transcript.ended(noted, "raised")
                 raise
             if inspect.iscoroutine(result):
-                return self._awaited(result, noted)
+                return _Watched(result, self._transcript, noted)
             if isinstance(result, AbstractAsyncContextManager):
                 return self._entered(result, noted)
             self._transcript.ended(noted, "returned")
             return result
 
         return call
-
-    async def _awaited(self, result: Coroutine[Any, Any, Any], noted: Call) -> Any:
-        noted.is_apart = self._transcript.current() is not noted.task
-        try:
-            found = await result
-        except BaseException as error:
-            is_cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
-            self._transcript.ended(noted, "cancelled" if is_cancelled else "raised")
-            raise
-        self._transcript.ended(noted, "returned", found)
-        return found
 
     @asynccontextmanager
     async def _entered(self, block: AbstractAsyncContextManager[Any], noted: Call) -> AsyncIterator[Any]:

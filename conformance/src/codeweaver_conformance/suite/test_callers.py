@@ -82,6 +82,21 @@ async def test_a_call_that_is_cancelled_leaves_nothing(cw: Conformance) -> None:
     cw.true(left <= 1, "no task for each call that was cancelled", f"{left} more tasks")
 
 
+@clause("lifecycle.repeat", "filters.applied")
+async def test_searches_at_once_are_each_its_own(cw: Conformance) -> None:
+    """Check searches by one vector that differ in one argument, made at once: none is given another's answer."""
+    name = await cw.collection(points("int", 0, 40), dimension=3)
+    filters = [None, *(SearchFilter(must=[FilterCondition("g", "eq", n)]) for n in range(4))]
+    ways: list[dict[str, Any]] = [{"search_filter": one, "limit": limit} for one in filters for limit in (3, 40)]
+    ways += [{"limit": 40, "score_threshold": 0.5}, {"limit": 40, "with_payload": ["g"]}, {"limit": 40}]
+    alone = [await cw.backend.search_vectors(name, _QUERY, **how) for how in ways]
+    for _ in range(3):
+        at_once = await asyncio.gather(*(cw.backend.search_vectors(name, _QUERY, **how) for how in ways))
+        for how, hits, expected in zip(ways, at_once, alone, strict=True):
+            cw.equal([one.id for one in hits], [one.id for one in expected], f"{how}, beside others")
+            cw.equal([one.payload for one in hits], [one.payload for one in expected], f"{how}, beside others")
+
+
 @clause("health.true", "lifecycle.leaks")
 async def test_health_checks_leave_no_threads(cw: Conformance) -> None:
     """Check for a thread or a connection of its own for each check."""

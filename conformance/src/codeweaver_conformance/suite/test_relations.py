@@ -139,6 +139,47 @@ async def _sees(
         cw.equal({each.id: each.payload for each in page.points}, {each.id: each.payload for each in points}, "scroll")
 
 
+@clause("consistency.read-your-writes", "consistency.overwrite", "ids.stable")
+async def test_nothing_is_remembered_of_what_another_changes(cw: Conformance) -> None:
+    """Check what was empty and is not, what was deleted and is there again, and counts that come out the same."""
+    if not cw.capabilities.supports_multiple_instances:
+        cw.not_applicable("supports_multiple_instances")
+    other, name = cw.fresh(), await cw.collection(dimension=3)
+
+    async def sees(expected: dict[int, int], told: str) -> None:
+        await cw.settle()
+        for label, backend in (("the other", other), ("the first", cw.backend)):
+            payloads = {n: edges.payload_of(n, version) for n, version in expected.items()}
+            cw.equal(await cw.payloads(name, backend=backend), payloads, f"{told}: a search by {label}")
+            cw.equal(await cw.count(name, backend), len(expected), f"{told}: the count told to {label}")
+            for version in range(3):
+                chosen = edges.condition("v", "eq", version)
+                there = {n for n, one in expected.items() if one == version}
+                cw.equal(
+                    await cw.ids(name, chosen, backend), there, f"{told}: a search of version {version} by {label}"
+                )
+                if cw.claims("supports_scan"):
+                    counted = await backend.count_vectors(name, chosen)
+                    cw.equal(counted, len(there), f"{told}: a count of version {version} by {label}")
+            if cw.claims("supports_scan"):
+                got = await backend.get_vectors(name, list(range(9)), with_vectors=False)
+                cw.equal({one.id: one.payload for one in got}, payloads, f"{told}: a get by {label}")
+
+    await sees({}, "empty")
+    await cw.backend.upsert_vectors(name, edges.points("int", 0, 6))
+    await sees(dict.fromkeys(range(6), 0), "written by the first")
+    await other.delete_vectors(name, [1, 2, 7])
+    await sees(dict.fromkeys((0, 3, 4, 5), 0), "deleted by the other")
+    await cw.backend.upsert_vectors(name, [*edges.points("int", 1, 1, 1), *edges.points("int", 7, 1, 1)])
+    await sees({**dict.fromkeys((0, 3, 4, 5), 0), 1: 1, 7: 1}, "written anew by the first")
+    await cw.backend.upsert_vectors(name, edges.points("int", 3, 2, 2))
+    await sees({0: 0, 3: 2, 4: 2, 5: 0, 1: 1, 7: 1}, "overwritten by the first")
+    await cw.backend.delete_vectors(name, [0, 1, 3, 4, 5, 7])
+    await sees({}, "emptied by the first")
+    await other.upsert_vectors(name, edges.points("int", 0, 2, 1))
+    await sees({0: 1, 1: 1}, "written by the other")
+
+
 @clause("collections.first-use")
 async def test_two_instances_create_a_collection_once(cw: Conformance) -> None:
     """Check creations of one name by two instances at once: one succeeds, the other is told."""

@@ -110,6 +110,29 @@ async def test_scrolling_survives_deletes_behind_it(cw: Conformance) -> None:
     cw.equal(await cw.count(name), 0)
 
 
+@clause("scan.scroll", "health.true")
+async def test_scrolls_go_on_whatever_is_called_between(cw: Conformance) -> None:
+    """Check that health, infos, searches and other scrolls do not move the place where one is."""
+    name = await cw.collection([point(n, [1, n], {"n": n}) for n in range(60)])
+    few = SearchFilter(must=[FilterCondition("n", "lt", 25)])
+    seen: dict[str, list[Any]] = {"all": [], "few": []}
+    cursors: dict[str, str | None] = {"all": None, "few": None}
+    open_ = set(seen)
+    while open_:
+        for which in sorted(open_):
+            how = {"search_filter": few} if which == "few" else {}
+            page = await cw.backend.scroll_vectors(name, cursor=cursors[which], limit=7, **how)
+            seen[which] += [one.id for one in page.points]
+            cursors[which] = page.cursor
+            open_ -= {which} if page.cursor is None else set()
+            cw.equal(await cw.backend.health_check(), True)
+            await cw.backend.get_collection_info(name)
+            await cw.backend.search_vectors(name, [1, 1])
+        cw.true(len(seen["all"]) <= 60, "each point once", seen["all"])
+    cw.equal(sorted(seen["all"]), list(range(60)), "a scroll of all")
+    cw.equal(sorted(seen["few"]), list(range(25)), "a scroll by a filter")
+
+
 @clause("scan.scroll-refused")
 async def test_foreign_cursors_and_empty_pages_are_refused(cw: Conformance) -> None:
     """Check that a cursor of no page is not read as the beginning."""

@@ -138,3 +138,64 @@ async def test_columns_conflict_as_points_do(cw: Conformance) -> None:
         await inside.upsert_batch(name, [one.id for one in batch], matrix, [one.payload for one in batch])
 
     await _conflict(cw, write)
+
+
+@clause("transactions.rollback", "transactions.invisible")
+async def test_a_rollback_undoes_every_collection_and_call(cw: Conformance) -> None:
+    """Check writes and deletes of each kind in three collections: unseen by others, and undone in all of them."""
+    names = [await cw.collection(points("int", 0, 10), dimension=3) for _ in range(3)]
+    before = await cw.payloads(names[0])
+    async with in_transaction(cw.backend) as inside:
+        for name in names:
+            await inside.upsert_vectors(name, points("int", 3, 10, 5))
+            await inside.delete_vectors(name, [0, 12])
+            if cw.claims("supports_scan"):
+                await inside.delete_by_filter(name, condition("n", "in", [1, 2, 5]))
+            if cw.claims("supports_columnar"):
+                one = points("int", 30, 1)[0]
+                await inside.upsert_batch(name, [one.id], np.array([one.vector], dtype=np.float32), [one.payload])
+            await cw.settle()
+            cw.equal(await cw.payloads(name), before, "nothing is seen by others")
+        await inside.rollback()
+    for name in names:
+        await cw.settle()
+        cw.equal(await cw.payloads(name), before, "after the rollback")
+        cw.equal(await cw.count(name), 10, "vector_count after the rollback")
+
+
+@clause("transactions.conflict")
+async def test_every_kind_of_write_conflicts(cw: Conformance) -> None:
+    """Check deletes by id and by filter, and writes, of a point that another has written since."""
+    kinds = ["upsert_vectors", "delete_vectors", *(["delete_by_filter"] if cw.claims("supports_scan") else [])]
+    for kind in kinds:
+        name = await cw.collection(points("int", 0, 10), dimension=3)
+        async with in_transaction(cw.backend) as inside:
+            await inside.search_vectors(name, _QUERY)
+            await cw.backend.upsert_vectors(name, points("int", 4, 1, 7))
+            with cw.raises(ConflictError, why=f"{kind} of a point that was written since"):
+                if kind == "upsert_vectors":
+                    await inside.upsert_vectors(name, points("int", 4, 1, 8))
+                elif kind == "delete_vectors":
+                    await inside.delete_vectors(name, [4])
+                else:
+                    await inside.delete_by_filter(name, condition("n", "eq", 4))
+                await inside.commit()
+        cw.equal((await cw.payloads(name)).get(4), payload_of(4, 7), f"after {kind}: what the other has written")
+
+
+@clause("lifecycle.independent", "transactions.independent")
+async def test_closing_an_instance_leaves_the_transactions_of_others(cw: Conformance) -> None:
+    """Check that what is open goes on, and is committed, whoever closes beside it."""
+    if not cw.capabilities.supports_multiple_instances:
+        cw.not_applicable("supports_multiple_instances")
+    name = await cw.collection(points("int", 0, 3), dimension=3)
+    async with in_transaction(cw.backend) as inside:
+        await inside.upsert_vectors(name, points("int", 5, 2))
+        other = cw.fresh()
+        cw.equal(await cw.ids(name, backend=other), {0, 1, 2})
+        if hasattr(other.wrapped, "aclose"):
+            await other.aclose()
+        await inside.upsert_vectors(name, points("int", 7, 1))
+        await inside.commit()
+    await cw.settle()
+    cw.equal(await cw.ids(name), {0, 1, 2, 5, 6, 7})
