@@ -18,6 +18,7 @@ from typing import Any
 from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION, Clause
 from codeweaver_conformance.certificate import Certificate, tally
 from codeweaver_tools import quality_page, reliability
+from codeweaver_tools.certificate_pages import pages_of
 
 __all__ = ["main"]
 
@@ -92,7 +93,7 @@ def _verdict(one: Certificate) -> list[str]:
     ]
     target = one.environment.target
     return [
-        f"[`{target}`](certificates/{target}.json)",
+        f"[`{target}`](certificates/{target}.md)",
         f"**{one.verdict}**",
         ", ".join(profiles) or "none",
         str(counts["pass"]),
@@ -360,6 +361,7 @@ PAGES: dict[Path, Callable[[], str]] = {
     DOCS / "hybrid.md": hybrid_page,
     DOCS / "images" / "hybrid.svg": hybrid_figure,
     Path("README.md"): readme,
+    **pages_of(DOCS / "certificates"),
 }
 
 

@@ -34,17 +34,6 @@ class _Twice(NetworkBackend):
             return await super().search_vectors(*arguments, **options)
 
 
-@plant("hb-exist-ok", "create_collection with exist_ok takes a server that cannot be reached for a collection.")
-class _ExistOk(NetworkBackend):
-    @operation
-    async def create_collection(self, *arguments: Any, **options: Any) -> None:
-        try:
-            await super().create_collection(*arguments, **options)
-        except BackendConnectionError:
-            if not options.get("exist_ok"):
-                raise
-
-
 @plant("hb-drop-missing", "A delete_collection that cannot reach the server says that there is no such collection.")
 class _Drop(NetworkBackend):
     @operation
