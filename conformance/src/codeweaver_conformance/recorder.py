@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import inspect
 import time
+import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
@@ -14,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -148,9 +148,9 @@ class Transcript:
         self.ids: dict[str, str] = {}
         """The variables of the transactions' ids."""
         self._fixtures: set[str] = set()
-        self._backends: dict[int, tuple[str, Any]] = {}
-        """Kept, for what is gone may leave its number to another."""
-        self._tasks: WeakKeyDictionary[asyncio.Task[Any], Task] = WeakKeyDictionary()
+        self._backends: dict[int, str] = {}
+        self._opened = 0
+        self._tasks: weakref.WeakKeyDictionary[asyncio.Task[Any], Task] = weakref.WeakKeyDictionary()
         self._main = Task("task")
 
     def last(self) -> str:
@@ -163,12 +163,14 @@ class Transcript:
     def opened(self, backend: Any, name: str = "", **overrides: Any) -> str:
         """Note a backend that was made, with other settings than the run's; its variable."""
         if id(backend) not in self._backends:
-            number = len(self._backends)
-            called = name or ("backend" if not number else f"backend_{number + 1}")
-            self._backends[id(backend)] = called, backend
+            called = name or ("backend" if not self._opened else f"backend_{self._opened + 1}")
+            self._opened += 1
+            self._backends[id(backend)] = called
+            # Nobody is kept alive by us; and what is gone may leave its number to another.
+            weakref.finalize(backend, self._backends.pop, id(backend), None).atexit = False
             if not name:
                 self.events.append(Opened(called, overrides))
-        return self._backends[id(backend)][0]
+        return self._backends[id(backend)]
 
     def began(self, backend: Any, method: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Call:
         """Note that a call is made, by the current task."""

@@ -117,27 +117,33 @@ async def test_payload_indexes_do_not_change_answers(cw: Conformance) -> None:
                 cw.equal(await cw.ids(name, one), set(oracle.selected(points, one)), f"{order} {operand}")
 
 
+def _filtered(cw: Conformance, name: str, condition: FilterCondition) -> dict[str, Any]:
+    """Every claimed call that takes a filter."""
+    one = SearchFilter(must=[condition])
+    calls: dict[str, Any] = {"search": lambda: cw.ids(name, one)}
+    if cw.claims("supports_scan"):
+        calls["count"] = lambda: cw.backend.count_vectors(name, one)
+        calls["scroll"] = lambda: cw.backend.scroll_vectors(name, search_filter=one)
+        calls["delete by filter"] = lambda: cw.backend.delete_by_filter(name, one)
+    if cw.claims("supports_hybrid_search"):
+        calls["hybrid search"] = lambda: cw.backend.hybrid_search(name, [1, 0], {"term": 1.0}, search_filter=one)
+    return calls
+
+
 @clause("capabilities.unclaimed")
 async def test_what_is_not_claimed_is_refused_or_absent(cw: Conformance) -> None:
     """Check operators, options and sparse vectors."""
     capabilities = cw.capabilities
     name = await cw.collection([point(A, [1, 0], {"t": "text"})])
     refused: list[tuple[str, Any]] = []
-    if not capabilities.supports_regex:
-        refused.append(
-            ("supports_regex", lambda: cw.ids(name, SearchFilter(must=[FilterCondition("t", "regex", "t")])))
-        )
-    if not capabilities.supports_contains:
-        refused.append(
-            ("supports_contains", lambda: cw.ids(name, SearchFilter(must=[FilterCondition("t", "contains", "t")])))
-        )
-    if not capabilities.supports_datetime_ranges:
-        refused.append(
-            (
-                "supports_datetime_ranges",
-                lambda: cw.ids(name, SearchFilter(must=[FilterCondition("t", "gt", "2024-01-01T00:00:00Z")])),
-            )
-        )
+    operators = {
+        "supports_regex": FilterCondition("t", "regex", "t"),
+        "supports_contains": FilterCondition("t", "contains", "t"),
+        "supports_datetime_ranges": FilterCondition("t", "gt", "2024-01-01T00:00:00Z"),
+    }
+    for claim, condition in operators.items():
+        if not getattr(capabilities, claim):
+            refused += [(f"{claim}, in a {call}", made) for call, made in _filtered(cw, name, condition).items()]
     if not capabilities.supports_payload_indexes:
         refused.append(
             (

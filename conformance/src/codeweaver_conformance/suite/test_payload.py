@@ -184,14 +184,36 @@ async def test_what_json_cannot_say_is_refused(cw: Conformance, kind: str) -> No
 @clause("payload.copied")
 async def test_stored_payloads_share_nothing_with_the_callers(cw: Conformance) -> None:
     """Check for a store, or a cache, that keeps or hands out its own objects."""
-    payload: dict[str, Any] = {"v": 1, "deep": {"list": [1]}}
+    payload: dict[str, Any] = {"v": 1, "list": [1], "deep": {"list": [1]}}
+    kept = copy.deepcopy(payload)
     name = await cw.collection([point(A, [1, 0], payload)])
-    payload["v"] = 2
-    payload["deep"]["list"].append(2)
-    cw.equal(await cw.payloads(name), {A: {"v": 1, "deep": {"list": [1]}}}, "after changing what was given")
-    [result] = await cw.everything(name)
-    (result.payload or {})["deep"]["list"].append(3)
-    cw.equal(await cw.payloads(name), {A: {"v": 1, "deep": {"list": [1]}}}, "after changing what was returned")
+
+    def change(payload: Any) -> None:
+        payload["v"] = 2
+        payload["list"].append(2)
+        payload["deep"]["list"].append(2)
+        payload["deep"]["new"] = 3
+
+    change(payload)
+    cw.equal(await cw.payloads(name), {A: kept}, "after changing what was given")
+    reads: dict[str, Any] = {"search": lambda: cw.everything(name)}
+    if cw.claims("supports_scan"):
+        reads["get"] = lambda: cw.backend.get_vectors(name, [A])
+        reads["scroll"] = lambda: _page(cw, name)
+    for call, read in reads.items():
+        [result] = await read()
+        change(result.payload)
+        for field in ("list", "deep.list"):
+            found = await cw.ids(name, SearchFilter(must=[FilterCondition(field, "eq", 2)]))
+            cw.equal(found, set(), f"by a filter of {field}, after changing what a {call} gave")
+        cw.equal(await cw.payloads(name), {A: kept}, f"a search after changing what a {call} gave")
+        [again] = await read()
+        cw.equal(again.payload, kept, f"a {call} after changing what it gave")
+
+
+async def _page(cw: Conformance, name: str) -> list[VectorPoint]:
+    points: list[VectorPoint] = (await cw.backend.scroll_vectors(name)).points
+    return points
 
 
 @clause("payload.untouched")
