@@ -85,7 +85,7 @@ PEERS = ("langchain-tests>=1.1", "haystack-ai>=3.4")
 """Who brings standard tests for stores of others."""
 nox.options.sessions = ["lint", "types", "tests", "conformance", "docs", "readme"]
 """Beside them, for their time: ``nox -t thorough`` (``defects``, ``wheels``), which the workflow runs on every push;
-``peers``, ``differential``, ``faults``, ``matrix``, ``quality``; and ``bench``, for a machine that is quiet."""
+``peers``, ``differential``, ``faults``, ``matrix``, ``mutants``, ``quality``; ``bench``, for a machine that is quiet."""
 USER_CODE = "adapters/core/tests/typing"
 SOURCES = [f"adapters/{name}/src" for name in ENGINES] + ["conformance/src", "tools/codeweaver_tools"]
 
@@ -240,6 +240,14 @@ def defects(session: nox.Session) -> None:
     """Planted defects: each must be killed by a clause, and the correct backends must not be."""
     prepare(session, None, *TOOLS)
     session.run("python", "-m", "codeweaver_tools.defects", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Operator mutants of the memory backend, the template and two translators, judged by the suite alone."""
+    engines = [part for name in ("qdrant", "pgvector") for part in ENGINES[name].install]
+    prepare(session, None, *TOOLS, *engines, "cosmic-ray>=8.4")
+    session.run("python", "-m", "codeweaver_tools.mutants", *session.posargs)
 
 
 @nox.session
