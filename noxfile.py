@@ -85,7 +85,7 @@ PEERS = ("langchain-tests>=1.1", "haystack-ai>=3.4")
 """Who brings standard tests for stores of others."""
 nox.options.sessions = ["lint", "types", "tests", "conformance", "docs", "readme"]
 """Beside them, for their time: ``nox -t thorough`` (``defects``, ``wheels``), which the workflow runs on every push;
-``peers``, ``differential``, ``faults``, ``matrix``, ``mutants``, ``quality``; ``bench``, for a machine that is quiet."""
+``peers``, ``differential``, ``faults``, ``matrix``, ``mutants``, ``quality``; ``bench``, on a machine that is quiet."""
 USER_CODE = "adapters/core/tests/typing"
 SOURCES = [f"adapters/{name}/src" for name in ENGINES] + ["conformance/src", "tools/codeweaver_tools"]
 
