@@ -59,10 +59,10 @@ class Group:
 
 
 GROUPS = {
-    "memory": Group("memory", "codeweaver_backends", ("memory/backend.py", "memory/store.py"), 40),
-    "template": Group("memory", "codeweaver_backends", ("sdk/template.py",), 30),
-    "pgvector": Group("pgvector", "codeweaver_pgvector", ("dialect.py",), 20, "filters"),
-    "qdrant": Group("qdrant-edge", "codeweaver_qdrant", ("dialect.py",), 20, "filters"),
+    "memory": Group("memory", "codeweaver_backends", ("memory/backend.py", "memory/store.py"), 30),
+    "template": Group("memory", "codeweaver_backends", ("sdk/template.py",), 24),
+    "pgvector": Group("pgvector", "codeweaver_pgvector", ("dialect.py",), 12, "filters"),
+    "qdrant": Group("qdrant-edge", "codeweaver_qdrant", ("dialect.py",), 12, "filters"),
 }
 
 
