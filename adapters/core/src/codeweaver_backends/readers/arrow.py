@@ -133,7 +133,8 @@ def open_parquet(file: Path, columns: Columns | None) -> TableReader:
             start -= groups[first]
             first += 1
         if first < len(groups):
-            with pq.ParquetFile(file, buffer_size=_BUFFER) as source:
+            # Buffered before it is read, as is the default of some versions, a row group would be held whole.
+            with pq.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False) as source:
                 yield from _from(start, source.iter_batches(size, list(range(first, len(groups))), wanted))
 
     return TableReader(file.name, schema, columns, batches, metadata.metadata)
