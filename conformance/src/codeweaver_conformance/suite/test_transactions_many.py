@@ -199,3 +199,24 @@ async def test_closing_an_instance_leaves_the_transactions_of_others(cw: Conform
         await inside.commit()
     await cw.settle()
     cw.equal(await cw.ids(name), {0, 1, 2, 5, 6, 7})
+
+
+@clause("transactions.commit", "scan.scroll")
+async def test_commits_beside_each_other_leave_every_point_in_a_scroll(cw: Conformance) -> None:
+    """Check points that transactions open at once have written, page by page: their places must not be the same."""
+    name = await cw.collection(points("int", 0, 2), dimension=3)
+    async with in_transaction(cw.backend) as one, in_transaction(cw.backend) as other:
+        await one.upsert_vectors(name, points("int", 10, 3))
+        await other.upsert_vectors(name, points("int", 20, 3))
+        await cw.backend.upsert_vectors(name, points("int", 30, 2))
+        await one.commit()
+        await other.commit()
+    await cw.settle()
+    for limit in (1, 2, 3):
+        seen: list[Any] = []
+        cursor = None
+        while cursor is not None or not seen:
+            page = await cw.backend.scroll_vectors(name, cursor=cursor, limit=limit)
+            seen += [found.id for found in page.points]
+            cursor = page.cursor
+        cw.equal(sorted(seen), [0, 1, 10, 11, 12, 20, 21, 22, 30, 31], f"a scroll by pages of {limit}")
