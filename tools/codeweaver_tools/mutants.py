@@ -52,17 +52,16 @@ class Group:
 
     target: str
     package: str
-    modules: tuple[str, ...]
+    modules: dict[str, str]
+    """By the areas whose tests come first, if any: a mutant is killed the sooner, and not the more."""
     sample: int
-    first: str = ""
-    """Areas whose tests come first: a mutant is killed the sooner, and not the more."""
 
 
 GROUPS = {
-    "memory": Group("memory", "codeweaver_backends", ("memory/backend.py", "memory/store.py"), 30),
-    "template": Group("memory", "codeweaver_backends", ("sdk/template.py",), 24),
-    "pgvector": Group("pgvector", "codeweaver_pgvector", ("dialect.py",), 12, "filters"),
-    "qdrant": Group("qdrant-edge", "codeweaver_qdrant", ("dialect.py",), 12, "filters"),
+    "memory": Group("memory", "codeweaver_backends", {"memory/backend.py": "", "memory/store.py": "transactions"}, 30),
+    "template": Group("memory", "codeweaver_backends", {"sdk/template.py": ""}, 24),
+    "pgvector": Group("pgvector", "codeweaver_pgvector", {"dialect.py": "filters"}, 12),
+    "qdrant": Group("qdrant-edge", "codeweaver_qdrant", {"dialect.py": "filters"}, 12),
 }
 
 
@@ -178,7 +177,7 @@ def judged(mutant: Mutant) -> Outcome:
         path = os.pathsep.join(filter(None, (str(copy.parent), os.environ.get("PYTHONPATH"))))
         try:
             code = subprocess.run(  # noqa: S603 - our own command
-                _command(group, folder, report),
+                _command(group, mutant.module, folder, report),
                 cwd=folder,
                 env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
                 capture_output=True,
@@ -193,13 +192,13 @@ def judged(mutant: Mutant) -> Outcome:
     return Outcome(mutant, outcome, clauses, test, time.monotonic() - started)
 
 
-def _command(group: Group, folder: str, report: Path) -> Iterator[str]:
+def _command(group: Group, module: str, folder: str, report: Path) -> Iterator[str]:
     yield from (sys.executable, "-m", "pytest", "--pyargs", "codeweaver_conformance.suite", "-x", "-q")
     yield from ("-c", os.devnull, "--rootdir", folder, "-p", "no:cacheprovider", "--tb=line")
     yield from (f"--cw-backend={group.target}", f"--cw-report={folder}/certificates", f"--junit-xml={report}")
     yield from ("--cw-require", "--cw-shrink=0", "--cw-timeout=30")
-    if group.first:
-        yield f"--cw-first={group.first}"
+    if group.modules[module]:
+        yield f"--cw-first={group.modules[module]}"
 
 
 def _failed(report: Path) -> tuple[tuple[str, ...], str]:
@@ -224,13 +223,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "groups", nargs="*", default=list(GROUPS), help=f"of {', '.join(GROUPS)}; all of them if absent"
     )
     parser.add_argument("--seed", type=int, default=17, help="of the sample")
-    parser.add_argument("--only", default="", metavar="REGEX", help="only those of the sample whose diff matches")
+    parser.add_argument(
+        "--only", default="", metavar="REGEX", help="only those of the sample whose place or diff matches"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2, help="runs of the suite at once")
     parser.add_argument("--list", action="store_true", help="show the sample, and run nothing")
     parser.add_argument("--report", type=Path, default=Path("reports/mutants.json"))
     options = parser.parse_args(arguments)
     sampled = [one for name in options.groups for one in _sample(name, options.seed)]
-    sampled = [one for one in sampled if re.search(options.only, one.change)]
+    sampled = [one for one in sampled if re.search(options.only, f"{one.module}:{one.line}\n{one.change}")]
     if options.list:
         for one in sampled:
             sys.stdout.write(f"{one.module}:{one.line} {one.definition} {one.kind}\n{one.change}\n")

@@ -323,11 +323,10 @@ class _Joined(_Own):
         key = (collection, query.vector.tobytes(), query.limit)
         if key not in self.own:
             self.own[key] = self.answer(collection, query)
-        try:
-            await asyncio.sleep(0)
-            return [dataclasses.replace(one) for one in self.own.get(key) or self.answer(collection, query)]
-        finally:
-            self.own.pop(key, None)
+        found = self.own[key]
+        await asyncio.sleep(0)
+        self.own.pop(key, None)
+        return [dataclasses.replace(one) for one in found]
 
 
 # --- transactions ---
