@@ -27,6 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from cosmic_ray.commands import init
@@ -42,15 +43,15 @@ __all__ = ["GROUPS", "Group", "Mutant", "main", "mutants_of"]
 ENOUGH = 0.9
 """The share of the mutants that are not equivalent which must be killed."""
 
-_HOURGLASS = 420.0
+_HOURGLASS = 900.0
 """Seconds after which a run counts as hanging, and the mutant as killed: each test has its own time besides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Modules of one package, and the target whose suite judges them."""
+    """Modules of one package, and the targets whose suites judge them: the next one what the one before let live."""
 
-    target: str
+    targets: tuple[str, ...]
     package: str
     modules: dict[str, str]
     """By the areas whose tests come first, if any: a mutant is killed the sooner, and not the more."""
@@ -58,10 +59,12 @@ class Group:
 
 
 GROUPS = {
-    "memory": Group("memory", "codeweaver_backends", {"memory/backend.py": "", "memory/store.py": "transactions"}, 30),
-    "template": Group("memory", "codeweaver_backends", {"sdk/template.py": ""}, 24),
-    "pgvector": Group("pgvector", "codeweaver_pgvector", {"dialect.py": "filters"}, 12),
-    "qdrant": Group("qdrant-edge", "codeweaver_qdrant", {"dialect.py": "filters"}, 12),
+    "memory": Group(
+        ("memory",), "codeweaver_backends", {"memory/backend.py": "", "memory/store.py": "transactions"}, 30
+    ),
+    "template": Group(("memory", "pgvector"), "codeweaver_backends", {"sdk/template.py": ""}, 24),
+    "pgvector": Group(("pgvector",), "codeweaver_pgvector", {"dialect.py": "filters"}, 12),
+    "qdrant": Group(("qdrant-edge",), "codeweaver_qdrant", {"dialect.py": "filters"}, 12),
 }
 
 
@@ -166,39 +169,48 @@ def _change(original: str, source: str) -> str:
 
 
 def judged(mutant: Mutant) -> Outcome:
-    """Run the suite on a mutant, to its first failure."""
+    """Run the suites on a mutant, to the first failure."""
     group = GROUPS[mutant.group]
     started = time.monotonic()
+    outcome, test = "survived", ""
+    clauses: tuple[str, ...] = ()
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder, "path", group.package)
         shutil.copytree(_folder(group.package), copy, ignore=shutil.ignore_patterns("__pycache__"))
         (copy / mutant.module).write_text(mutant.source, encoding="utf-8")
-        report = Path(folder, "junit.xml")
-        path = os.pathsep.join(filter(None, (str(copy.parent), os.environ.get("PYTHONPATH"))))
-        try:
-            code = subprocess.run(  # noqa: S603 - our own command
-                _command(group, mutant.module, folder, report),
-                cwd=folder,
-                env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
-                capture_output=True,
-                timeout=_HOURGLASS,
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            return Outcome(mutant, "hangs", (), "", time.monotonic() - started)
-        clauses, test = _failed(report)
-    # Neither passed nor failed: the module cannot be imported, or the backend cannot be opened. Nobody certifies it.
-    outcome = "survived" if code == 0 else "killed" if code == 1 and clauses else "broken"
+        for target in group.targets:
+            outcome, clauses, test = _judged_by(target, group.modules[mutant.module], Path(folder), copy.parent)
+            if outcome != "survived":
+                break
     return Outcome(mutant, outcome, clauses, test, time.monotonic() - started)
 
 
-def _command(group: Group, module: str, folder: str, report: Path) -> Iterator[str]:
-    yield from (sys.executable, "-m", "pytest", "--pyargs", "codeweaver_conformance.suite", "-x", "-q")
-    yield from ("-c", os.devnull, "--rootdir", folder, "-p", "no:cacheprovider", "--tb=line")
-    yield from (f"--cw-backend={group.target}", f"--cw-report={folder}/certificates", f"--junit-xml={report}")
-    yield from ("--cw-require", "--cw-shrink=0", "--cw-timeout=30")
-    if group.modules[module]:
-        yield f"--cw-first={group.modules[module]}"
+def _judged_by(target: str, first: str, folder: Path, path: Path) -> tuple[str, tuple[str, ...], str]:
+    """What the suite of one target makes of the package on this path: outcome, clauses, test."""
+    report = folder / f"{target}.xml"
+    paths = os.pathsep.join(filter(None, (str(path), os.environ.get("PYTHONPATH"))))
+    try:
+        code = subprocess.run(  # noqa: S603 - our own command
+            _command(target, first, folder, report),
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            timeout=_HOURGLASS,
+            check=False,
+        ).returncode
+    except subprocess.TimeoutExpired:
+        return "hangs", (), ""
+    clauses, test = _failed(report)
+    # Neither passed nor failed: the module cannot be imported, or the backend cannot be opened. Nobody certifies it.
+    return "survived" if code == 0 else "killed" if code == 1 and clauses else "broken", clauses, test
+
+
+def _command(target: str, first: str, folder: Path, report: Path) -> list[str]:
+    command = [sys.executable, "-m", "pytest", "--pyargs", "codeweaver_conformance.suite", "-x", "-q", "--tb=line"]
+    command += ["-c", os.devnull, "--rootdir", str(folder), "-p", "no:cacheprovider", f"--junit-xml={report}"]
+    command += [f"--cw-backend={target}", f"--cw-report={folder / 'certificates'}"]
+    command += ["--cw-require", "--cw-shrink=0", "--cw-timeout=30"]
+    return [*command, f"--cw-first={first}"] if first else command
 
 
 def _failed(report: Path) -> tuple[tuple[str, ...], str]:
@@ -268,8 +280,8 @@ def _argued(mutant: Mutant) -> str:
     return EQUIVALENT.get((mutant.module, mutant.change), "")
 
 
-def _report(done: Sequence[Outcome], options: argparse.Namespace) -> dict[str, dict[str, object]]:
-    groups: dict[str, object] = {}
+def _report(done: Sequence[Outcome], options: argparse.Namespace) -> dict[str, Any]:
+    groups: dict[str, Any] = {}
     for name in options.groups:
         own = [one for one in done if one.mutant.group == name and one.outcome != "broken"]
         noticed = sum(one.outcome in ("killed", "hangs") for one in own)

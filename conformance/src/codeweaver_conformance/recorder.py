@@ -274,7 +274,7 @@ class _Watched(Coroutine[Any, Any, Any]):
         self._has_begun = False
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return self  # type: ignore[return-value] # it has all methods of one
+        return self  # it has all methods of one
 
     def __iter__(self) -> _Watched:
         return self

@@ -362,8 +362,8 @@ async def test_must_takes_all(cw: Conformance) -> None:
     same = [FilterCondition("n", "ge", 5), FilterCondition("n", "le", 7), FilterCondition("n", "ne", 6)]
     await _check(cw, SearchFilter(must=same), SearchFilter(must=same[:1], conditions=same[1:]))
     for bounds in (("gt", 5, 9), ("ge", 9, 5), ("lt", 9, 5), ("le", 5, 9)):
-        pair = [FilterCondition("n", bounds[0], bound) for bound in bounds[1:]]
-        await _check(cw, SearchFilter(must=pair), SearchFilter(must=pair[::-1]), SearchFilter(should=pair))
+        both = [FilterCondition("n", str(bounds[0]), bound) for bound in bounds[1:]]
+        await _check(cw, SearchFilter(must=both), SearchFilter(must=both[::-1]), SearchFilter(should=both))
     await _check(cw, SearchFilter(must=[C, FilterCondition("f", "ne", "y"), FilterCondition("f", "exists")]))
     for pair in EQUALITIES:
         await _check(cw, SearchFilter(must=[FilterCondition("f", "eq", one) for one in pair]))
