@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from qdrant_client import grpc, models
 
-from codeweaver_backends import check_backend
+from codeweaver_backends.checking import check_backend
 from codeweaver_backends.errors import BackendConnectionError, BackendError
 from codeweaver_backends.sdk import Batch, CollectionSettings, Projection
 from codeweaver_backends.testing import NotProvisioned

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from codeweaver_backends import check_backend
+from codeweaver_backends.checking import check_backend
 from codeweaver_backends.errors import BackendConnectionError, BackendError
 from codeweaver_backends.testing import NotProvisioned
 from codeweaver_backends.types import DistanceMetric, VectorPoint
