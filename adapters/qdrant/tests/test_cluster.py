@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,8 @@ from codeweaver_qdrant.grpc_client import GrpcClient
 from codeweaver_qdrant.rest_client import RestClient
 from codeweaver_qdrant.schema import Collection, Nearest
 from codeweaver_qdrant.testing import Server, cluster, find_binary
+
+_NUMBERS = count()
 
 # --- without a server ------------------------------------------------------------------------------------------------
 
@@ -108,6 +111,12 @@ def nodes() -> Iterator[list[Server]]:
         yield found
 
 
+@pytest.fixture
+def name() -> str:
+    """Of a collection that no other test has left behind."""
+    return f"c{next(_NUMBERS)}"
+
+
 def _backends(nodes: Sequence[Server], transport: str, **other: Any) -> list[QdrantBackend]:
     options = {"engine_options": {"replication_factor": 2}, "timeout": 30, **other}
     return [
@@ -117,52 +126,54 @@ def _backends(nodes: Sequence[Server], transport: str, **other: Any) -> list[Qdr
 
 
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
-async def test_what_one_node_was_told_every_node_tells(nodes: list[Server], transport: str) -> None:
+async def test_what_one_node_was_told_every_node_tells(nodes: list[Server], name: str, transport: str) -> None:
     first, *others = _backends(nodes, transport)
     async with first, others[0], others[1]:
-        await first.create_collection("c", 2, DistanceMetric.EUCLIDEAN)
+        await first.create_collection(name, 2, DistanceMetric.EUCLIDEAN)
         for step in range(30):
-            await first.upsert_vectors("c", [VectorPoint(n, [step, n], {"step": step}) for n in range(20)])
+            await first.upsert_vectors(name, [VectorPoint(n, [step, n], {"step": step}) for n in range(20)])
             for other in others:
-                assert {point.payload["step"] for point in await other.get_vectors("c", range(20))} == {step}
-                assert await other.count_vectors("c", {"field": "step", "operator": "eq", "value": step}) == 20
-                [nearest] = await other.search_vectors("c", [step, 7], 1)
-                assert (nearest.id, nearest.score) == (7, 0)
-        await first.delete_vectors("c", range(20))
-        assert [await other.count_vectors("c") for other in others] == [0, 0]
-        await first.delete_collection("c")
+                assert {point.payload["step"] for point in await other.get_vectors(name, range(20))} == {step}
+                assert await other.count_vectors(name, {"field": "step", "operator": "eq", "value": step}) == 20
+                [nearest] = await other.search_vectors(name, [step, 7], 1)
+                assert nearest.id == 7
+        await first.delete_vectors(name, range(20))
+        assert [await other.count_vectors(name) for other in others] == [0, 0]
+        await first.delete_collection(name)
 
 
-async def test_a_sparse_index_that_was_defined_is_known_at_every_node(nodes: list[Server]) -> None:
+async def test_a_sparse_index_that_was_defined_is_known_at_every_node(nodes: list[Server], name: str) -> None:
     backends = _backends(nodes, "grpc")
     async with backends[0], backends[1], backends[2]:
-        await backends[0].create_collection("c", 2)
-        await backends[0].upsert_vectors("c", [VectorPoint(1, [1, 1], {"a": "word", "b": "other"})])
+        await backends[0].create_collection(name, 2)
+        await backends[0].upsert_vectors(name, [VectorPoint(1, [1, 1], {"a": "word", "b": "other"})])
         for turn in range(20):
-            await backends[turn % 3].create_sparse_index("c", ["ab"[turn % 2]])
+            await backends[turn % 3].create_sparse_index(name, ["ab"[turn % 2]])
             for backend in backends:
-                found = (await backend.get_collection_info("c")).sparse_index
+                found = (await backend.get_collection_info(name)).sparse_index
                 assert found is not None
                 assert found["fields"] == ["ab"[turn % 2]]
-        await backends[0].delete_collection("c")
+        await backends[0].delete_collection(name)
         engine = backends[0]._client._client
         assert (await engine.get_aliases()).aliases == []
 
 
-async def test_replicas_keep_the_same_where_all_nodes_write_the_same_points_at_once(nodes: list[Server]) -> None:
+async def test_replicas_keep_the_same_where_all_nodes_write_the_same_points_at_once(
+    nodes: list[Server], name: str
+) -> None:
     backends = _backends(nodes, "grpc")
 
     async def write(backend: QdrantBackend, tag: str) -> None:
         for step in range(5):
-            await backend.upsert_vectors("c", [VectorPoint(n, [1, n], {"by": f"{tag}-{step}"}) for n in range(20)])
+            await backend.upsert_vectors(name, [VectorPoint(n, [1, n], {"by": f"{tag}-{step}"}) for n in range(20)])
 
     async with backends[0], backends[1], backends[2]:
-        await backends[0].create_collection("c", 2)
+        await backends[0].create_collection(name, 2)
         for turn in range(6):
             await asyncio.gather(*(write(one, f"{turn}-{number}") for number, one in enumerate(backends)))
-            told = [[point.payload for point in await one.get_vectors("c", range(20))] for one in backends]
+            told = [[point.payload for point in await one.get_vectors(name, range(20))] for one in backends]
             assert told[0] == told[1] == told[2]
-        await backends[0].delete_collection("c")
+        await backends[0].delete_collection(name)
 
 
 async def _cluster_step(backend: QdrantBackend) -> tuple[str, str]:
@@ -183,27 +194,27 @@ async def test_a_check_tells_what_a_cluster_does_not_keep(nodes: list[Server], t
         assert (outcome, "weak" in detail) == ("warning", True)
 
 
-async def test_a_node_that_is_away_is_no_reason_to_stop(nodes: list[Server]) -> None:
+async def test_a_node_that_is_away_is_no_reason_to_stop(nodes: list[Server], name: str) -> None:
     """Last: what is read of all replicas cannot be read meanwhile, and is told as an error of the tree."""
     [plain] = _backends(nodes[:1], "grpc")
     [strict] = _backends(nodes[:1], "grpc", read_consistency="all", retries=0)
     points = [VectorPoint(n, [1, n]) for n in range(100)]
     async with plain, strict:
-        await plain.create_collection("c", 2)
-        await plain.upsert_vectors("c", points)
-        assert await strict.count_vectors("c") == 100
+        await plain.create_collection(name, 2)
+        await plain.upsert_vectors(name, points)
+        assert await strict.count_vectors(name) == 100
         nodes[2].kill()
-        await plain.upsert_vectors("c", points)
-        assert len(await plain.get_vectors("c", range(100))) == 100
+        await plain.upsert_vectors(name, points)
+        assert len(await plain.get_vectors(name, range(100))) == 100
         with pytest.raises(BackendConnectionError):
-            await strict.count_vectors("c")
+            await strict.count_vectors(name)
         nodes[2].restart()
         [back] = _backends(nodes[2:], "grpc")
         async with back:
-            assert len(await back.get_vectors("c", range(100))) == 100
+            assert len(await back.get_vectors(name, range(100))) == 100
         for _ in range(60):
             try:
-                assert await strict.count_vectors("c") == 100
+                assert await strict.count_vectors(name) == 100
                 break
             except BackendError:
                 await asyncio.sleep(0.5)

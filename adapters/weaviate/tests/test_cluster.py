@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from codeweaver_backends.types import DistanceMetric, VectorPoint
 from codeweaver_weaviate import WeaviateBackend, WeaviateConfig, WeaviatePlugin
 from codeweaver_weaviate.testing import Server, cluster, find_binary
 
+_NUMBERS = count()
 REPLICATED = {"engine_options": {"replicationConfig.factor": 2}}
 
 
@@ -39,24 +41,30 @@ def nodes() -> Iterator[list[Server]]:
         yield found
 
 
+@pytest.fixture
+def name() -> str:
+    """Of a collection that no other test has left behind."""
+    return f"c{next(_NUMBERS)}"
+
+
 def _backends(nodes: Sequence[Server], **other: Any) -> list[WeaviateBackend]:
     return [WeaviateBackend(WeaviateConfig(**{**one.settings, "timeout": 30, **REPLICATED, **other})) for one in nodes]
 
 
-async def test_what_one_node_was_told_every_node_tells(nodes: list[Server]) -> None:
+async def test_what_one_node_was_told_every_node_tells(nodes: list[Server], name: str) -> None:
     first, *others = _backends(nodes)
     async with first, others[0], others[1]:
-        await first.create_collection("c", 2, DistanceMetric.EUCLIDEAN)
+        await first.create_collection(name, 2, DistanceMetric.EUCLIDEAN)
         for step in range(20):
-            await first.upsert_vectors("c", [VectorPoint(n, [step, n], {"step": step}) for n in range(20)])
+            await first.upsert_vectors(name, [VectorPoint(n, [step, n], {"step": step}) for n in range(20)])
             for other in others:
-                assert {point.payload["step"] for point in await other.get_vectors("c", range(20))} == {step}
-                assert await other.count_vectors("c", {"field": "step", "operator": "eq", "value": step}) == 20
-                [nearest] = await other.search_vectors("c", [step, 7], 1)
-                assert (nearest.id, nearest.score) == (7, 0)
-        await first.delete_vectors("c", range(20))
-        assert [await other.count_vectors("c") for other in others] == [0, 0]
-        await first.delete_collection("c")
+                assert {point.payload["step"] for point in await other.get_vectors(name, range(20))} == {step}
+                assert await other.count_vectors(name, {"field": "step", "operator": "eq", "value": step}) == 20
+                [nearest] = await other.search_vectors(name, [step, 7], 1)
+                assert nearest.id == 7
+        await first.delete_vectors(name, range(20))
+        assert [await other.count_vectors(name) for other in others] == [0, 0]
+        await first.delete_collection(name)
 
 
 async def _cluster_step(backend: WeaviateBackend) -> tuple[str, str]:
@@ -76,27 +84,27 @@ async def test_a_check_tells_what_a_cluster_does_not_keep(nodes: list[Server]) -
         assert (outcome, "may miss" in detail) == ("warning", True)
 
 
-async def test_a_node_that_is_away_stops_writes_and_no_reads(nodes: list[Server]) -> None:
+async def test_a_node_that_is_away_stops_writes_and_no_reads(nodes: list[Server], name: str) -> None:
     [backend] = _backends(nodes[:1])
     points = [VectorPoint(n, [1, n], {"n": n}) for n in range(60)]
     async with backend:
-        await backend.create_collection("c", 2)
-        await backend.upsert_vectors("c", points)
+        await backend.create_collection(name, 2)
+        await backend.upsert_vectors(name, points)
         nodes[2].kill()
-        assert len(await backend.get_vectors("c", range(60))) == 60
-        assert await backend.count_vectors("c", {"field": "n", "operator": "lt", "value": 10}) == 10
+        assert len(await backend.get_vectors(name, range(60))) == 60
+        assert await backend.count_vectors(name, {"field": "n", "operator": "lt", "value": 10}) == 10
         with pytest.raises(BackendConnectionError) as raised:
-            await backend.upsert_vectors("c", points)
+            await backend.upsert_vectors(name, points)
         assert raised.value.ids
         nodes[2].restart()
         end = time.monotonic() + 60
         while True:
             try:
-                await backend.upsert_vectors("c", points)
+                await backend.upsert_vectors(name, points)
                 break
             except BackendError:
                 assert time.monotonic() < end, "writes are refused though the node is back"
                 await asyncio.sleep(0.5)
         [back] = _backends(nodes[2:])
         async with back:
-            assert len(await back.get_vectors("c", range(60))) == 60
+            assert len(await back.get_vectors(name, range(60))) == 60
