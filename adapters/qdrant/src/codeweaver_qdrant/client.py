@@ -294,7 +294,7 @@ class ServerClient:
         if (await self.placement(collection)).is_spread:
             alias = f"{collection.engine_name}-{uuid.uuid4().hex}"
             made = models.CreateAlias(collection_name=collection.engine_name, alias_name=alias)
-            actions = [
+            actions: list[models.AliasOperations] = [
                 models.CreateAliasOperation(create_alias=made),
                 models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)),
             ]

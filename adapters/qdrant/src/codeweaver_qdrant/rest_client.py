@@ -93,9 +93,9 @@ class RestClient(ServerClient):
 
     async def placement(self, collection: Collection) -> Placement:
         """Where the copies of the collection's shards are."""
-        told = (
-            await self.ask(self._client.http.distributed_api.collection_cluster_info(collection.engine_name))
-        ).result
+        answer = await self.ask(self._client.http.distributed_api.collection_cluster_info(collection.engine_name))
+        told = answer.result
+        assert told is not None  # noqa: S101 - an answer without one is an error, which was raised
         copies = [*told.local_shards, *told.remote_shards]
         return Placement(bool(told.remote_shards), sum(one.state != models.ReplicaState.ACTIVE for one in copies))
 

@@ -102,7 +102,7 @@ def cluster(binary: str, size: int = _NODES) -> Iterator[list[Server]]:
     """Nodes that see each other; each can be killed, paused and started again. Raises ``NotProvisioned``."""
     addresses = [f"http://127.0.0.1:{port}" for port in free_ports(size)]
     with ExitStack() as stack:
-        nodes = []
+        nodes: list[Server] = []
         for address in addresses:
             own = {"QDRANT__CLUSTER__ENABLED": "true", "QDRANT__CLUSTER__P2P__PORT": address.rpartition(":")[2]}
             joins = ("--bootstrap", addresses[0]) if nodes else ()

@@ -59,8 +59,7 @@ async def read_points(
         raise InvalidOptionError("batch_size must be an integer of at least 1")
     columns = None
     if (id, vector, payload) != (None, None, None):
-        is_column = isinstance(payload, str)
-        columns = Columns(id, vector, payload if is_column else None, None if is_column else payload)
+        columns = Columns(id, vector, payload) if isinstance(payload, str) else Columns(id, vector, None, payload)
     reader = await asyncio.to_thread(open_points, source, columns)
     async with aclosing(in_thread(reader.points(0, batch_size))) as lists:
         async for points in lists:
