@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 from codeweaver_backends import DistanceMetric, FilterCondition, VectorPoint, create_backend
 from codeweaver_backends.errors import BackendError
 from codeweaver_backends.testing import NotProvisioned, ServerProcess, Target
+from codeweaver_tools.faults.writer import tell
 
 __all__ = ["NAME", "Writer", "look", "run"]
 
@@ -49,7 +50,7 @@ class Writer:
         self.acknowledged = 0
         self.refused: Counter[str] = Counter()
         self.longest = 0.0
-        """The most seconds from one acknowledged call to the next."""
+        """The most seconds from one acknowledged call to the next, or to the end."""
 
     async def write(self, until: asyncio.Event) -> None:
         """Write until told to stop; after an error of the tree go on. Any other error ends it."""
@@ -73,8 +74,8 @@ class Writer:
             else:
                 self.allowed |= {n: {left} for n in ids}
                 self.acknowledged += 1
-                now = time.monotonic()
-                self.longest, last = max(self.longest, now - last), now
+                self.longest, last = max(self.longest, time.monotonic() - last), time.monotonic()
+        self.longest = max(self.longest, time.monotonic() - last)
 
     async def heal(self, end: float) -> list[str]:
         """Write again what a failed call has left open; what was wrong if that is refused till the end."""
@@ -163,6 +164,8 @@ async def _run(target: Target, nodes: Sequence[tuple[ServerProcess, dict[str, An
                     found = await _found(backend, writers, begun + _HEALED)
                     mistakes += [f"{kind}, {phase}, node {number}: {one}" for one in found]
                 healed = max(healed, time.monotonic() - begun)
+            calls = sum(writer.acknowledged for writer in writers)
+            tell(f"{target.name}: node {away} was {kind}: {calls} calls so far, {len(mistakes)} mistakes")
     return {
         "killed": faults,
         "cut off": faults,
