@@ -6,12 +6,13 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,11 +33,21 @@ _JOINED: Final = 120.0
 _REPLICATED: Final = {"engine_options": {"replicationConfig.factor": 2}}
 
 
+def _two_ports() -> tuple[int, int]:
+    """Free ports side by side: nodes on one machine ask each other at the second without being told of it."""
+    while True:
+        [first] = free_ports(1)
+        with socket.socket() as probe, suppress(OSError, OverflowError):
+            probe.bind(("127.0.0.1", first + 1))
+            return first, first + 1
+
+
 class Server(ServerProcess):
     """One node of this machine with temporary data, which can be killed and started again."""
 
     def __init__(self, binary: str, **environment: str) -> None:
-        rest, self.grpc_port, self.gossip_port, data, self.raft_port, raft_rpc = free_ports(6)
+        rest, self.grpc_port = free_ports(2)
+        (self.gossip_port, data), (self.raft_port, raft_rpc) = _two_ports(), _two_ports()
         self.port = rest
         self.api_key = environment.get("AUTHENTICATION_APIKEY_ALLOWED_KEYS") or secrets.token_urlsafe(12)
         folder = Path(tempfile.mkdtemp(prefix="codeweaver-weaviate-"))
