@@ -266,6 +266,7 @@ def test_an_address(settings: dict[str, Any], address: str) -> None:
         ({"url": "http://db:notaport"}, "cannot be read"),
         ({"url": "http://db:99999"}, "cannot be read"),
         ({"url": f"http://user:{SECRET}@db"}, "no credentials"),
+        ({"url": f"http://{SECRET}/x@db:1"}, "no credentials"),
         ({"url": f"http://db?api_key={SECRET}"}, "neither a query"),
         ({"url": "http://db", "tls": True}, "contradict"),
         ({"url": "http://db", "host": "other"}, "only one of url and host"),

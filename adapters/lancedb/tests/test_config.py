@@ -46,6 +46,15 @@ def test_object_stores_have_no_folder(path: str) -> None:
     assert config.storage_options["aws_secret_access_key"].get_secret_value() == SECRET
 
 
+@pytest.mark.parametrize("key", [f"{SECRET}\n{SECRET}", f"{SECRET}\u00e9", f"\x00{SECRET}"])
+def test_a_key_that_no_header_can_carry_is_refused(key: str) -> None:
+    with pytest.raises(ValidationError, match="aws_session_token must be printable ASCII") as refused:
+        LanceDBConfig(path="s3://bucket", storage_options={"aws_session_token": key})
+    assert SECRET not in str(refused.value)
+    document = {"google_service_account_key": f'{{\n "private_key": "{key}"\n}}'}
+    assert LanceDBConfig(path="gs://bucket", storage_options=document).storage_options
+
+
 def test_folders_are_absolute_from_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

@@ -211,7 +211,7 @@ class ServerConfig(BackendConfig):
             parts.port  # noqa: B018 - it is judged when it is read
         except ValueError:
             raise ValueError("must be of the form http(s)://host:port; its host or port cannot be read") from None
-        if "@" in parts.netloc:
+        if "@" in parts.netloc + parts.path:  # a key with a slash ends the host for whoever reads the address
             raise ValueError("must hold no credentials, because it is shown; use api_key")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be of the form http(s)://host:port")

@@ -58,8 +58,16 @@ class LanceDBConfig(BackendConfig, Configures["LanceDBBackend"]):
     @field_validator("storage_options")
     @classmethod
     def _stripped(cls, options: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        """Files and clusters hand keys out with a newline at the end, which no header can carry."""
-        return {name: SecretStr(secret.get_secret_value().strip()) for name, secret in options.items()}
+        """Files and clusters hand keys out with a newline at the end, which no header can carry.
+
+        One with anything else of that kind in it would end a thread of the engine, with a trace on stderr.
+        """
+        texts = {name: secret.get_secret_value().strip() for name, secret in options.items()}
+        for name, text in texts.items():
+            # A service account's key is a document, and never a header.
+            if "service_account" not in name.lower() and not (text.isascii() and text.isprintable()):
+                raise ValueError(f"{name} must be printable ASCII: no header can carry anything else")
+        return {name: SecretStr(text) for name, text in texts.items()}
 
     @property
     def folder(self) -> Path | None:
