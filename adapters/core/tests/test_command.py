@@ -233,7 +233,7 @@ def test_export_and_import(folder: Path, stores: dict[str, MemoryStore]) -> None
         assert told("export", HERE, file)["ok"]
         assert "such a file already" in command("export", HERE, file, status=2).stderr
         command("export", HERE, file, "--overwrite")
-        assert told("import", file, THERE, "--collection", file)["ok"]
+        assert told("import", file, THERE, "--as", file)["ok"]
         assert len(stores["there"].collections[file].points) == 40
     (folder / "theirs.jsonl").write_text('{"k": "a", "e": [1, 2], "x": 1, "y": 2}\n')
     columns = ("--id", "k", "--vector", "e", "--field", "x", "--metric", "manhattan")

@@ -17,10 +17,8 @@ from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.config import ServerConfig
 from codeweaver_backends.deployments import (
     ClearSecretWarning,
-    find,
     get_deployment,
     list_deployments,
-    open_backend,
     open_deployment,
 )
 from codeweaver_backends.types import BaseComponentInfo
@@ -145,8 +143,8 @@ def test_engine_wide_settings_do_not_reach_a_deployment(
     backend = open_deployment("prod", factory=factory)
     assert (backend.config.retries, backend.key) == (2, None)
     monkeypatch.setenv("CODEWEAVER_ACME_URL", "http://127.0.0.1:3")
-    assert open_backend("acme:", factory=factory).config.retries == 9
-    assert open_backend("acme:timeout=3", factory=factory).key == SECRET
+    assert open_deployment("acme:", factory=factory).config.retries == 9
+    assert open_deployment("acme:timeout=3", factory=factory).key == SECRET
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -233,7 +231,7 @@ def test_nor_does_it_by_the_table_of_an_engine(
     monkeypatch.setenv("CODEWEAVER_ACME_API_KEY", SECRET)
     for create in (
         lambda: factory.create_backend("acme"),
-        lambda: open_backend("acme:", factory=factory),
+        lambda: open_deployment("acme:", factory=factory),
         AcmeConfig,
     ):
         with pytest.raises(InvalidOptionError, match="CODEWEAVER_ACME_API_KEY") as caught:
@@ -360,9 +358,11 @@ def test_a_secret_in_clear_is_allowed_and_warned_of(files: Files, factory: CodeW
 
 
 def test_settings_are_given_in_place_of_a_name(files: Files, factory: CodeWeaverFactory) -> None:
-    backend = open_backend("acme:url=http://x:1/a,b;c,timeout=3", factory=factory)
+    backend = open_deployment("acme:url=http://x:1/a,b;c,timeout=3", factory=factory)
     assert (backend.config.url, backend.config.timeout) == ("http://x:1/a,b;c", 3)
-    found = find(f"acme:api_key={SECRET},port=3", factory=factory)
+    assert factory.create_backend("acme:timeout=3").config.timeout == 3
+    assert open_deployment("acme:timeout=3", factory=factory, options={"timeout": 4}).config.timeout == 4
+    found = get_deployment(f"acme:api_key={SECRET},port=3", factory=factory)
     assert (found.name, found.shown) == ("acme:api_key=***,port=3", {"port": "3"})
     assert SECRET not in repr(found)
     assert "every process" in found.warnings[0]
@@ -371,7 +371,7 @@ def test_settings_are_given_in_place_of_a_name(files: Files, factory: CodeWeaver
 @pytest.mark.parametrize("where", [f"acme:{SECRET}", f"acme:={SECRET}", f"acme:x y={SECRET}"])
 def test_malformed_settings_do_not_show(files: Files, factory: CodeWeaverFactory, where: str) -> None:
     with pytest.raises(InvalidOptionError, match="settings are spelt acme:key=value") as caught:
-        open_backend(where, factory=factory)
+        open_deployment(where, factory=factory)
     assert SECRET not in str(caught.value)
 
 

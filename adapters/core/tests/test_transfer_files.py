@@ -259,6 +259,10 @@ def test_json_lines_of_others(tmp_path: Path) -> None:
         file.write_text('{"k": 7, "e": [1, 2], "meta": "{\\"a\\": 1}"}\n{"k": 8, "e": [1, 2], "meta": null}\n')
         await import_points(file, target, collection="meta", columns=Columns("k", "e", "meta"))
         assert [one.payload for one in await target.get_vectors("meta", [7, 8])] == [{"a": 1}, {}]
+        columns = Columns("k", "e", fields=["meta", "titel"])
+        with pytest.raises(TransferRefusedError, match="no row has 'titel'"):
+            await import_points(file, target, collection="typo", columns=columns)
+        assert sorted(await target.list_collections()) == ["meta", "theirs"]
 
     run(scenario())
 

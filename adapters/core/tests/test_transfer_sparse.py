@@ -115,6 +115,24 @@ def test_a_target_without_them_is_refused_or_told() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("by_file", [False, True])
+@pytest.mark.parametrize("kind", [MemoryBackend, Plain])
+def test_sparse_vectors_are_left_out_when_asked(tmp_path: Path, by_file: bool, kind: type[MemoryBackend]) -> None:
+    async def scenario() -> None:
+        source, target, file = await filled(), memory(kind), tmp_path / "it.parquet"
+        if by_file:
+            await export_points(source, file)
+            report = await import_points(file, target, sparse_vectors=False)
+        else:
+            report = await copy(source, target, sparse_vectors=False)
+        assert report.ok
+        assert "20 points had a sparse vector, which was left out as asked" in report.collections[0].notes
+        assert not any((await sparse_of(target)).values())
+        assert any((await sparse_of(source)).values()), "what was read is not changed"
+
+    asyncio.run(scenario())
+
+
 def test_sparse_vectors_that_were_lost_are_told_or_repaired() -> None:
     class Forgetting(MemoryBackend):
         times = 1
@@ -160,7 +178,8 @@ def test_an_interrupted_creation_still_gets_its_index(tmp_path: Path) -> None:
 def test_files_carry_both(tmp_path: Path, ending: str) -> None:
     async def scenario() -> None:
         source, target, file = await filled(), memory(), tmp_path / f"it.{ending}"
-        assert outcomes(await export_points(source, file))["sparse vectors"] == "passed"
+        exported = outcomes(await export_points(source, file))
+        assert exported["sparse vectors"] == exported["sparse index"] == "passed"
         found = outcomes(await import_points(file, target))
         assert found.keys() == {"count", "ids", "payloads", "vectors", "sparse vectors", "sparse index"}
         assert set(found.values()) == {"passed"}
@@ -168,6 +187,17 @@ def test_files_carry_both(tmp_path: Path, ending: str) -> None:
         assert await text_search(source, "json zip") == await text_search(target, "json zip")
         with pytest.raises(TransferRefusedError, match="has a sparse vector"):
             await import_points(file, memory(Plain))
+
+    asyncio.run(scenario())
+
+
+def test_a_sparse_index_that_reads_nothing_is_told() -> None:
+    async def scenario() -> None:
+        source = await filled(with_index=False)
+        await source.create_sparse_index("code", ["text", "titel", ("meta", "a.b")], "bm25")
+        report = await copy(source, memory())
+        assert report.ok
+        assert report.collections[0].notes == ["the sparse index reads titel, where no point has a text"]
 
     asyncio.run(scenario())
 

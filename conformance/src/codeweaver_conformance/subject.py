@@ -17,7 +17,7 @@ from pydantic import BaseModel, SecretStr
 
 from codeweaver_backends import compat
 from codeweaver_backends.config import EmbeddedConfig, ServerConfig
-from codeweaver_backends.deployments import find, list_deployments
+from codeweaver_backends.deployments import get_deployment, list_deployments
 from codeweaver_backends.errors import PluginError
 from codeweaver_backends.factory import CodeWeaverFactory, Registration
 from codeweaver_backends.plugins import Location, find_plugins, load_object
@@ -225,7 +225,7 @@ def provisioned(reference: str, settings: Mapping[str, Any]) -> Iterator[Subject
     compat.install()
     factory = CodeWeaverFactory()
     if _is_deployment(reference):
-        deployment = find(reference, factory=factory)
+        deployment = get_deployment(reference, factory=factory)
         # A location may hold a secret, and is no name for a file: the certificate has what can be shown.
         is_named = ":" not in reference
         name = deployment.name if is_named else deployment.backend

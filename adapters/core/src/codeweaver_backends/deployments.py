@@ -54,10 +54,8 @@ if typing.TYPE_CHECKING:
 __all__ = [
     "ClearSecretWarning",
     "Deployment",
-    "find",
     "get_deployment",
     "list_deployments",
-    "open_backend",
     "open_deployment",
 ]
 
@@ -65,7 +63,7 @@ _PREFIX: Final = "CODEWEAVER_DEPLOYMENTS_"
 _DEFAULT_VARIABLE: Final = "CODEWEAVER_DEFAULT_DEPLOYMENT"
 _DEFAULT_KEY: Final = "default_deployment"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_LOCATION: Final = re.compile(r"(?P<backend>[A-Za-z0-9][\w.-]*):(?P<settings>.*)", re.DOTALL)
+_LOCATION: Final = re.compile(r"[A-Za-z0-9][\w.-]*:.*", re.DOTALL)
 _BETWEEN: Final = re.compile(r",(?=[A-Za-z_]\w*=)")
 
 
@@ -146,14 +144,18 @@ def get_deployment(
 ) -> Deployment:
     """The deployment of this name, or the default one, with all its settings; nothing is opened.
 
-    ``options`` are settings that win over all others.
+    In place of a name, ``backend:key=value,key=value`` is taken as one, with these settings. ``options`` are settings
+    that win over all others.
 
-    Raises ``InvalidOptionError`` for a name that is unknown (it lists the known ones), a setting that does not exist,
-    and a secret that would go where a file of the working directory says; ``PluginError`` for a backend that is not
-    installed.
+    Raises ``InvalidOptionError`` for a name that is unknown (it lists the known ones), a setting that does not exist or
+    is spelt otherwise, and a secret that would go where a file of the working directory says; ``PluginError`` for a
+    backend that is not installed.
     """
     from codeweaver_backends.factory import CodeWeaverFactory
 
+    factory = factory or CodeWeaverFactory()
+    if name is not None and _LOCATION.fullmatch(name):
+        return _from_location(name, factory, options or {})
     with named_config(config):
         files = settings_files()
         known = sorted(_names(files))
@@ -170,7 +172,7 @@ def get_deployment(
         if given is None or not isinstance(given.value, str):
             raise InvalidOptionError(f'the deployment {name!r} does not say which backend it is: backend = "…"')
         backend = given.value
-        config_class = (factory or CodeWeaverFactory()).get_registration(backend).config_class
+        config_class = factory.get_registration(backend).config_class
         layers = [with_secrets_read(config_class, layer) for layer in layers]
         layers = list(without_alternatives(getattr(config_class, "alternatives", {}), layers))
         mixed_sources(config_class, layers)
@@ -186,6 +188,26 @@ def get_deployment(
         secrets & merged.keys(),
         tuple(_advice(name, secrets, _from_file(name, files))),
     )
+
+
+def _from_location(where: str, factory: CodeWeaverFactory, options: Mapping[str, Any]) -> Deployment:
+    """``backend:key=value,key=value``, read as a deployment."""
+    backend, _, rest = where.partition(":")
+    given: dict[str, Any] = {}
+    for part in _BETWEEN.split(rest) if rest else []:
+        key, equals, value = part.partition("=")
+        if not equals or not key.isidentifier():
+            # What was given is not shown: it may be a secret.
+            raise InvalidOptionError(f"settings are spelt {backend}:key=value,key=value")
+        given[key] = value
+    secrets = secret_fields(factory.get_registration(backend).config_class)
+    shown = ",".join(f"{key}={'***' if key in secrets else value}" for key, value in given.items())
+    advice = (
+        f"{key} is given on the command line, where every process can read it" for key in sorted(secrets & given.keys())
+    )
+    sources = {**dict.fromkeys(given, "the command line"), **dict.fromkeys(options, "an argument")}
+    settings = {**given, **options}
+    return Deployment(f"{backend}:{shown}", backend, settings, sources, secrets & settings.keys(), tuple(advice))
 
 
 def _listed(known: list[str]) -> str:
@@ -262,7 +284,8 @@ def open_deployment(
 ) -> Any:
     """A backend for the deployment of this name, or the default one; its first call connects.
 
-    ``options`` are settings that win over all others.
+    ``backend:key=value,key=value`` is ``create_backend(backend, key=value, …)``: the environment and files complete it
+    as usual. ``options`` are settings that win over all others.
 
     Raises what ``get_deployment`` raises, and ``InvalidOptionError`` for settings that the backend's configuration
     refuses. Warns by ``ClearSecretWarning`` of a secret that stands in clear in a file.
@@ -271,6 +294,9 @@ def open_deployment(
 
     factory = factory or CodeWeaverFactory()
     deployment = get_deployment(name, config, factory, options)
+    if name is not None and _LOCATION.fullmatch(name):
+        with named_config(config):
+            return factory.create_backend(deployment.backend, **deployment.settings)
     for text in deployment.warnings:
         warnings.warn(text, ClearSecretWarning, stacklevel=2)
     return create(deployment, factory)
@@ -283,44 +309,3 @@ def create(deployment: Deployment, factory: CodeWeaverFactory) -> Any:
             return factory.create_backend(deployment.backend, **deployment.settings)
     except InvalidOptionError as error:
         raise InvalidOptionError(f"the deployment {deployment.name!r}: {error.message}") from None
-
-
-def find(where: str, config: Path | None = None, factory: CodeWeaverFactory | None = None) -> Deployment:
-    """What ``where`` means: the name of a deployment, or ``backend:key=value,key=value``, read as one.
-
-    Raises what ``get_deployment`` raises, and ``InvalidOptionError`` for settings that are spelt otherwise.
-    """
-    from codeweaver_backends.factory import CodeWeaverFactory
-
-    match = _LOCATION.fullmatch(where)
-    if match is None:
-        return get_deployment(where, config, factory)
-    backend = match["backend"]
-    settings: dict[str, str] = {}
-    for part in _BETWEEN.split(match["settings"]) if match["settings"] else []:
-        key, equals, value = part.partition("=")
-        if not equals or not key.isidentifier():
-            # What was given is not shown: it may be a secret.
-            raise InvalidOptionError(f"settings are spelt {backend}:key=value,key=value")
-        settings[key] = value
-    secrets = secret_fields((factory or CodeWeaverFactory()).get_registration(backend).config_class) & settings.keys()
-    shown = ",".join(f"{key}={'***' if key in secrets else value}" for key, value in settings.items())
-    advice = tuple(f"{key} is given on the command line, where every process can read it" for key in sorted(secrets))
-    return Deployment(
-        f"{backend}:{shown}", backend, settings, dict.fromkeys(settings, "the command line"), secrets, advice
-    )
-
-
-def open_backend(where: str, config: Path | None = None, factory: CodeWeaverFactory | None = None) -> Any:
-    """A backend from what a command is given: a deployment's name, or ``backend:key=value,key=value``.
-
-    The latter is ``create_backend(backend, key=value, …)``: environment and files complete it as usual.
-    """
-    from codeweaver_backends.factory import CodeWeaverFactory
-
-    factory = factory or CodeWeaverFactory()
-    if not _LOCATION.fullmatch(where):
-        return open_deployment(where, config, factory)
-    given = find(where, config, factory)
-    with named_config(config):
-        return factory.create_backend(given.backend, **given.settings)

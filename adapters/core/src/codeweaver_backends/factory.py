@@ -118,13 +118,14 @@ class CodeWeaverFactory:
     def create_backend(self, backend: Any, /, **options: Any) -> Any:
         """Create a backend from a name and its settings, or from a configuration object.
 
-        The name is a backend's, or that of a deployment (``codeweaver_backends.deployments``).
+        The name is a backend's, or that of a deployment (``codeweaver_backends.deployments``), or
+        ``backend:key=value,key=value``.
 
         Raises ``PluginError`` for a name that is unknown or a plugin that is broken, ``InvalidOptionError`` for
         settings that its configuration model refuses.
         """
         if isinstance(backend, str):
-            if backend not in self.list_backends() and backend in list_deployments():
+            if backend not in self.list_backends() and (":" in backend or backend in list_deployments()):
                 return open_deployment(backend, factory=self, options=options)
             registration = self.get_registration(backend)
             config = _configure(registration, options)

@@ -23,11 +23,11 @@ from codeweaver_backends.cli.output import (
     telling,
 )
 from codeweaver_backends.contract import CLAUSES
-from codeweaver_backends.deployments import find
+from codeweaver_backends.deployments import get_deployment
 from codeweaver_backends.plugins import find_plugins
 from codeweaver_backends.testing import find_targets
 from codeweaver_conformance.certificate import Certificate, tally
-from codeweaver_conformance.cli.shared import CERTIFICATES, Certificates
+from codeweaver_conformance.cli.shared import CERTIFICATES
 from codeweaver_conformance.verify import (
     NotRepeatedError,
     contradictions,
@@ -44,7 +44,7 @@ def certify(
     deployment: Annotated[str, typer.Argument(help="A deployment, backend:key=value,…, a target or a plugin.")],
     waivers: Annotated[Path | None, typer.Option(metavar="FILE", help="Clauses that it is known not to keep.")] = None,
     cases: Annotated[int, typer.Option(min=1, help="Generated filters for each clause that uses them.")] = 200,
-    certificates: Certificates = CERTIFICATES,
+    certificates: Annotated[Path, typer.Option(metavar="DIR", help="Where the certificate goes.")] = CERTIFICATES,
     config: ConfigFile = None,
     as_json: AsJSON = False,
 ) -> None:
@@ -55,7 +55,7 @@ def certify(
     """
     with telling(as_json, "interrupted; the suite's collections were removed"):
         if deployment not in {*find_targets(), *find_plugins()}:
-            warn_of(find(deployment, config))
+            warn_of(get_deployment(deployment, config))
         options = [f"--cw-cases={cases}", *([f"--cw-waivers={waivers}"] if waivers else [])]
         shown = sys.stderr if sys.stderr.isatty() and not as_json else None
         certificate = run_suite(deployment, options, config=config, shown=shown)

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from codeweaver_backends import BackendCapabilities, CodeWeaverFactory, InvalidOptionError, PluginError
 from codeweaver_backends.config import ServerConfig
-from codeweaver_backends.deployments import Deployment, create, find, list_deployments
+from codeweaver_backends.deployments import Deployment, create, get_deployment, list_deployments
 from codeweaver_backends.plugins import find_plugins
 from codeweaver_backends.testing import Target, find_targets
 
@@ -178,7 +178,7 @@ def resolve_engines(names: Sequence[str], settings: Settings, config: Path | Non
         if name not in own:
             if given:
                 raise UnknownEngineError(f"the settings of the deployment {name!r} are where it is told, not in --set")
-            deployment = find(name, config)
+            deployment = get_deployment(name, config)
             engines.append(Engine(deployment.name, deployment.backend, None, {}, deployment, name))
         elif name in targets and not (given and name in plugins):
             engines.append(Engine(name, targets[name].backend, targets[name], given))

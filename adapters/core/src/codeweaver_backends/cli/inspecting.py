@@ -24,7 +24,7 @@ from codeweaver_backends.cli.output import (
     say_warning,
     telling,
 )
-from codeweaver_backends.deployments import Deployment, find, get_deployment, list_deployments, open_backend
+from codeweaver_backends.deployments import Deployment, get_deployment, list_deployments, open_deployment
 from codeweaver_backends.errors import BackendError, InvalidOptionError, PluginError
 from codeweaver_backends.factory import CodeWeaverFactory
 from codeweaver_backends.plugins import find_plugins
@@ -52,7 +52,7 @@ def open_quietly(where: str, config: Path | None) -> Any:
     """A backend, without warnings that ``warn_of`` has given already."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return open_backend(where, config)
+        return open_deployment(where, config)
 
 
 def list_(config: ConfigFile = None, as_json: AsJSON = False) -> None:
@@ -146,7 +146,7 @@ def info(
                 f"{nearest(name, known)} "
                 f"(an engine's adapter is a distribution of its own: pip install codeweaver-{name})"
             )
-        deployment = None if name in find_plugins() else find(name, config)
+        deployment = None if name in find_plugins() else get_deployment(name, config)
         backend = deployment.backend if deployment else name
         registration = CodeWeaverFactory().get_registration(backend)
         claims = registration.capabilities
@@ -216,7 +216,7 @@ def check(
     Exit status 0 if all went well, 1 if something did not, 3 if it could not be reached.
     """
     with telling(as_json, "interrupted; the check's own collection was removed"):
-        found = find(deployment, config) if deployment else get_deployment(None, config)
+        found = get_deployment(deployment or None, config)
         warn_of(found)
         report = asyncio.run(_check(deployment or found.name, config))
         if as_json:

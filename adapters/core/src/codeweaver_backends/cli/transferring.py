@@ -20,7 +20,7 @@ from rich.text import Text
 
 from codeweaver_backends.cli.inspecting import open_quietly, warn_of
 from codeweaver_backends.cli.output import FAILED, AsJSON, ConfigFile, print_json, print_table, say, telling
-from codeweaver_backends.deployments import Deployment, find
+from codeweaver_backends.deployments import Deployment, get_deployment
 from codeweaver_backends.errors import InvalidOptionError
 from codeweaver_backends.transfer import Columns, Progress, TransferReport, export_points, import_points
 from codeweaver_backends.transfer import copy as copy_collections
@@ -34,6 +34,9 @@ Where: TypeAlias = Annotated[str, typer.Argument(help="A deployment, or backend:
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Look for what stands in the way; write nothing.")]
 Continue: TypeAlias = Annotated[
     bool, typer.Option("--continue", help="Write to a collection that is there already; nothing of it is deleted.")
+]
+WithoutSparse: TypeAlias = Annotated[
+    bool, typer.Option("--without-sparse-vectors", help="Leave the points' sparse vectors out.")
 ]
 JournalFile: TypeAlias = Annotated[
     Path | None,
@@ -49,6 +52,7 @@ def copy(
     ] = None,
     new_name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Its name on the target.")] = None,
     existing: Continue = False,
+    without_sparse: WithoutSparse = False,
     dry_run: DryRun = False,
     samples: Annotated[int, typer.Option(min=0, help="Searches and filters to put to both afterwards.")] = 20,
     journal: JournalFile = None,
@@ -64,8 +68,8 @@ def copy(
         if new_name is not None and len(collection or []) != 1:
             raise InvalidOptionError("--as needs one --collection")
         names = {collection[0]: new_name} if new_name is not None and collection else {}
-        ends = [find(where, config) for where in (source, target)]
-        identity = _identity(*map(_place, ends), sorted(names.items()))
+        ends = [get_deployment(where, config) for where in (source, target)]
+        identity = _identity(*map(_place, ends), sorted(names.items()), without_sparse)
 
         async def work(progress: OnProgress) -> TransferReport:
             async with open_quietly(source, config) as here, open_quietly(target, config) as there:
@@ -77,6 +81,7 @@ def copy(
                     existing="continue" if existing else "refuse",
                     journal=None if dry_run else journal or _journal(identity),
                     identity=identity,
+                    sparse_vectors=not without_sparse,
                     dry_run=dry_run,
                     samples=samples,
                     progress=progress,
@@ -103,7 +108,7 @@ def export(
     Exit status 0 if they are the same, 1 if not, or if the file cannot be written; 2 for a mistake.
     """
     with telling(as_json, "interrupted; no file was written"):
-        end = find(source, config)
+        end = get_deployment(source, config)
 
         async def work(progress: OnProgress) -> TransferReport:
             async with open_quietly(source, config) as here:
@@ -119,8 +124,9 @@ def export(
 def import_(
     file: Annotated[Path, typer.Argument(help="It ends in .parquet, .arrow, .feather, .jsonl, .ndjson, .npy or .npz.")],
     target: Where,
-    collection: Annotated[
-        str | None, typer.Option("--collection", "-c", help="The file's own, or its name, if absent.")
+    new_name: Annotated[
+        str | None,
+        typer.Option("--as", metavar="NAME", help="The collection to write; the one the file tells of, else its name."),
     ] = None,
     id_column: Annotated[
         str | None, typer.Option("--id", metavar="COLUMN", help="The ids of a file of others.")
@@ -135,6 +141,7 @@ def import_(
     ] = None,
     metric: Annotated[DistanceMetric | None, typer.Option(help="Of a file of others; cosine if absent.")] = None,
     existing: Continue = False,
+    without_sparse: WithoutSparse = False,
     dry_run: DryRun = False,
     journal: JournalFile = None,
     config: ConfigFile = None,
@@ -146,23 +153,26 @@ def import_(
     status 0 if what was written is the same, 1 if not, 2 for a mistake, also one in the file.
     """
     with telling(as_json, "interrupted; the same command goes on from here"):
-        end = find(target, config)
+        end = get_deployment(target, config)
         columns = None
         if id_column or vector_column or payload_column or field:
             columns = Columns(id_column, vector_column, payload_column, field or None)
-        identity = _identity(_file_state(file), _place(end), [collection, str(columns), metric and metric.value])
+        identity = _identity(
+            _file_state(file), _place(end), [new_name, str(columns), metric and metric.value], without_sparse
+        )
 
         async def work(progress: OnProgress) -> TransferReport:
             async with open_quietly(target, config) as there:
                 return await import_points(
                     file,
                     there,
-                    collection=collection,
+                    collection=new_name,
                     columns=columns,
                     metric=metric,
                     existing="continue" if existing else "refuse",
                     journal=None if dry_run else journal or _journal(identity),
                     identity=identity,
+                    sparse_vectors=not without_sparse,
                     dry_run=dry_run,
                     progress=progress,
                 )

@@ -47,6 +47,7 @@ class ArraysReader:
     ) -> None:
         columns = columns or Columns()
         self.source = source
+        self.unseen: set[str] = set()  # an array that is not there is refused at once
         self.vector = columns.vector or "vectors"
         self.id = columns.id or ("ids" if "ids" in arrays else None)
         self._parts = parts

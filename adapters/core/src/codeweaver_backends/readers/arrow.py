@@ -43,6 +43,7 @@ class TableReader:
         metadata: dict[bytes, bytes] | None = None,
     ) -> None:
         self.source = source
+        self.unseen: set[str] = set()  # a column that is not there is refused at once
         self.header: Header | None = None
         if columns is None and METADATA in (metadata or {}):
             self.header = Header.read(orjson.loads((metadata or {})[METADATA]), source)

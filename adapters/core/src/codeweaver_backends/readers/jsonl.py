@@ -37,6 +37,7 @@ class JSONLinesReader:
         self._id = self._columns.id or "id"
         self.id: str | None = self._id
         self.vector = self._columns.vector or "vector"
+        self.unseen: set[str] = set() if self.header else set(self._columns.fields or ())
 
     def rows(self, start: int, size: int) -> Iterator[Rows]:
         with self._file.open("rb") as stream:
@@ -76,6 +77,7 @@ class JSONLinesReader:
     def _payload(self, found: dict[str, Any], row: int) -> dict[str, Any]:
         columns = self._columns
         if columns.payload is None:
+            self.unseen -= found.keys()
             return found if columns.fields is None else {name: found.get(name) for name in columns.fields}
         payload = found[columns.payload]
         if isinstance(payload, str):

@@ -120,6 +120,8 @@ class Reader(Protocol):
     """The column of the vectors."""
     id: str | None
     """The column of the ids; ``None`` where there is none."""
+    unseen: set[str]
+    """Fields of the payload that were asked for, and that no row had so far."""
 
     def rows(self, start: int, size: int) -> Iterator[Rows]:
         """Rows from that one on (0 is the first), at most ``size`` at once. Raises ``ReadError``."""

@@ -126,6 +126,11 @@ class PointReader:
         """What a file of ``export_points`` says of its collection."""
         return self._reader.header
 
+    @property
+    def unseen(self) -> set[str]:
+        """Fields of the payload that were asked for, and that no row had so far."""
+        return self._reader.unseen
+
     def wrong(self, row: int, what: str, column: str | None = None) -> ReadError:
         """What is said against a row, counted from 0."""
         return ReadError(self._reader.source, what, row=row + 1, column=column)

@@ -13,6 +13,7 @@ import orjson
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.metrics import SCORE_TOLERANCE
+from codeweaver_backends.sdk.hybrid.definition import field_strings
 from codeweaver_backends.sdk.hybrid.vectors import sparse_row
 from codeweaver_backends.transfer.origin import Origin
 from codeweaver_backends.transfer.report import Check, OnProgress, Progress
@@ -51,6 +52,8 @@ class Comparison:
     """How many of the points have a sparse vector."""
     counts: Counter[str] = field(default_factory=Counter)
     """How many there are of each."""
+    textless: set[tuple[str, ...]] = field(default_factory=set)
+    """Of the paths that were looked at, those at which no point has a text."""
     sample: list[VectorPoint] = field(default_factory=list)
     largest_norm: float = 0.0
 
@@ -128,15 +131,19 @@ async def compare_points(
     repair: Any = None,
     *,
     with_sparse: bool = False,
+    paths: Sequence[tuple[str, ...]] = (),
 ) -> Comparison:
     """Look every point of the origin up in the target's collection.
 
     ``repair``, an asynchronous function, is given the points of each page that are not the same there. ``with_sparse``
-    says that both sides keep sparse vectors.
+    says that both sides keep sparse vectors. ``paths`` are looked at for texts.
     """
-    found, chosen = Comparison(), random.Random(0)  # noqa: S311 - a sample that can be had again
+    found, chosen = Comparison(textless=set(paths)), random.Random(0)  # noqa: S311 - a sample that can be had again
     async for page in origin.pages():
         wrong = await _compare_page(page.points, target, name, found, with_sparse)
+        for path in tuple(found.textless):
+            if any(text.strip() for one in page.points for text in field_strings(one.payload or {}, path)):
+                found.textless.remove(path)
         for point in page.points:
             found.points += 1
             if len(found.sample) < samples:

@@ -53,6 +53,7 @@ async def copy(
     existing: Existing = "refuse",
     journal: Path | None = None,
     identity: str = "",
+    sparse_vectors: bool = True,
     dry_run: bool = False,
     samples: int = 20,
     passes: int = 3,
@@ -63,7 +64,9 @@ async def copy(
     ``names`` gives collections another name on the target. A collection that the target has already is refused, or
     with ``existing="continue"`` written to; then nothing is deleted from it. With ``journal``, a file, a copy that was
     interrupted, also by a kill, goes on where it stopped; ``identity`` is noted there, and a journal with another one
-    is refused. With ``dry_run`` everything that can stand in the way is looked for, and nothing is written.
+    is refused. With ``sparse_vectors=False`` the points are copied as if they had none; else a target that takes none
+    is refused when a point has one. With ``dry_run`` everything that can stand in the way is looked for, and nothing is
+    written.
 
     Afterwards up to ``passes`` comparisons of all points are made; each but the last writes again what differs and
     deletes what the source no longer has, until one finds no difference. Then ``samples`` searches and filters are
@@ -83,10 +86,12 @@ async def copy(
         raise InvalidOptionError(f"names are given for collections that are not copied: {', '.join(unknown)}")
     if len({renamed.get(name, name) for name in wanted}) < len(wanted):
         raise InvalidOptionError("two collections would have one name on the target")
-    writer = _Writer(target, takes, Journal(journal, identity), existing, samples, passes, progress)
+    writer = _Writer(target, takes, Journal(journal, identity), existing, samples, passes, progress, sparse_vectors)
     jobs = []
     for name in wanted:
-        job = await writer.prepare(BackendOrigin(source, name), renamed.get(name, name), given)
+        job = await writer.prepare(
+            BackendOrigin(source, name, sparse_vectors=sparse_vectors), renamed.get(name, name), given
+        )
         jobs.append(job)
     report = TransferReport(_name_of(source), _name_of(target), dry_run)
     return await writer.run(jobs, report)
@@ -102,6 +107,7 @@ async def import_points(
     existing: Existing = "refuse",
     journal: Path | None = None,
     identity: str = "",
+    sparse_vectors: bool = True,
     dry_run: bool = False,
     passes: int = 3,
     progress: OnProgress = _silent,
@@ -112,10 +118,10 @@ async def import_points(
     payload are, and ``metric`` is cosine if absent. The file is read once before anything is written: a mistake in it
     is told with its row. Everything else is as ``copy`` does it.
     """
-    origin = await asyncio.to_thread(FileOrigin.open, file, columns, metric, collection)
+    origin = await asyncio.to_thread(FileOrigin.open, file, columns, metric, collection, sparse_vectors=sparse_vectors)
     await origin.examine(progress)
     takes = await capabilities_of(target)
-    writer = _Writer(target, takes, Journal(journal, identity), existing, 0, passes, progress)
+    writer = _Writer(target, takes, Journal(journal, identity), existing, 0, passes, progress, sparse_vectors)
     job = await writer.prepare(origin, origin.name, None)
     return await writer.run([job], TransferReport(str(file), _name_of(target), dry_run))
 
@@ -164,6 +170,7 @@ class _Writer:
     samples: int
     passes: int
     progress: OnProgress
+    sparse_vectors: bool
 
     async def prepare(self, origin: Origin, name: str, given: BackendCapabilities | None) -> _Job:
         """Find what stands in the way."""
@@ -183,7 +190,8 @@ class _Writer:
         if isinstance(origin, FileOrigin):
             plan.obstacles += origin.beyond(limits, takes_sparse=self.takes.supports_hybrid_search)
         elif given and not plan.obstacles:
-            refuse_sparse = given.supports_hybrid_search and not self.takes.supports_hybrid_search
+            takes_sparse = self.takes.supports_hybrid_search
+            refuse_sparse = self.sparse_vectors and given.supports_hybrid_search and not takes_sparse
             if refuse_sparse or _is_narrower(limits, given.limits):
                 await check_points(origin, plan, limits, self.progress, refuse_sparse=refuse_sparse)
         return job
@@ -221,6 +229,10 @@ class _Writer:
                 await self._create(job)
                 await self._stream(job, told)
                 await self._verify(job, told)
+                if job.origin.left_out:
+                    told.notes.append(
+                        f"{job.origin.left_out:,} points had a sparse vector, which was left out as asked"
+                    )
                 told.seconds = time.monotonic() - job.started
         if not report.dry_run and report.ok:
             self.journal.discard()
@@ -300,6 +312,7 @@ class _Writer:
                 self.progress,
                 self._repairing(job, told) if may_repair else None,
                 with_sparse=self.takes.supports_hybrid_search,
+                paths=job.plan.sparse_index["fields"] if job.plan.sparse_index else (),
             )
             told.rewritten += told.written - written
             removed = 0
@@ -316,6 +329,9 @@ class _Writer:
         elif job.given is not None and isinstance(job.origin, BackendOrigin):
             source = job.origin.backend, job.origin.name, job.given
             told.checks += await compare_answers(found, info, source, (self.target, job.name, self.takes))
+        if found.points and found.textless:
+            named = ", ".join(".".join(path) for path in sorted(found.textless))
+            told.notes.append(f"the sparse index reads {named}, where no point has a text")
         if told.rewritten or told.removed:
             told.notes.append(
                 f"after the first pass {told.rewritten:,} points were written again and {told.removed:,} deleted: "

@@ -87,6 +87,12 @@ async def export_points(
     counts = f"{found.points:,} in the file, {told.points:,} in the source"
     told.checks = [Check("count", "passed" if told.points == found.points else "failed", counts)]
     told.checks += found.checks()
+    if info.sparse_index is not None:
+        is_same = (await back.describe()).sparse_index == info.sparse_index
+        detail = (
+            "its definition is in the file; import makes it anew" if is_same else "the file tells another definition"
+        )
+        told.checks.append(Check("sparse index", "passed" if is_same else "failed", detail))
     told.seconds = time.monotonic() - started
     return report
 

@@ -19,7 +19,7 @@ from codeweaver_backends.errors import InvalidVectorError
 from codeweaver_backends.readers.layout import Columns, Header, ReadError
 from codeweaver_backends.readers.points import PointReader, in_thread, open_points
 from codeweaver_backends.sdk.hybrid.vectors import sparse_row
-from codeweaver_backends.transfer.origin import PointPage, payload_bytes
+from codeweaver_backends.transfer.origin import PointPage, leave_out_sparse, payload_bytes
 from codeweaver_backends.transfer.plan import no_sparse_vectors, payload_depth
 from codeweaver_backends.transfer.report import OnProgress, Progress, TransferRefusedError
 from codeweaver_backends.types import CollectionInfo, DistanceMetric, PointId, VectorPoint
@@ -45,8 +45,12 @@ class _Extreme:
 class FileOrigin:
     """The points of a file."""
 
-    def __init__(self, file: Path, reader: PointReader, info: CollectionInfo) -> None:
+    def __init__(
+        self, file: Path, reader: PointReader, info: CollectionInfo, *, sparse_vectors: bool = True
+    ) -> None:
         self.name = info.name
+        self.left_out = 0
+        self._sparse_vectors = sparse_vectors
         self._file = file
         self._reader = reader
         self._info = info
@@ -55,7 +59,13 @@ class FileOrigin:
 
     @classmethod
     def open(
-        cls, file: Path, columns: Columns | None, metric: DistanceMetric | None, collection: str | None
+        cls,
+        file: Path,
+        columns: Columns | None,
+        metric: DistanceMetric | None,
+        collection: str | None,
+        *,
+        sparse_vectors: bool = True,
     ) -> FileOrigin:
         """Look at the beginning of the file. Raises ``TransferRefusedError`` if it is not one of points."""
         try:
@@ -80,15 +90,18 @@ class FileOrigin:
             vector_index=header.vector_index,
             sparse_index=header.sparse_index,
         )
-        return cls(file, reader, info)
+        return cls(file, reader, info, sparse_vectors=sparse_vectors)
 
     async def describe(self) -> CollectionInfo:
         return self._info
 
     async def pages(self, cursor: str | None = None, *, with_vectors: bool = True) -> AsyncIterator[PointPage]:
         start = int(cursor or 0)
+        self.left_out = 0
         async for points in self._points(start, self._size):
             start += len(points)
+            if not self._sparse_vectors:
+                self.left_out += leave_out_sparse(points)
             if start >= self._info.vector_count:
                 break
             yield PointPage(points, str(start))
@@ -111,6 +124,8 @@ class FileOrigin:
                 self._depth.see(payload_depth(point.payload or {}), point.id)
             row += len(points)
             progress(Progress("examine", self.name, row, None))
+        if row and (unseen := sorted(self._reader.unseen)):
+            raise TransferRefusedError([f"{self._file.name}: no row has {', '.join(map(repr, unseen))}"])
         header = self._reader.header
         if header is not None and header.points not in (None, row):
             raise TransferRefusedError(
@@ -162,7 +177,8 @@ class FileOrigin:
 
     def beyond(self, limits: Limits, *, takes_sparse: bool) -> list[str]:
         """What the points have that the target does not take; known after ``examine``."""
-        refused = [no_sparse_vectors(self.name, self._terms.point)] if self._terms.value and not takes_sparse else []
+        is_lost = self._sparse_vectors and not takes_sparse
+        refused = [no_sparse_vectors(self.name, self._terms.point)] if self._terms.value and is_lost else []
         return refused + [
             f"{self.name}: the payload of {extreme.point!r} has {what} {extreme.value:,}, and the target {most:,}"
             for what, extreme, most in (

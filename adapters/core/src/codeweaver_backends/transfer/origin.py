@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import orjson
@@ -12,7 +12,7 @@ from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.protocols import ColumnarBackend, HybridSearchBackend, ScannableBackend, implements
 from codeweaver_backends.types import CollectionInfo, PointId, VectorPoint
 
-__all__ = ["BackendOrigin", "Origin", "PointPage", "capabilities_of", "page_size", "payload_bytes"]
+__all__ = ["BackendOrigin", "Origin", "PointPage", "capabilities_of", "leave_out_sparse", "page_size", "payload_bytes"]
 
 _FIRST_PAGE: Final = 64
 _LARGEST_PAGE: Final = 1_000
@@ -33,6 +33,8 @@ class Origin(Protocol):
 
     name: str
     """Of the collection, as it is told to people."""
+    left_out: int
+    """Points of the last ``pages`` whose sparse vector was left out, as asked."""
 
     async def describe(self) -> CollectionInfo:
         """Dimension, metric and exact count."""
@@ -71,12 +73,24 @@ def page_size(points: Sequence[VectorPoint], dimension: int) -> int:
     return max(1, min(_LARGEST_PAGE, int(_PAGE_BYTES / mean)))
 
 
-class BackendOrigin:
-    """One collection of a backend that can be scanned."""
+def leave_out_sparse(points: list[VectorPoint]) -> int:
+    """Take the points' sparse vectors away. How many had one."""
+    count = 0
+    for place, point in enumerate(points):
+        if point.sparse_vector:
+            points[place] = replace(point, sparse_vector=None)
+            count += 1
+    return count
 
-    def __init__(self, backend: Any, name: str) -> None:
+
+class BackendOrigin:
+    """One collection of a backend that can be scanned; with ``sparse_vectors=False`` as if its points had none."""
+
+    def __init__(self, backend: Any, name: str, *, sparse_vectors: bool = True) -> None:
         self.name = name
         self.backend = backend
+        self.left_out = 0
+        self._sparse_vectors = sparse_vectors
         self._dimension = 1
 
     async def describe(self) -> CollectionInfo:
@@ -86,9 +100,12 @@ class BackendOrigin:
 
     async def pages(self, cursor: str | None = None, *, with_vectors: bool = True) -> AsyncIterator[PointPage]:
         size = min(_FIRST_PAGE, max(1, _PAGE_BYTES // (4 * self._dimension)))
+        self.left_out = 0
         while True:
             page = await self.backend.scroll_vectors(self.name, cursor=cursor, limit=size, with_vectors=with_vectors)
             cursor = page.cursor
+            if not self._sparse_vectors:
+                self.left_out += leave_out_sparse(page.points)
             yield PointPage(page.points, cursor)
             if cursor is None:
                 return

@@ -102,7 +102,10 @@ async def check_points(
 
 def no_sparse_vectors(collection: str, point_id: PointId) -> str:
     """The obstacle of a target without hybrid search."""
-    return f"{collection}: the point {point_id!r} has a sparse vector, and the target takes none (no hybrid search)"
+    return (
+        f"{collection}: the point {point_id!r} has a sparse vector, and the target takes none (no hybrid search);"
+        " --without-sparse-vectors (in code: sparse_vectors=False) leaves them out"
+    )
 
 
 def payload_depth(payload: Any) -> int:
