@@ -239,6 +239,7 @@ def test_choose_writes_what_it_found(points: Path, here: Path) -> None:
     for text in (page, markdown):
         for part in ("Take memory", "What was asked for", "Side by side", "What was not verified", "How to reproduce"):
             assert part in text
+        assert "Carried on to 5,000 points" in text
     assert page.count("<svg") == 3
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
     assert "https://" not in page
@@ -260,8 +261,10 @@ def test_where_nobody_can_do_it_that_is_said(points: Path, here: Path) -> None:
     page = (here / "it.html").read_text()
     assert "None of the installed backends can do it." in page
     assert "it runs in the process, and a server is asked for" in page
-    told = json.loads(run("choose", "memory", "--source", points, "--p95-ms", 1e-6, "--json", status=1).stdout)
-    assert "are allowed" in told["candidates"][0]["rejected"][0]
+    options = ("--source", points, "--points", 5_000, "--p95-ms", 1e-6, "--json")
+    [one] = json.loads(run("choose", "memory", *options, status=1).stdout)["candidates"]
+    assert "are allowed" in one["rejected"][0]
+    assert one["at_required"].keys() >= {"latency", "ingest", "memory"}, "what was measured is carried on, fit or not"
 
 
 def test_a_mistake_is_told_before_anything_is_measured(points: Path) -> None:

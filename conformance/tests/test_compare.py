@@ -342,9 +342,10 @@ def test_answers_of_other_ids_or_scores_differ() -> None:
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
-def test_compare_shows_the_outcome(folder: Path, tmp_path: Path) -> None:
+def test_compare_shows_the_outcome(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load_model()
-    done = run("compare", "memory", "--source", folder, "--certificates", tmp_path, "-q", "surface size")
+    monkeypatch.chdir(tmp_path)  # where there are no certificates
+    done = run("compare", "memory", "--source", folder, "-q", "surface size")
     assert done.exit_code == 0, done.output
     assert "memory" in done.stdout
     assert "not verified" in done.stdout
@@ -407,6 +408,9 @@ def test_a_verdict_is_that_of_a_certificate_of_this_backend(tmp_path: Path) -> N
     assert verdict(verdict="failed") == "contradictory certificate"
     assert verdict(clauses=5) == "unreadable certificate"
     assert verdict(contract="0.9") == "outdated certificate"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "memory.json").write_text(json.dumps(certificate))
+    assert read_verdict("memory", tmp_path, tmp_path / "other").verdict == "certified", "the newest"
 
 
 def test_a_sample_is_enough(folder: Path) -> None:

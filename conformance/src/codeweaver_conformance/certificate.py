@@ -226,10 +226,10 @@ def certificate_stem(target: str, number: int | None = None) -> str:
     return f"{target}{f'-{number}' if number else ''}-py{python}"
 
 
-def find_certificates(folder: Path, target: str) -> list[Path]:
-    """The files of a target's certificates in a folder, the newest first."""
+def find_certificates(target: str, *folders: Path) -> list[Path]:
+    """The files of a target's certificates in these folders, the newest first."""
     name = re.compile(rf"{re.escape(target)}(-\d+)?(-py\d+\.\d+)?\.json")
-    found = [file for file in folder.glob("*.json") if name.fullmatch(file.name)]
+    found = [file for folder in folders for file in folder.glob("*.json") if name.fullmatch(file.name)]
     return sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)
 
 

@@ -228,7 +228,7 @@ class Run:
             except WaiverError as error:
                 why, passed = str(error), False
             if why:
-                older = find_certificates(self._folder, one.environment.target)
+                older = find_certificates(one.environment.target, self._folder)
                 kept = f"; {older[0]} is of an earlier run" if older else ""
                 self.problems.append(f"{one.environment.target}: NO CERTIFICATE: {why}{kept}")
             waived = {waiver.clause for waiver in self.waivers if waiver.is_of(_names_of(one.environment))}
@@ -252,7 +252,7 @@ class Run:
                 f"{len(ran)} of {len(CLAUSES)} clauses were run, {gaps}, and a certificate is of all of the suite "
                 "(-k, -m, -x, --lf and --deselect leave some out)"
             )
-        if one.is_refused or (one.environment.missing and find_certificates(self._folder, one.environment.target)):
+        if one.is_refused or (one.environment.missing and find_certificates(one.environment.target, self._folder)):
             return "nothing was verified"
         one.certificate = judge(one.outcomes, one.environment, self.waivers, one.command)
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ from codeweaver_conformance.cli.shared import (
 from codeweaver_conformance.compare.choosing import Choice
 from codeweaver_conformance.compare.choosing import choose as choose_backend
 from codeweaver_conformance.compare.engines import Engine, all_targets, parse_settings, resolve_engines
-from codeweaver_conformance.compare.page import FORMATS, HEADINGS, matrix, write
+from codeweaver_conformance.compare.page import FORMATS, HEADINGS, PROJECTED, matrix, projection, write
 from codeweaver_conformance.compare.reading import Source, read_source
 from codeweaver_conformance.compare.requirements import read_requirements
 
@@ -76,7 +76,7 @@ def choose(
     payload_column: PayloadColumn = None,
     field: Fields = None,
     settings: Settings = None,
-    certificates: Certificates = CERTIFICATES,
+    certificates: Certificates = None,
     report: Annotated[
         list[Path] | None,
         typer.Option("--report", "-o", metavar="FILE", help="Write it: .html, .md or .json; may be repeated."),
@@ -125,7 +125,7 @@ def choose(
                 needs,
                 data,
                 progress,
-                certificates=certificates,
+                certificates=[CERTIFICATES, *(certificates or [])],
                 settings=given,
                 config=config,
                 left_out=left_out,
@@ -168,6 +168,10 @@ def _show(choice: Choice, files: list[Path]) -> None:
     if rows:
         say("")
         print_table(HEADINGS, rows)
+    if carried := projection(choice):
+        say("")
+        say(f"Carried on to {choice.needs.points:,} points, by how each grew; not measured:")
+        print_table(PROJECTED, carried)
     against = [[one.name, "; ".join(one.rejected)] for one in choice.rejected]
     if against:
         say("")

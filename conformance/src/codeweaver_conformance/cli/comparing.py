@@ -51,7 +51,7 @@ def compare(
     data: Annotated[
         Path | None, typer.Option(help="Keep the data of embedded engines in this folder; default: a temporary one.")
     ] = None,
-    certificates: Certificates = CERTIFICATES,
+    certificates: Certificates = None,
     config: ConfigFile = None,
     as_json: AsJSON = False,
     svg_file: Annotated[Path | None, typer.Option("--svg", metavar="FILE", hidden=True)] = None,
@@ -72,7 +72,7 @@ def compare(
             measurements = [measure(engine, found, data, progress) for engine in engines]
         for one in measurements:
             judge(one, workload)
-        report = Report(workload, engines, measurements, certificates)
+        report = Report(workload, engines, measurements, [CERTIFICATES, *(certificates or [])])
         if as_json:
             print_json(report.as_json())
         for name, reason in left_out.items():

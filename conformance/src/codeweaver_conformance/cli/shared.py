@@ -30,7 +30,10 @@ __all__ = [
 ]
 
 CERTIFICATES: Final = Path("reports/certificates")
-Certificates: TypeAlias = Annotated[Path, typer.Option(metavar="DIR", help="Where the kit's certificates are.")]
+Certificates: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="DIR", help=f"Look for certificates here, too, beside {CERTIFICATES}; may be repeated."),
+]
 SourcePath: TypeAlias = Annotated[
     Path | None,
     typer.Option(

@@ -109,7 +109,7 @@ class Choice:
         return told
 
     def at_required(self, one: Candidate) -> dict[str, float]:
-        """The figures carried on to the number of points that is asked for, by how they grew."""
+        """The figures carried on to the number of points that is asked for, by how they grew, if it is larger."""
         points, last = self.needs.points or 0, one.last.points
         found = {}
         for name, figure in FIGURES.items():
@@ -140,7 +140,8 @@ class Choice:
             "queries": list(self.data.queries),
             "filters": [one.label for one in self.data.filters],
             "candidates": [
-                {**one.as_json(), "at_required": self.at_required(one) if one.is_fit else {}} for one in self.candidates
+                {**one.as_json(), "at_required": self.at_required(one) if one.measured else {}}
+                for one in self.candidates
             ],
             "left_out": dict(self.left_out),
             "unverified": self.unverified(),
@@ -154,7 +155,7 @@ def choose(
     data: Dataset,
     progress: Progress,
     *,
-    certificates: Path,
+    certificates: Sequence[Path],
     settings: Mapping[str, Mapping[str, str]] | None = None,
     config: Path | None = None,
     left_out: Mapping[str, str] | None = None,
@@ -202,9 +203,9 @@ def _sizes(points: int) -> tuple[int, ...]:
     return (points // _SMALLER, points) if points >= 2 * _SMALLER else (points,)
 
 
-def _candidate(engine: Engine, needs: Requirements, certificates: Path) -> Candidate:
+def _candidate(engine: Engine, needs: Requirements, certificates: Sequence[Path]) -> Candidate:
     claims, is_server, is_persistent = engine.claims, engine.is_server, engine.is_persistent
-    verdict = read_verdict(engine.name, certificates)
+    verdict = read_verdict(engine.name, *certificates)
     one = Candidate(engine, verdict, is_server, is_persistent)
     one.rejected += shortcomings(needs, claims, is_server, is_persistent)
     if verdict.verdict == "failed":

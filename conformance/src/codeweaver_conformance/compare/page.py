@@ -19,13 +19,15 @@ from codeweaver_conformance.compare.choosing import Choice
 from codeweaver_conformance.compare.ranking import FIGURES, Candidate, growth, megabytes, milliseconds
 from codeweaver_conformance.compare.workload import LIMIT
 
-__all__ = ["FORMATS", "HEADINGS", "matrix", "render", "write"]
+__all__ = ["FORMATS", "HEADINGS", "PROJECTED", "matrix", "projection", "render", "write"]
 
 FORMATS: Final = (".html", ".md", ".json")
 HEADINGS: Final = (
     "backend", "verdict", "runs", "exact up to", "written/s", "p50", "p95", "p99", "filtered p95", f"recall@{LIMIT}",
     "filtered recall", "memory", "disk", "growth",
 )  # fmt: skip
+PROJECTED: Final = ("backend", "slower p95", "written/s", "memory", "disk")
+"""Of a search, with a filter or without; the order is that of ``FIGURES``."""
 _NONE: Final = "–"
 
 
@@ -78,6 +80,8 @@ def _context(choice: Choice) -> dict[str, Any]:
         "contrast": _contrast(choice),
         "headings": HEADINGS,
         "rows": matrix(choice),
+        "projected": PROJECTED,
+        "projection": projection(choice),
         "sizes": " and ".join(f"{size:,}" for size in choice.sizes),
         "preferred": FIGURES[choice.needs.prefer].label,
         "plots": list(_plots(choice)),
@@ -139,8 +143,24 @@ def _contrast(choice: Choice) -> str:
 
 def matrix(choice: Choice) -> list[list[Any]]:
     """A row for each candidate that was measured, the ranked ones first, in the order of ``HEADINGS``."""
-    shown = [*choice.ranked, *(one for one in choice.candidates if one.measured and one not in choice.ranked)]
-    return [[one.name, *_cells(one)] for one in shown]
+    return [[one.name, *_cells(one)] for one in _measured(choice)]
+
+
+def projection(choice: Choice) -> list[list[str]]:
+    """The figures carried on to the points that are asked for, a row for each candidate, in the order of ``PROJECTED``.
+
+    Nothing where so many were measured.
+    """
+    carried = [(one, choice.at_required(one)) for one in _measured(choice)]
+    return [
+        [one.name, *(figure.shown(found[name]) if name in found else _NONE for name, figure in FIGURES.items())]
+        for one, found in carried
+        if found
+    ]
+
+
+def _measured(choice: Choice) -> list[Candidate]:
+    return [*choice.ranked, *(one for one in choice.candidates if one.measured and one not in choice.ranked)]
 
 
 def _cells(one: Candidate) -> Iterator[Cell]:

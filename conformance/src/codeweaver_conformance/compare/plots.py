@@ -135,7 +135,7 @@ def growth_of_latency(choice: Choice) -> str:
     for one in choice.candidates:
         found = [(float(at.points), value) for at in one.measured if (value := figure.of(at))]
         if len(found) > 1:
-            carried = choice.at_required(one).get("latency") if one.is_fit else None
+            carried = choice.at_required(one).get("latency")
             lines.append((one, found, (float(choice.needs.points or 0), carried) if carried else None))
     if not lines:
         return ""

@@ -112,7 +112,7 @@ class Candidate:
             "missing": self.missing,
             "reasons": self.reasons,
             "measured": [one.as_json() for one in self.measured],
-            "growth": {name: growth(self, one) for name, one in FIGURES.items()} if self.is_fit else {},
+            "growth": {name: growth(self, one) for name, one in FIGURES.items()},
         }
 
 

@@ -78,12 +78,12 @@ class Pair:
     differing: int
 
 
-def read_verdict(name: str, certificates: Path) -> Verdict:
-    """The verdict of the newest certificate of this name; without one, "not verified", which is never a pass.
+def read_verdict(name: str, *certificates: Path) -> Verdict:
+    """The verdict of the newest certificate of this name in these folders; without one, "not verified": never a pass.
 
     One of another backend is none of this one; one that contradicts itself, or is of other clauses, is none at all.
     """
-    files = find_certificates(certificates, name)
+    files = find_certificates(name, *certificates)
     if not files:
         return Verdict("not verified")
     try:
@@ -118,13 +118,13 @@ class Report:
         workload: Workload,
         engines: Sequence[Engine],
         measurements: Sequence[Measurement],
-        certificates: Path,
+        certificates: Sequence[Path],
     ) -> None:
         self.data = workload.data
         self.workload = workload
         self.engines = {engine.name: engine for engine in engines}
         self.measurements = measurements
-        self.verdicts = {one.engine: read_verdict(one.engine, certificates) for one in measurements}
+        self.verdicts = {one.engine: read_verdict(one.engine, *certificates) for one in measurements}
         self.finished = [one for one in measurements if one.error is None]
         self.pairs = [
             Pair(a.engine, b.engine, len(a.answers), self._differing(a, b))
