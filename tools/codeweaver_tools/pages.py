@@ -1,8 +1,8 @@
-"""The pages that come from the code: the contract, the support matrix, the certificate's format, the README's table.
+"""The pages that come from the code: contract, support matrix, the certificate's format, names, the README's table.
 
 ``python -m codeweaver_tools.pages``, run at the root, writes them; ``--check`` fails if one is not current.
 The matrix is made of the certificates that are committed under ``docs/certificates/``, the tables of the page on
-performance of the reports under ``docs/performance/``, that of reliability of ``docs/reliability/``.
+performance of the reports under ``docs/performance/``, those of reliability of ``docs/reliability/``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION, Clause
 from codeweaver_conformance.certificate import Certificate, tally
-from codeweaver_tools import quality_page, reliability
+from codeweaver_tools import names_page, quality_page, reliability
 from codeweaver_tools.certificate_pages import pages_of
 
 __all__ = ["main"]
@@ -199,6 +199,12 @@ def _filled(file: Path, **blocks: list[str]) -> str:
     return text
 
 
+def using_page() -> str:
+    """The page on using a backend with what there is to import."""
+    page = DOCS / "api" / "using.md"
+    return _filled(page, names=["", *names_page.lists(page), ""])
+
+
 # --- quality ---------------------------------------------------------------------------------------------------------
 
 
@@ -360,6 +366,7 @@ PAGES: dict[Path, Callable[[], str]] = {
     DOCS / "reliability.md": reliability_page,
     DOCS / "hybrid.md": hybrid_page,
     DOCS / "images" / "hybrid.svg": hybrid_figure,
+    DOCS / "api" / "using.md": using_page,
     Path("README.md"): readme,
     **pages_of(DOCS / "certificates"),
 }
