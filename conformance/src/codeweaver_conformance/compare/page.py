@@ -83,7 +83,7 @@ def _context(choice: Choice) -> dict[str, Any]:
         "projected": PROJECTED,
         "projection": projection(choice),
         "sizes": " and ".join(f"{size:,}" for size in choice.sizes),
-        "preferred": FIGURES[choice.needs.prefer].label,
+        "preferred": FIGURES[choice.needs.prefer].label.rstrip(","),
         "plots": list(_plots(choice)),
         "unverified": choice.unverified(),
         "versions": list(dict.fromkeys(_version(one) for one in choice.candidates if one.measured)),

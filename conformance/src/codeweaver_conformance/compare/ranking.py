@@ -60,7 +60,7 @@ FIGURES: Final = {
     "latency": Figure(
         "latency", "p95 of a search, the slower of filtered and not,", _worst_p95, milliseconds, "faster to search"
     ),
-    "ingest": Figure("ingest", "points written per second", _ingest, lambda x: f"{1 / x:,.0f}/s", "faster to fill"),
+    "ingest": Figure("ingest", "writing", _ingest, lambda x: f"{1 / x:,.0f}/s", "faster to fill"),
     "memory": Figure("memory", "memory", lambda one: one.memory_bytes, megabytes, "smaller in memory"),
     "disk": Figure("disk", "disk", lambda one: one.disk_bytes, megabytes, "smaller on disk"),
 }
