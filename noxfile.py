@@ -85,7 +85,8 @@ PEERS = ("langchain-tests>=1.1", "haystack-ai>=3.4")
 """Who brings standard tests for stores of others."""
 nox.options.sessions = ["lint", "types", "tests", "conformance", "docs", "readme"]
 """Beside them, for their time: ``nox -t thorough`` (``defects``, ``wheels``), which the workflow runs on every push;
-``peers``, ``differential``, ``faults``, ``matrix``, ``mutants``, ``quality``; ``bench``, on a machine that is quiet."""
+``peers``, ``differential``, ``faults``, ``ring``, ``matrix``, ``mutants``, ``quality``; and ``bench``, on a machine that
+is quiet."""
 USER_CODE = "adapters/core/tests/typing"
 SOURCES = [f"adapters/{name}/src" for name in ENGINES] + ["conformance/src", "tools/codeweaver_tools"]
 
@@ -258,6 +259,17 @@ def faults(session: nox.Session, target: str) -> None:
     # 3: something could not be tried here, which is said.
     command = ("python", "-m", "codeweaver_tools.faults", "--target", target)
     session.run(*command, *session.posargs, success_codes=[0] if target in EMBEDDED else [0, 3])
+
+
+@nox.session
+def ring(session: nox.Session) -> None:
+    """50,000 points copied from engine to engine and back, also interrupted; figures go to reports/ring.json."""
+    engines = [part for engine in ENGINES.values() for part in engine.install]
+    prepare(session, None, *TOOLS, "-e", "conformance[compare]", *engines)
+    through = ",".join(("lancedb", "pgvector", "qdrant-grpc", "milvus-lite", "chroma", "weaviate"))
+    # 3: an engine could not be had, which is said.
+    command = ("python", "-m", "codeweaver_tools.ring", "--through", through)
+    session.run(*command, *session.posargs, success_codes=[0, 3])
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------

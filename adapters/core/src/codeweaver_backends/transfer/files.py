@@ -45,9 +45,7 @@ class _Extreme:
 class FileOrigin:
     """The points of a file."""
 
-    def __init__(
-        self, file: Path, reader: PointReader, info: CollectionInfo, *, sparse_vectors: bool = True
-    ) -> None:
+    def __init__(self, file: Path, reader: PointReader, info: CollectionInfo, *, sparse_vectors: bool = True) -> None:
         self.name = info.name
         self.left_out = 0
         self._sparse_vectors = sparse_vectors
