@@ -239,7 +239,7 @@ def test_export_and_import(folder: Path, stores: dict[str, MemoryStore]) -> None
     columns = ("--id", "k", "--vector", "e", "--field", "x", "--metric", "manhattan")
     command("import", "theirs.jsonl", THERE, *columns)
     assert stores["there"].collections["theirs"].points["a"].payload == {"x": 1}
-    assert "row 1: there is no 'id'" in command("import", "theirs.jsonl", THERE, "-c", "x", status=2).stderr
+    assert "row 1: there is no 'id'" in command("import", "theirs.jsonl", THERE, "--as", "x", status=2).stderr
     assert "none.jsonl" in command("import", "none.jsonl", THERE, status=2).stderr
 
 

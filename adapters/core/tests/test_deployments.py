@@ -171,7 +171,7 @@ def test_engine_wide_settings_do_not_reach_a_deployment(
         ("deployments = 3", "prod", "deployments of .* must be a table"),
         ("[deployments]\nprod = 3", "prod", "deployments.prod of .* must be a table"),
         ("[deployments.memory]\nbackend = 'acme'", "memory", "the name of an installed backend"),
-        ("[deployments.'a:b']\nbackend = 'acme'", "a:b", "letters, digits"),
+        ("[deployments.'a b']\nbackend = 'acme'", "a b", "letters, digits"),
         ("not toml", "prod", "cannot be read"),
     ],
 )
