@@ -85,8 +85,8 @@ PEERS = ("langchain-tests>=1.1", "haystack-ai>=3.4")
 """Who brings standard tests for stores of others."""
 nox.options.sessions = ["lint", "types", "tests", "conformance", "docs", "readme"]
 """Beside them, for their time: ``nox -t thorough`` (``defects``, ``wheels``), which the workflow runs on every push;
-``peers``, ``differential``, ``faults``, ``ring``, ``matrix``, ``mutants``, ``quality``; and ``bench``, on a machine that
-is quiet."""
+``peers``, ``differential``, ``faults``, ``ring``, ``matrix``, ``mutants``, ``quality``; and ``bench``, on a quiet
+machine."""
 USER_CODE = "adapters/core/tests/typing"
 SOURCES = [f"adapters/{name}/src" for name in ENGINES] + ["conformance/src", "tools/codeweaver_tools"]
 

@@ -96,8 +96,8 @@ class RestClient(ServerClient):
         answer = await self.ask(self._client.http.distributed_api.collection_cluster_info(collection.engine_name))
         told = answer.result
         assert told is not None  # noqa: S101 - an answer without one is an error, which was raised
-        copies = [*told.local_shards, *told.remote_shards]
-        return Placement(bool(told.remote_shards), sum(one.state != models.ReplicaState.ACTIVE for one in copies))
+        states = [one.state for one in told.local_shards] + [one.state for one in told.remote_shards]
+        return Placement(bool(told.remote_shards), sum(one != models.ReplicaState.ACTIVE for one in states))
 
     async def upsert(self, collection: Collection, part: Batch) -> None:
         """Write or replace points."""
