@@ -33,12 +33,14 @@ def run(target: Target, kills: int, kind: str = "points") -> dict[str, Any]:
     """Kill so many times within a history of this kind; what was not as it had to be afterwards.
 
     ``within`` counts the kills by the call that was under way, ``late`` those after which something was not found at
-    once and was half a minute later, ``healed`` those after which it took the call that was cut short, made again.
+    once (``at first`` says what) and was half a minute later, ``healed`` those after which it took the call that was
+    cut short, made again.
     """
     begin, make_ledger = _HISTORIES[kind]
     ledger = make_ledger()
     chance = random.Random(target.name)  # noqa: S311 - any moments will do
     mistakes: list[str] = []
+    at_first: list[str] = []
     within: Counter[str] = Counter()
     acknowledged = late = healed = 0
     with killable(target) as (server, settings):
@@ -58,6 +60,7 @@ def run(target: Target, kills: int, kind: str = "points") -> dict[str, Any]:
             as_acknowledged = copy.deepcopy(ledger)  # a ledger that has judged takes over what it has found
             found = asyncio.run(_judged(target.backend, settings, ledger))
             if found:
+                at_first.append(f"kill {turn}: {found[0]}"[:200])
                 time.sleep(_LATER)
                 ledger = copy.deepcopy(as_acknowledged)
                 found = asyncio.run(_judged(target.backend, settings, ledger))
@@ -68,7 +71,8 @@ def run(target: Target, kills: int, kind: str = "points") -> dict[str, Any]:
                 healed += not found
             mistakes += (f"kill {turn}: {one}" for one in found)
     counts = {"kills": kills, "acknowledged": acknowledged, "within": dict(sorted(within.items()))}
-    return {**counts, "late": late, "healed": healed, "wrong": len(mistakes), "mistakes": mistakes[:20]}
+    looked_at_again = {"late": late, "healed": healed, "at first": at_first[:5]}
+    return {**counts, **looked_at_again, "wrong": len(mistakes), "mistakes": mistakes[:20]}
 
 
 @contextlib.contextmanager

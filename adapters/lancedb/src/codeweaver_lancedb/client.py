@@ -7,7 +7,6 @@ old one fails, whoever dropped it, instead of believing old settings or writing 
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from codeweaver_backends.errors import CollectionExistsError, CollectionNotFound
 from codeweaver_backends.metrics import scores
 from codeweaver_backends.sdk.calls import retried
 from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.forks import use_without_forks
 from codeweaver_backends.sdk.hybrid.fusion import NO_LEG, Leg
 from codeweaver_backends.sdk.hybrid.vectors import SparseRows
 from codeweaver_backends.sdk.index.codes import encode_id
@@ -328,8 +328,6 @@ def _among(ids: Sequence[PointId]) -> str:
 
 _INCARNATION: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 
-_first_process: int | None = None
-
 
 class Database:
     """The collections of one folder or bucket."""
@@ -344,12 +342,7 @@ class Database:
     @classmethod
     async def open(cls, uri: str, folder: Path | None, options: dict[str, str], exact_size: int) -> Database:
         """Connect."""
-        global _first_process  # noqa: PLW0603 - the engine's threads are the process's
-        _first_process = _first_process or os.getpid()
-        if _first_process != os.getpid():
-            raise UnsupportedError(
-                "LanceDB does not survive a fork; start the process by spawn or forkserver", capability="fork"
-            )
+        use_without_forks("LanceDB")
         import lancedb
 
         # An interval of zero: what another instance commits is seen by the next read.

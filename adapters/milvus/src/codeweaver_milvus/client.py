@@ -21,6 +21,7 @@ from codeweaver_backends.errors import (
 )
 from codeweaver_backends.sdk.calls import in_thread
 from codeweaver_backends.sdk.folders import SharedFolder
+from codeweaver_backends.sdk.forks import use_without_forks
 from codeweaver_backends.sdk.handles import RecreatedError
 from codeweaver_backends.sdk.names import PREFIX, decode_name, encode_name
 from codeweaver_backends.sdk.requests import Batch, CollectionSettings
@@ -80,6 +81,7 @@ class Client:
     @classmethod
     async def connect(cls, config: MilvusConfig) -> Client:
         """Open the folder or reach the server, and see which one it is."""
+        use_without_forks("gRPC")
         folder = await FOLDERS.open(config.path) if config.path else None
         client: AsyncMilvusClient | None = None
         try:

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from codeweaver_backends.capabilities import BackendCapabilities
-from codeweaver_backends.errors import BackendConnectionError
+from codeweaver_backends.errors import BackendConnectionError, UnsupportedError
 from codeweaver_backends.sdk import operation
 from codeweaver_backends.sdk.filters.tree import Node
+from codeweaver_backends.sdk.forks import use_without_forks
 from codeweaver_backends.sdk.plan import LOOKED_AT, KnownSizes, SearchIndex, Way, answered, plan, wants_index
 from codeweaver_backends.sdk.requests import Query
 from codeweaver_backends.types import PointId, SearchResult
@@ -89,11 +90,13 @@ class QdrantBackend(BaseQdrantBackend[Collection]):
             try:
                 async with asyncio.timeout(min(_PROBE, config.timeout / 2)):
                     return await self._opened(GrpcClient)
-            except (BackendConnectionError, TimeoutError):
-                pass  # nobody speaks gRPC there: REST is the other road
+            except (BackendConnectionError, TimeoutError, UnsupportedError):
+                pass  # nobody speaks gRPC there, or it cannot be used after a fork: REST is the other road
         return await self._opened(RestClient)
 
     async def _opened(self, road: type[GrpcClient | RestClient]) -> GrpcClient | RestClient:
+        if road is GrpcClient:
+            use_without_forks("gRPC")
         client = open_client(self.config, grpc=road is GrpcClient)
         try:
             version = version_of((await client.info()).version)

@@ -18,6 +18,7 @@ import orjson
 
 from codeweaver_backends.errors import BackendConnectionError, UnsupportedError
 from codeweaver_backends.sdk import Underway
+from codeweaver_backends.sdk.forks import use_without_forks
 from codeweaver_weaviate.config import WeaviateConfig
 from codeweaver_weaviate.errors import READ_ONLY, is_absent
 
@@ -97,6 +98,7 @@ class Connection:
     """The open ports of one server. ``lost`` is called whenever it could not be reached: it may have crashed."""
 
     def __init__(self, config: WeaviateConfig, lost: Callable[[], object]) -> None:
+        use_without_forks("gRPC")
         self._timeout = config.timeout
         self._lost = lost
         headers = {}

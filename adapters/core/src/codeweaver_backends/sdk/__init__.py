@@ -67,6 +67,7 @@ from codeweaver_backends.sdk.filters.tree import (
     either_of,
 )
 from codeweaver_backends.sdk.folders import FileLock, SharedFolder, SharedFolders
+from codeweaver_backends.sdk.forks import use_without_forks
 from codeweaver_backends.sdk.handles import CollectionUse, Handle, HandleCache, HandleSource, Intent, RecreatedError
 from codeweaver_backends.sdk.hybrid.definition import SparseIndex
 from codeweaver_backends.sdk.hybrid.fusion import NO_LEG, Leg
@@ -296,6 +297,7 @@ __all__ = [
     "unit_vector",
     "unit_vectors",
     "untestable_leaves",
+    "use_without_forks",
     "validate_columns",
     "validate_create",
     "validate_ids",
