@@ -274,6 +274,25 @@ def test_an_interruption_is_told(monkeypatch: pytest.MonkeyPatch, stores: Any) -
     assert "the same command goes on from here" in command("copy", HERE, THERE, status=130).stderr
 
 
+def test_interrupted_before_it_could_tell_the_same_command_tells(
+    stores: dict[str, MemoryStore], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(MemoryBackend):
+        async def aclose(self) -> None:
+            raise KeyboardInterrupt
+
+    fill(stores["here"])
+    with monkeypatch.context() as context:
+        ends = MemoryBackend(MemoryConfig(store=stores["here"])), Interrupted(MemoryConfig(store=stores["there"]))
+        given = iter(ends)
+        context.setattr(transferring, "open_quietly", lambda *_: next(given))
+        command("copy", HERE, THERE, "--journal", folder / "journal", status=130)
+    assert len(stores["there"].collections["code"].points) == 40
+    report = told("copy", HERE, THERE, "--journal", folder / "journal")
+    assert (report["ok"], report["collections"][0]["resumed_at"], report["collections"][0]["written"]) == (True, 40, 0)
+    assert not (folder / "journal").exists()
+
+
 # --- the head --------------------------------------------------------------------------------------------------------
 
 

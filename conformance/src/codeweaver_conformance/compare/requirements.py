@@ -94,7 +94,8 @@ def read_requirements(file: Path | None, options: Mapping[str, Any]) -> Requirem
     try:
         return Requirements(**{**table, **{name: value for name, value in options.items() if value is not None}})
     except ValidationError as error:
-        raise SourceError("; ".join(describe_validation_error(error, Requirements.model_fields))) from None
+        told = "; ".join(describe_validation_error(error, Requirements.model_fields))
+        raise SourceError(f"the requirements are invalid: {told}") from None
 
 
 def shortcomings(needs: Requirements, claims: BackendCapabilities, is_server: bool, is_persistent: bool) -> list[str]:

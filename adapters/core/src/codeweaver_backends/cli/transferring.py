@@ -70,6 +70,7 @@ def copy(
         names = {collection[0]: new_name} if new_name is not None and collection else {}
         ends = [get_deployment(where, config) for where in (source, target)]
         identity = _identity(*map(_place, ends), sorted(names.items()), without_sparse)
+        notes = journal or _journal(identity)
 
         async def work(progress: OnProgress) -> TransferReport:
             async with open_quietly(source, config) as here, open_quietly(target, config) as there:
@@ -79,8 +80,9 @@ def copy(
                     collections=collection,
                     names=names,
                     existing="continue" if existing else "refuse",
-                    journal=None if dry_run else journal or _journal(identity),
+                    journal=None if dry_run else notes,
                     identity=identity,
+                    keep_journal=True,
                     sparse_vectors=not without_sparse,
                     dry_run=dry_run,
                     samples=samples,
@@ -90,6 +92,7 @@ def copy(
         report = _run(work, ends)
         report.source, report.target = ends[0].name, ends[1].name
         _tell(report, as_json)
+        _remove(notes, dry_run)
 
 
 def export(
@@ -160,6 +163,7 @@ def import_(
         identity = _identity(
             _file_state(file), _place(end), [new_name, str(columns), metric and metric.value], without_sparse
         )
+        notes = journal or _journal(identity)
 
         async def work(progress: OnProgress) -> TransferReport:
             async with open_quietly(target, config) as there:
@@ -170,8 +174,9 @@ def import_(
                     columns=columns,
                     metric=metric,
                     existing="continue" if existing else "refuse",
-                    journal=None if dry_run else journal or _journal(identity),
+                    journal=None if dry_run else notes,
                     identity=identity,
+                    keep_journal=True,
                     sparse_vectors=not without_sparse,
                     dry_run=dry_run,
                     progress=progress,
@@ -180,6 +185,7 @@ def import_(
         report = _run(work, [end])
         report.target = end.name
         _tell(report, as_json)
+        _remove(notes, dry_run)
 
 
 # --- the journal -----------------------------------------------------------------------------------------------------
@@ -209,6 +215,13 @@ def _journal(identity: str) -> Path:
     configured = Path(os.environ.get("XDG_STATE_HOME", ""))
     folder = configured if configured.is_absolute() else Path("~/.local/state").expanduser()
     return folder / "codeweaver" / f"copy-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.json"
+
+
+def _remove(journal: Path, dry_run: bool) -> None:
+    """Remove the journal of what is done, and not before it was told: one that is interrupted now can tell it again."""
+    sys.stdout.flush()
+    if not dry_run:
+        journal.unlink(missing_ok=True)
 
 
 # --- telling ---------------------------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ async def copy(
     existing: Existing = "refuse",
     journal: Path | None = None,
     identity: str = "",
+    keep_journal: bool = False,
     sparse_vectors: bool = True,
     dry_run: bool = False,
     samples: int = 20,
@@ -64,9 +65,11 @@ async def copy(
     ``names`` gives collections another name on the target. A collection that the target has already is refused, or
     with ``existing="continue"`` written to; then nothing is deleted from it. With ``journal``, a file, a copy that was
     interrupted, also by a kill, goes on where it stopped; ``identity`` is noted there, and a journal with another one
-    is refused. With ``sparse_vectors=False`` the points are copied as if they had none; else a target that takes none
-    is refused when a point has one. With ``dry_run`` everything that can stand in the way is looked for, and nothing is
-    written.
+    is refused. At the end it is removed, or with ``keep_journal`` left to the caller, to be removed when the report has
+    reached whom it is for: until then the same call compares again, and reports.
+
+    With ``sparse_vectors=False`` the points are copied as if they had none; else a target that takes none is refused
+    when a point has one. With ``dry_run`` everything that can stand in the way is looked for, and nothing is written.
 
     Afterwards up to ``passes`` comparisons of all points are made; each but the last writes again what differs and
     deletes what the source no longer has, until one finds no difference. Then ``samples`` searches and filters are
@@ -86,7 +89,16 @@ async def copy(
         raise InvalidOptionError(f"names are given for collections that are not copied: {', '.join(unknown)}")
     if len({renamed.get(name, name) for name in wanted}) < len(wanted):
         raise InvalidOptionError("two collections would have one name on the target")
-    writer = _Writer(target, takes, Journal(journal, identity), existing, samples, passes, progress, sparse_vectors)
+    writer = _Writer(
+        target,
+        takes,
+        Journal(journal, identity, is_kept=keep_journal),
+        existing,
+        samples,
+        passes,
+        progress,
+        sparse_vectors,
+    )
     jobs = []
     for name in wanted:
         job = await writer.prepare(
@@ -107,6 +119,7 @@ async def import_points(
     existing: Existing = "refuse",
     journal: Path | None = None,
     identity: str = "",
+    keep_journal: bool = False,
     sparse_vectors: bool = True,
     dry_run: bool = False,
     passes: int = 3,
@@ -121,7 +134,9 @@ async def import_points(
     origin = await asyncio.to_thread(FileOrigin.open, file, columns, metric, collection, sparse_vectors=sparse_vectors)
     await origin.examine(progress)
     takes = await capabilities_of(target)
-    writer = _Writer(target, takes, Journal(journal, identity), existing, 0, passes, progress, sparse_vectors)
+    writer = _Writer(
+        target, takes, Journal(journal, identity, is_kept=keep_journal), existing, 0, passes, progress, sparse_vectors
+    )
     job = await writer.prepare(origin, origin.name, None)
     return await writer.run([job], TransferReport(str(file), _name_of(target), dry_run))
 

@@ -36,8 +36,9 @@ class Entry:
 class Journal:
     """The entries of one copy; without a path they are kept in memory only."""
 
-    def __init__(self, path: Path | None, identity: str) -> None:
+    def __init__(self, path: Path | None, identity: str, *, is_kept: bool = False) -> None:
         self._path = path
+        self._is_kept = is_kept
         self._identity = identity
         self._entries: dict[str, Entry] = {}
         if path is not None and path.exists():
@@ -78,6 +79,6 @@ class Journal:
         new.replace(self._path)
 
     def discard(self) -> None:
-        """Remove the file: there is nothing to resume."""
-        if self._path is not None:
+        """Remove the file, if that is not the caller's: there is nothing to resume."""
+        if self._path is not None and not self._is_kept:
             self._path.unlink(missing_ok=True)
