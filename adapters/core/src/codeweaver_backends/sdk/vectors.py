@@ -89,12 +89,14 @@ def _packed(vector: FloatMatrix) -> str:
 
 
 def restored(vector: Any, kept: str) -> list[float]:
-    """The vector as it was given, of what is stored (a sequence of numbers or an array) and what is kept beside it."""
-    if not kept:
-        given = vector
-        return given.tolist() if isinstance(given, np.ndarray) else list(given)
-    how, rest = kept[0], kept[1:]
-    if how == "=":
+    """The vector as it was given, of what is stored (a sequence of numbers or an array) and what is kept beside it.
+
+    Rounded to float32: an engine that writes JSON tells as few digits as make the same one, which are another double.
+    """
+    how, rest = kept[:1], kept[1:]
+    if not how:
+        given = np.asarray(vector, dtype=np.float32)
+    elif how == "=":
         given = np.frombuffer(b64decode(rest), dtype="<f4")
     elif how == "^":
         given = np.ldexp(np.asarray(vector, dtype=np.float32), int(rest))
