@@ -39,7 +39,7 @@ def test_no_point_twice_and_none_lost(shown: Any, tmp_path: Path, name: str, rec
     files = [tmp_path / f"part-{number}.npz" for number in range(FILES)]
     for number, file in enumerate(files):
         ids = np.arange(number * EACH, number * EACH + EACH + SHARED)
-        np.savez(file, ids=ids, vectors=vectors[ids], file=np.full(len(ids), number))
+        np.savez(file, ids=ids, vectors=vectors[ids], part=np.full(len(ids), number))
 
     async def content(settings: dict[str, Any]) -> dict[Any, Any]:
         async with CodeWeaverFactory().create_backend(name, **settings) as backend:
@@ -56,5 +56,5 @@ def test_no_point_twice_and_none_lost(shown: Any, tmp_path: Path, name: str, rec
     assert sorted(found) == list(range(COUNT + SHARED))
     for point_id, point in found.items():
         assert np.allclose(point.vector, vectors[point_id], atol=1e-6)
-        assert point.payload["file"] in (point_id // EACH, point_id // EACH - 1)
+        assert point.payload["part"] in (point_id // EACH, point_id // EACH - 1)
     record_testsuite_property(f"points a second, {name}, 3 processes", round(written / seconds))
