@@ -12,9 +12,10 @@ import pytest
 
 from codeweaver_backends.checking import check_backend
 from codeweaver_backends.errors import BackendConnectionError, BackendError
+from codeweaver_backends.sdk import CollectionSettings
 from codeweaver_backends.testing import NotProvisioned
 from codeweaver_backends.types import DistanceMetric, VectorPoint
-from codeweaver_weaviate import WeaviateBackend, WeaviateConfig, WeaviatePlugin
+from codeweaver_weaviate import WeaviateBackend, WeaviateConfig, WeaviatePlugin, schema
 from codeweaver_weaviate.testing import Server, cluster, find_binary
 
 _NUMBERS = count()
@@ -26,6 +27,18 @@ def test_a_setting_that_breaks_the_contract_is_warned_of() -> None:
         assert "may miss" in WeaviatePlugin.validate_config({"write_consistency": fewer}).warnings[0]
     assert not WeaviatePlugin.validate_config({"write_consistency": "all", "read_consistency": "all"}).warnings
     assert not WeaviatePlugin.validate_config({"write_consistency": 2}).is_valid
+
+
+def test_copies_of_a_collection_are_levelled_out() -> None:
+    settings = CollectionSettings("c", 2, DistanceMetric.COSINE, engine_options={"replicationConfig.factor": 2})
+    collection = schema.new_collection(settings)
+    definition = schema.class_definition(collection)
+    levelled = {"factor": 2, "asyncEnabled": True, "deletionStrategy": "TimeBasedResolution"}
+    assert definition["replicationConfig"] == levelled
+    assert schema.collection_of("c", definition) == collection
+    alone = schema.new_collection(CollectionSettings("c", 2, DistanceMetric.COSINE))
+    assert "replicationConfig" not in schema.class_definition(alone)
+    assert not alone.is_replicated
 
 
 # --- with three nodes ------------------------------------------------------------------------------------------------

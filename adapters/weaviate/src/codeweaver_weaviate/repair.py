@@ -182,8 +182,12 @@ async def _stamp_all(connection: Connection, collection: Collection, uuids: set[
 async def _stamp(connection: Connection, collection: Collection, uuid: str) -> None:
     """Give an object another stamp, and so have it indexed anew; what it holds is not touched."""
     body = {"class": collection.engine_name, "id": uuid, "properties": {STAMP: new_stamp()}}
-    path = f"/v1/objects/{collection.engine_name}/{uuid}?consistency_level={connection.write_consistency}"
+    path = f"/v1/objects/{collection.engine_name}/{uuid}"
     try:
+        if collection.is_replicated:
+            # A stamp makes the newest of what a copy has, however old: first all copies are given the newest.
+            await connection.request("GET", f"{path}?consistency_level=ALL")
+            path = f"{path}?consistency_level={connection.write_consistency}"
         await connection.request("PATCH", path, body)
     except httpx.HTTPStatusError as error:
         if error.response.status_code != httpx.codes.NOT_FOUND:  # deleted in the meantime

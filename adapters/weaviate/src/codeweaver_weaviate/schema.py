@@ -108,6 +108,7 @@ _DISTANCES: Final = {
     DistanceMetric.DOT_PRODUCT: "dot",
     DistanceMetric.MANHATTAN: "manhattan",
 }
+_FACTOR: Final = "replicationConfig.factor"
 _LINKS: Final = 4
 """The fewest that a point of a graph may have."""
 _CHANCE: Final = SystemRandom()
@@ -126,6 +127,8 @@ class Collection:
     """Drawn by lot when the class was created."""
     has_graph: bool
     """Whether a graph indexes its vectors. Else all that match are read, which is exact."""
+    is_replicated: bool = False
+    """Whether each point is on several nodes."""
 
     @property
     def engine_name(self) -> str:
@@ -145,7 +148,8 @@ def class_name(name: str) -> str:
 
 def new_collection(settings: CollectionSettings) -> Collection:
     """A collection that is about to be created."""
-    return Collection(settings, os.urandom(6).hex(), wants_index(settings))
+    factor = settings.engine_options.get(_FACTOR, 1)
+    return Collection(settings, os.urandom(6).hex(), wants_index(settings), factor > 1)
 
 
 def class_definition(collection: Collection) -> dict[str, Any]:
@@ -155,6 +159,8 @@ def class_definition(collection: Collection) -> dict[str, Any]:
     for name, value in settings.engine_options.items():
         part, key = name.split(".")
         own.setdefault(part, {})[key] = value
+    if collection.is_replicated:  # a node that was away is brought up to date, also of what was deleted meanwhile
+        own["replicationConfig"] |= {"asyncEnabled": True, "deletionStrategy": "TimeBasedResolution"}
     return {
         **own,
         "class": collection.engine_name,
@@ -221,7 +227,8 @@ def collection_of(name: str, definition: Mapping[str, Any]) -> Collection | None
     if found is None:
         return None
     types = {vector["vectorIndexType"] for vector in definition["vectorConfig"].values()}
-    return Collection(found[0], found[1]["incarnation"], types == {"hnsw"})
+    factor = (definition.get("replicationConfig") or {}).get("factor", 1)
+    return Collection(found[0], found[1]["incarnation"], types == {"hnsw"}, factor > 1)
 
 
 # --- points to objects -----------------------------------------------------------------------------------------------
