@@ -57,16 +57,15 @@ async def test_a_silent_engine_ends_every_call_in_time(cw: Conformance) -> None:
                 f"{label}: {took:.1f} s",
             )
         cw.tell(f"{asked} calls were asked of a silent engine")
-        if "timeout" not in cw.subject.config_fields:
-            return
-        # The time of a machine that has much to do is no promise of the backend's: the shortest of three counts.
-        patient = cw.at_port(silent.port, **{**impatient(cw.subject), "timeout": _LONGER})
-        took = float("inf")
-        for _ in range(3):
-            took = min(took, await _took(cw, "a search", lambda: patient.search_vectors("none", [1, 0])))
-            if took < _LONGER * 1.6:
-                break
-        cw.true(took < _LONGER * 1.6, f"an end within the timeout of {_LONGER} s", f"a search: {took:.1f} s")
+        if "timeout" in cw.subject.config_fields:
+            patient = cw.at_port(silent.port, **{**impatient(cw.subject), "timeout": _LONGER})
+            # The time of a machine that has much to do is no promise of the backend's: the shortest of three counts.
+            took = float("inf")
+            for _ in range(3):
+                took = min(took, await _took(cw, "a search", lambda: patient.search_vectors("none", [1, 0])))
+                if took < _LONGER * 1.6:
+                    break
+            cw.true(took < _LONGER * 1.6, f"an end within the timeout of {_LONGER} s", f"a search: {took:.1f} s")
 
 
 _LONG_ENOUGH = 45.0
