@@ -167,7 +167,8 @@ def test_where_tls_is_asked_for_nothing_is_sent_in_the_clear(
         settings["tls"] = True
 
     async def run() -> None:
-        async with backend_at(port, **settings) as backend:
+        reached = PgvectorBackend(PgvectorConfig(**settings)) if "url" in settings else backend_at(port, **settings)
+        async with reached as backend:
             error = await backend.diagnose()
             assert isinstance(error, BackendConnectionError)  # the server of the tests has no TLS
             assert "SSL" in str(error.__cause__)
