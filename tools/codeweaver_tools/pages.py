@@ -355,6 +355,7 @@ def reliability_page() -> str:
         DOCS / "reliability.md",
         reliability=_table(*reliability.tried()),
         proofs=[*_table(headings, rows), "", *named],
+        ring=_table(*reliability.copies()),
     )
 
 

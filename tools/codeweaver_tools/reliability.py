@@ -17,7 +17,7 @@ from typing import Any, Final
 from codeweaver_backends.contract import CLAUSES
 from codeweaver_conformance.certificate import Certificate
 
-__all__ = ["cell", "check", "proofs", "tried"]
+__all__ = ["cell", "check", "copies", "proofs", "tried"]
 
 _FOLDER: Final = Path("docs", "reliability")
 _SAYS: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
@@ -58,6 +58,21 @@ def tried() -> tuple[list[str], list[list[str]]]:
         for target, faults in sorted(told.items())
     ]
     return ["target", *_SAYS], rows
+
+
+def copies() -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the ring of copies, undisturbed and interrupted."""
+    told = json.loads((_FOLDER / "ring.json").read_text(encoding="utf-8"))
+    rows = [
+        [
+            f"`{plain['source']}` → `{plain['target']}`",
+            *(f"{hop['seconds']:.0f} s, {hop['memory_mb']:,} MB" for hop in (plain, killed)),
+            "; ".join(killed["kills"]) or "not interrupted",
+            f"**{sum(count for hop in (plain, killed) for count in hop['wrong'].values())}**",
+        ]
+        for plain, killed in zip(told["undisturbed"], told["interrupted"], strict=True)
+    ]
+    return [f"{told['points']:,} points", "undisturbed", "interrupted", "by, and when", "points that differ"], rows
 
 
 def _figures() -> dict[str, dict[str, Any]]:
