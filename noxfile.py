@@ -63,12 +63,12 @@ ENGINES = {
         Engine(
             "milvus",
             ("milvus-lite", "milvus-server"),
-            ("-e", "adapters/milvus[test]"),
+            ("-e", "adapters/milvus[lite,test]"),
             server=frozenset() if HAS_MILVUS_PACKAGE else frozenset({"milvus-server"}),
             waiting=frozenset({"milvus-server"}),
         ),
         Engine("pgvector", ("pgvector",), ("-e", "adapters/pgvector[embedded]", "pgvector>=0.4")),
-        Engine("chroma", ("chroma", "chroma-http"), ("-e", "adapters/chroma")),
+        Engine("chroma", ("chroma", "chroma-http"), ("-e", "adapters/chroma[embedded]")),
         Engine(
             "weaviate",
             ("weaviate", "weaviate-cluster"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -211,3 +213,18 @@ def test_advice() -> None:
     assert "unencrypted" in ChromaPlugin.validate_config({"api_key": KEY}).warnings[0]
     assert "ignored" in ChromaPlugin.validate_config({"api_key": KEY, "path": "p"}).warnings[0]
     assert not ChromaPlugin.validate_config({"api_key": KEY, "url": "https://h"}).warnings
+
+
+def test_a_server_is_used_without_chromadb() -> None:
+    program = """
+import sys
+sys.modules["chromadb"] = None
+from codeweaver_backends import PluginError, create_backend
+create_backend("chroma", url="http://127.0.0.1:1")
+try:
+    create_backend("chroma", path="here")
+except PluginError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "pip install 'codeweaver-chroma[embedded]'" in run.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from codeweaver_backends.capabilities import BackendCapabilities, BaseCapabiliti
 from codeweaver_backends.errors import PluginError
 from codeweaver_backends.factory import CodeWeaverFactory
 from codeweaver_backends.memory import MemoryBackend, MemoryConfig, MemoryPlugin
-from codeweaver_backends.plugins import BackendPlugin, config_class_of, find_plugins, load_object
+from codeweaver_backends.plugins import BackendPlugin, config_class_of, find_plugins, load_object, needs
 from codeweaver_backends.testing import find_targets
 from codeweaver_backends.types import BaseComponentInfo, ComponentType
 
@@ -215,3 +216,15 @@ def test_the_configuration_is_the_annotation_of_the_first_argument() -> None:
         None
     ] * 5
     assert config_class_of(MemoryBackend) is config_class_of(Child) is MemoryConfig
+
+
+def test_a_client_that_is_not_installed_is_told_with_the_line_that_installs_it() -> None:
+    told = re.escape("the module 'no_such_client' is not installed: pip install 'codeweaver-x[embedded]'")
+    with pytest.raises(PluginError, match=told):
+        needs("no_such_client", "codeweaver-x[embedded]")
+
+
+def test_a_client_that_is_asked_for_is_not_imported() -> None:
+    sys.modules.pop("this", None)
+    needs("this", "python")
+    assert "this" not in sys.modules

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +50,18 @@ def test_a_key_in_the_clear_is_warned_of() -> None:
     assert "unencrypted" in " ".join(told.warnings)
     told = MilvusPlugin.validate_config({"path": "index.db", "api_key": "user:password"})
     assert "ignored" in " ".join(told.warnings)
+
+
+def test_a_server_is_used_without_milvus_lite() -> None:
+    program = """
+import sys
+sys.modules["milvus_lite"] = None
+from codeweaver_backends import PluginError, create_backend
+create_backend("milvus", url="http://127.0.0.1:1")
+try:
+    create_backend("milvus", path="here.db")
+except PluginError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "pip install 'codeweaver-milvus[lite]'" in run.stdout

@@ -354,3 +354,17 @@ def test_threads_with_loops_of_their_own_may_share_a_backend(tmp_path: Path) -> 
     assert errors == []
     assert asyncio.run(shared.count_vectors("c")) == 30
     asyncio.run(shared.aclose())
+
+
+def test_without_the_engine_the_line_that_installs_it_is_told() -> None:
+    program = """
+import sys
+sys.modules["qdrant_edge"] = None
+from codeweaver_backends import PluginError, create_backend
+try:
+    create_backend("qdrant-edge", path="here")
+except PluginError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "pip install 'codeweaver-qdrant[edge]'" in run.stdout

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import BackendClosedError, BackendError
+from codeweaver_backends.plugins import needs
 from codeweaver_backends.sdk.cursors import cursor_after, position_of
 from codeweaver_backends.sdk.filters.compile import untestable_leaves
 from codeweaver_backends.sdk.filters.tree import Always, Node
@@ -19,13 +21,22 @@ from codeweaver_chroma import errors
 from codeweaver_chroma.client import ROWS_AT_ONCE, Client
 from codeweaver_chroma.config import ChromaConfig
 from codeweaver_chroma.dialect import ChromaDialect
-from codeweaver_chroma.embedded import EmbeddedClient
 from codeweaver_chroma.plugin import CAPABILITIES
 from codeweaver_chroma.schema import Collection, rows_of, split_uri
 from codeweaver_chroma.search import Row, nearest, select
 from codeweaver_chroma.server import ServerClient
 
 __all__ = ["ChromaBackend"]
+
+
+def _way_to(config: ChromaConfig) -> Callable[[], Awaitable[Client]]:
+    """How a client is had. The engine is imported only where it is to run in this process."""
+    if config.path is None:
+        return partial(ServerClient.connect, config)
+    needs("chromadb", "codeweaver-chroma[embedded]")
+    from codeweaver_chroma.embedded import EmbeddedClient
+
+    return partial(EmbeddedClient.open, config.path)
 
 
 class ChromaBackend(BackendTemplate[Collection]):
@@ -39,6 +50,7 @@ class ChromaBackend(BackendTemplate[Collection]):
     def __init__(self, config: ChromaConfig) -> None:
         super().__init__(config)
         self._connected: Client | None = None
+        self._reach = _way_to(config)
 
     @property
     def capabilities(self) -> BackendCapabilities:
@@ -55,15 +67,14 @@ class ChromaBackend(BackendTemplate[Collection]):
         return self._connected
 
     async def _connect(self) -> None:
-        path = self.config.path
-        self._connected = await (EmbeddedClient.open(path) if path else ServerClient.connect(self.config))
+        self._connected = await self._reach()
 
     async def _disconnect(self) -> None:
         client, self._connected = self._client, None
         await client.close()
 
     def _abandon(self) -> None:
-        if isinstance(self._connected, EmbeddedClient):
+        if self._connected is not None:
             self._connected.abandon()
 
     async def _ping(self) -> None:

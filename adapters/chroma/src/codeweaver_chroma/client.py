@@ -27,6 +27,10 @@ class Client(ABC):
     capabilities: BackendCapabilities
     version: str | None = None
 
+    def abandon(self) -> None:
+        """Close without an event loop, as far as that can be done."""
+        return
+
     # --- collections ---
 
     async def names(self) -> list[str]:

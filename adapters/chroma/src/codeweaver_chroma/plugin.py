@@ -47,7 +47,7 @@ class ChromaPlugin(DeclaredPlugin):
     capabilities = CAPABILITIES
     backend = "codeweaver_chroma.backend:ChromaBackend"
     config = "codeweaver_chroma.config:ChromaConfig"
-    dependencies = ("chromadb",)
+    dependencies = ("httpx",)
 
     @classmethod
     def advice(cls, config: Any) -> Iterable[str]:

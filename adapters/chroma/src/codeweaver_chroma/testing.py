@@ -7,10 +7,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from codeweaver_backends.testing import ServerProcess, Target, answers_http, free_ports
+from codeweaver_backends.testing import NotProvisioned, ServerProcess, Target, answers_http, free_ports
 
 __all__ = ["URL", "chroma_server", "targets"]
 
@@ -34,8 +35,14 @@ def chroma_server() -> tuple[ServerProcess, dict[str, Any]]:
     return process, {"host": "127.0.0.1", "port": port, "timeout": _TIMEOUT}
 
 
+def _engine() -> None:
+    if find_spec("chromadb") is None:
+        raise NotProvisioned("the module chromadb: install codeweaver-chroma[embedded]")
+
+
 @contextmanager
 def _embedded() -> Iterator[dict[str, Any]]:
+    _engine()
     with tempfile.TemporaryDirectory(prefix="codeweaver-chroma-") as folder:
         yield {"path": str(Path(folder) / "index"), "timeout": _TIMEOUT}
 
@@ -47,6 +54,7 @@ def _server() -> Iterator[dict[str, Any]]:
         token = os.environ.get(TOKEN)
         yield {"url": url, "timeout": _TIMEOUT, **({"api_key": token} if token else {})}
         return
+    _engine()
     with _started() as (_, settings):
         yield settings
 

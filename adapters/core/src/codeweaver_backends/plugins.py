@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import BaseModel
@@ -35,6 +36,7 @@ __all__ = [
     "load_object",
     "may_configure",
     "missing_dependencies",
+    "needs",
     "package_of",
 ]
 
@@ -178,6 +180,15 @@ def missing_dependencies(plugin: type[BackendPlugin] | None) -> list[str]:
         except PackageNotFoundError:
             missing.append(name)
     return missing
+
+
+def needs(module: str, requirement: str) -> None:
+    """Refuse to go on without a client that an extra brings: a top-level module, which is not imported for that.
+
+    Raises ``PluginError``, which names what to install.
+    """
+    if find_spec(module) is None:
+        raise PluginError(f"the module {module!r} is not installed: pip install '{requirement}'")
 
 
 def package_of(module: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.errors import BackendClosedError, BackendError
 from codeweaver_backends.metrics import scorer
+from codeweaver_backends.plugins import needs
 from codeweaver_backends.sdk.calls import off_loop
 from codeweaver_backends.sdk.cursors import cursor_after, position_of
 from codeweaver_backends.sdk.filters.compile import compile_filter, resolve, untestable_leaves
@@ -43,6 +44,8 @@ class MilvusBackend(BackendTemplate[Collection]):
 
     def __init__(self, config: MilvusConfig) -> None:
         super().__init__(config)
+        if config.path is not None:
+            needs("milvus_lite", "codeweaver-milvus[lite]")
         self._connected: Client | None = None
 
     @property

@@ -42,7 +42,7 @@ class MilvusPlugin(DeclaredPlugin):
     capabilities = CAPABILITIES
     backend = "codeweaver_milvus.backend:MilvusBackend"
     config = "codeweaver_milvus.config:MilvusConfig"
-    dependencies = ("pymilvus", "milvus-lite")
+    dependencies = ("pymilvus",)
 
     @classmethod
     def advice(cls, config: Any) -> Iterable[str]:

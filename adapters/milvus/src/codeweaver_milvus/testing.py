@@ -32,7 +32,7 @@ def _lite() -> Iterator[dict[str, Any]]:
     try:
         import milvus_lite
     except ImportError as error:
-        raise NotProvisioned(f"milvus-lite cannot be imported: {error}") from None
+        raise NotProvisioned(f"milvus_lite cannot be imported ({error}): install codeweaver-milvus[lite]") from None
     del milvus_lite
     with tempfile.TemporaryDirectory(prefix="codeweaver-milvus-") as folder:
         yield {"path": str(Path(folder) / "lite.db"), "timeout": _TIMEOUT}

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from codeweaver_backends.capabilities import BackendCapabilities, Limits
-from codeweaver_backends.plugins import DeclaredPlugin
+from codeweaver_backends.plugins import DeclaredPlugin, needs
 from codeweaver_backends.types import BaseComponentInfo, DistanceMetric
 from codeweaver_qdrant.version import __version__
 
@@ -82,3 +82,8 @@ class QdrantEdgePlugin(DeclaredPlugin):
     backend = "codeweaver_qdrant.edge:QdrantEdgeBackend"
     config = "codeweaver_qdrant.config:QdrantEdgeConfig"
     dependencies = ("qdrant-edge-py",)
+
+    @classmethod
+    def get_backend_class(cls) -> type:
+        needs("qdrant_edge", "codeweaver-qdrant[edge]")
+        return super().get_backend_class()

@@ -27,6 +27,7 @@ from codeweaver_backends.plugins import (
     load_object,
     may_configure,
     missing_dependencies,
+    needs,
     package_of,
 )
 from codeweaver_backends.protocols import PROFILES, OptionalProfile, has_method, implements
@@ -269,6 +270,7 @@ __all__ = [
     "may_configure",
     "missing_dependencies",
     "narrow",
+    "needs",
     "number_key",
     "number_pair",
     "off_loop",
