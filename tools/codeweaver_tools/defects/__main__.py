@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         one.id: one.sentence for one in MUTANTS.values()
     }
     correct, hopeless, wrong = _jobs(options)
-    done = {one.job.id: one for one in _watched(outcomes([*correct, *hopeless, *wrong], options.jobs))}
+    done = {one.job.id: one for one in _watched(_outcomes([*correct, *hopeless, *wrong], options))}
     alarms = [
         one for one in (done[job.id] for job in correct) if one.failures or one.trouble or one.verdict != "certified"
     ]
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         row["total"] += 1
         row["killed"] += _killed(one)
     report: dict[str, Any] = {
+        "order": options.order,
         "total": len(judged),
         "killed": len(judged) - len(survivors),
         "survivors": survivors,
@@ -91,10 +93,46 @@ def _watched(outcomes_: Iterable[Outcome]) -> Iterator[Outcome]:
         yield one
 
 
+def _outcomes(jobs: Sequence[Job], options: argparse.Namespace) -> Iterator[Outcome]:
+    """What came of each job: as an interrupted run noted it, if that is to go on, else as it comes."""
+    notes = options.report.with_suffix(f".{options.order}.jsonl")
+    notes.parent.mkdir(parents=True, exist_ok=True)
+    if not options.resume:
+        notes.unlink(missing_ok=True)
+    noted = {}
+    if notes.is_file():
+        for line in notes.read_text(encoding="utf-8").splitlines():
+            told = json.loads(line)
+            noted[told.pop("id")] = told
+    known = [job for job in jobs if job.id in noted]
+    yield from (Outcome(job, **noted[job.id]) for job in known)
+    with notes.open("a", encoding="utf-8") as file:
+        for one in outcomes([job for job in jobs if job.id not in noted], options.jobs):
+            told = asdict(one)
+            told["id"] = told.pop("job")["id"]
+            file.write(json.dumps(told) + "\n")
+            file.flush()
+            yield one
+
+
+def _order(word: str) -> str:
+    if word not in {"users", "areas"} and not word.isdecimal():
+        raise argparse.ArgumentTypeError("must be users, areas, or the seed of a shuffle")
+    return word
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description=__doc__)
     parser.add_argument("--only", default="", metavar="REGEX", help="only defects whose id matches")
-    parser.add_argument("--in-order", action="store_true", help="in the users' order, never a class's own area first")
+    parser.add_argument("--sample", type=int, metavar="N", help="only so many defects, always the same ones")
+    parser.add_argument(
+        "--order",
+        type=_order,
+        default="users",
+        metavar="users|areas|SEED",
+        help="of the suite's tests: as users get them, shuffled, or a defect's own area first (quick, and proves less)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with a run in the same order that was interrupted")
     # Two more than there are cores: some wait for a silent server most of the time.
     parser.add_argument("--jobs", type=int, default=(os.cpu_count() or 2) + 2, help="processes")
     parser.add_argument("--shuffles", type=int, default=1, help="shuffled runs on each correct backend")
@@ -104,19 +142,23 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _jobs(options: argparse.Namespace) -> tuple[list[Job], list[Job], list[Job]]:
     """Runs on correct backends, on hopeless ones, and on defects; the slow ones of a server first."""
-    wrong = [
-        Job(one.id, one.reference, () if options.in_order else one.areas, needs_server=one.needs_server)
-        for one in sorted(load().values(), key=lambda one: not one.needs_server)
-    ]
-    wrong += [Job(one, _MEMORY, () if options.in_order else ("filters",), mutant=one) for one in MUTANTS]
+    wrong = [Job(one.id, one.reference, one.areas, needs_server=one.needs_server) for one in load().values()]
+    wrong += [Job(one, _MEMORY, ("filters",), mutant=one) for one in MUTANTS]
     wrong = [one for one in wrong if re.search(options.only, one.id)]
+    if options.sample is not None:
+        wrong = random.Random(0).sample(wrong, min(options.sample, len(wrong)))  # noqa: S311 - a sample, not a secret
+    if options.order != "areas":
+        shuffle = None if options.order == "users" else int(options.order)
+        wrong = [replace(one, areas=(), shuffle=shuffle) for one in wrong]
+    wrong.sort(key=lambda one: not one.needs_server)
     correct = [Job("network", _NETWORK, to_the_end=True, needs_server=True), Job("memory", _MEMORY, to_the_end=True)]
     correct.append(Job("rig", _RIG, to_the_end=True))
     correct.append(Job("scanning", _SCANNING, to_the_end=True, needs_server=True))
     for seed in range(options.shuffles):
         correct += [replace(one, id=f"{one.id}, shuffled {seed}", shuffle=seed) for one in correct[:2]]
     hopeless = [Job(name, f"{__package__}.nothing:{name}", to_the_end=True) for name in HOPELESS]
-    return ([], [], wrong) if options.only else (correct, hopeless, wrong)
+    is_part = options.only or options.sample is not None
+    return ([], [], wrong) if is_part else (correct, hopeless, wrong)
 
 
 def _killed(one: Outcome) -> bool:
