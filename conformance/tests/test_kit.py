@@ -282,3 +282,9 @@ def test_a_mutant_finds_its_place_however_core_is_formatted() -> None:
     assert source[:start] + "h()" + source[end:] == "x = h()\ny = g(a)"
     assert not list(_places(source, "f('b', b)"))
     assert not list(_places(source, "f(a, b)"))
+
+
+def test_what_takes_long_comes_last(tmp_path: Path) -> None:
+    said = suite(tmp_path, "memory", "--collect-only", "-q")
+    order = list(dict.fromkeys(re.findall(r"(test_\w+)\.py", said)))
+    assert order.index("test_vectors") < order.index("test_sizes") < order.index("test_machine")

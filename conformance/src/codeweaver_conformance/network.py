@@ -176,10 +176,13 @@ class Relay:
             await asyncio.wait({asked, answered}, return_when=asyncio.FIRST_COMPLETED)
             asked.cancel()
             answered.cancel()
+            await asyncio.wait({asked, answered})
         finally:
             self._open -= {writer, to_engine}
-            to_engine.transport.abort()
             writer.transport.abort()
+            to_engine.transport.abort()
+            with suppress(OSError):
+                await to_engine.wait_closed()  # else the loop may end before, and the socket is never closed
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool) -> None:
         with suppress(ConnectionError):

@@ -34,7 +34,7 @@ from codeweaver_conformance.certificate import (
     load_waivers,
     versions_of,
 )
-from codeweaver_conformance.clause import clauses_of_test
+from codeweaver_conformance.clause import clauses_of_test, turn_of
 from codeweaver_conformance.complete import Roll
 from codeweaver_conformance.recorder import variable
 from codeweaver_conformance.session import DENIED, NOT_VERIFIED, Conformance
@@ -94,7 +94,8 @@ class Run:
     # --- before the tests ---
 
     def arrange(self, items: list[pytest.Item]) -> None:
-        """Shuffle, and put areas first, if asked to."""
+        """Put what takes long last; shuffle, and put areas first, if asked to."""
+        items.sort(key=turn_of)
         seed = self._config.getoption("--cw-shuffle")
         if seed is not None:
             random.Random(seed).shuffle(items)  # noqa: S311 - an order, not a secret
