@@ -17,7 +17,7 @@ from typing import Any
 
 from codeweaver_backends.contract import CLAUSES, CONTRACT_VERSION, Clause
 from codeweaver_conformance.certificate import Certificate, tally
-from codeweaver_tools import names_page, quality_page, reliability
+from codeweaver_tools import matrix, names_page, quality_page, reliability
 from codeweaver_tools.certificate_pages import pages_of
 
 __all__ = ["main"]
@@ -78,7 +78,7 @@ def matrix_page() -> str:
         *_table(["clause", "not kept by"], _differences(certificates)),
         "",
         "## Pythons and clients\n",
-        *_runs(),
+        *_runs(certificates),
         "",
     ]
     return "\n".join(lines)
@@ -115,12 +115,15 @@ def _limits(one: Certificate) -> list[str]:
     ]
 
 
-def _runs() -> list[str]:
-    file = DOCS / "matrix.json"
-    if not file.is_file():
-        return ["Nothing beside the certificates above was run."]
-    told = json.loads(file.read_text(encoding="utf-8"))
-    return [*told["text"], "", *_table(told["columns"], told["rows"])]
+def _runs(certificates: list[Certificate]) -> list[str]:
+    runs = matrix.kept(DOCS / "matrix.json")
+    targets = sorted({one.environment.target for one in certificates} | {run.target for run in runs})
+    return [
+        "The certificates above are of Python 3.11 with the newest clients of their day. `nox -t matrix` runs the",
+        "whole suite on every target and Python with the newest clients, and with the oldest that are allowed",
+        "(`--resolution lowest-direct`). A dash was not run.\n",
+        *_table(*matrix.page(runs, targets)),
+    ]
 
 
 def _metrics(certificate: Certificate) -> list[str]:

@@ -13,6 +13,9 @@ from codeweaver_backends.contract import CLAUSES
 
 __all__ = ["clause", "clauses_of_test", "turn_of"]
 
+_LATE = (".test_filters_generated", ".test_sizes")
+"""Modules of large collections and of many cases."""
+
 
 def clause(*ids: str) -> Callable[[Callable[..., Awaitable[None] | None]], Callable[..., None]]:
     """Cite clauses of the contract. The test is an ``async def``, or for a property a ``def``, and takes ``cw``.
@@ -31,7 +34,7 @@ def clause(*ids: str) -> Callable[[Callable[..., Awaitable[None] | None]], Calla
 
         del run.__dict__["__wrapped__"]
         run.__signature__ = inspect.signature(test)  # type: ignore[attr-defined]
-        turn = 2 if not inspect.iscoroutinefunction(test) else int(test.__module__.endswith("test_sizes"))
+        turn = 2 if not inspect.iscoroutinefunction(test) else int(test.__module__.endswith(_LATE))
         marked: Callable[..., None] = pytest.mark.cw_clause(*ids, turn=turn)(run)
         return marked
 
