@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from codeweaver_backends import (
     SearchFilter,
     SearchResult,
 )
-from codeweaver_backends.testing import Target, find_targets
+from codeweaver_backends.testing import NotProvisioned, Target, find_targets
 from codeweaver_conformance import oracle
-from codeweaver_conformance.cli import app
+from codeweaver_conformance.cli import app, comparing
 from codeweaver_conformance.compare import engines
 from codeweaver_conformance.compare.corpus import Chunk, python_files, read_corpus, stdlib_folder, text_files
 from codeweaver_conformance.compare.dataset import Dataset, derive_filters
@@ -497,6 +498,32 @@ def test_a_broken_plugin_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch) ->
     assert chosen[0] == "memory"
     assert "broken" not in chosen
     assert "no-such-plugin" in left_out["broken"]
+
+
+def test_of_the_ways_to_run_an_engine_here_the_first_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = find_targets()["memory"]
+    ways = {name: replace(memory, name=name) for name in ("z-first", "another")}
+    monkeypatch.setattr(engines, "find_targets", lambda: ways)
+    assert engines.default_engines() == (["z-first"], {})
+
+
+def test_an_engine_that_nobody_asked_for_and_that_is_not_here_is_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def provide() -> Iterator[dict[str, Any]]:
+        raise NotProvisioned("looked for it in vain")
+        yield {}
+
+    memory = find_targets()["memory"]
+    monkeypatch.setattr(
+        engines, "find_targets", lambda: {"memory": memory, "absent": replace(memory, name="absent", provide=provide)}
+    )
+    monkeypatch.setattr(comparing, "default_engines", lambda: (["memory", "absent"], {}))
+    told = run("compare", "--source", folder)
+    assert told.exit_code == 0, told.output
+    assert "absent is left out: looked for it in vain" in told.output
+    assert run("compare", "absent", "--source", folder).exit_code == 1
 
 
 # --- engines that go wrong -------------------------------------------------------------------------------------------

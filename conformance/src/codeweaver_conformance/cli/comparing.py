@@ -70,6 +70,10 @@ def compare(
             found = read_source(Source(source, query or (), queries, limit=limit_chunks), progress)
             workload = Workload(found)
             measurements = [measure(engine, found, data, progress) for engine in engines]
+        if not targets:  # nobody asked for one that cannot be had
+            left_out |= {one.engine: str(one.error) for one in measurements if one.is_missing}
+            measurements = [one for one in measurements if not one.is_missing]
+            engines = [one for one in engines if one.name not in left_out]
         for one in measurements:
             judge(one, workload)
         report = Report(workload, engines, measurements, [CERTIFICATES, *(certificates or [])])

@@ -134,18 +134,22 @@ def parse_settings(options: Sequence[str]) -> dict[str, dict[str, str]]:
 
 
 def default_engines() -> tuple[list[str], dict[str, str]]:
-    """The targets that need no server, and those left out because their plugin cannot be loaded, with the reason."""
+    """Each backend that can run in this process, and those left out because their plugin cannot be loaded, and why.
+
+    Of the ways to run one (in a folder, on an object store) it is the first that its adapter offers.
+    """
     engines, left_out = all_targets()
+    embedded = {one.name: one.backend for one in engines if not one.is_server}
+    first = {backend: name for name, backend in reversed(embedded.items())}
     # The core's own comes first: it is the plainest, and what the others are read against.
-    chosen = sorted((one.name for one in engines if not _needs_server(one)), key=lambda name: (name != "memory", name))
-    return chosen, left_out
+    return sorted(first.values(), key=lambda name: (name != "memory", name)), left_out
 
 
 def all_targets() -> tuple[list[Engine], dict[str, str]]:
     """Every target of the installed plugins, and those left out because their plugin cannot be loaded."""
     chosen: list[Engine] = []
     left_out: dict[str, str] = {}
-    for name, target in sorted(find_targets().items()):
+    for name, target in find_targets().items():
         try:
             CodeWeaverFactory().get_registration(target.backend)
         except PluginError as error:
@@ -153,11 +157,6 @@ def all_targets() -> tuple[list[Engine], dict[str, str]]:
             continue
         chosen.append(Engine(name, target.backend, target))
     return chosen, left_out
-
-
-def _needs_server(engine: Engine) -> bool:
-    config_class = CodeWeaverFactory().get_registration(engine.backend).config_class
-    return config_class is not None and issubclass(config_class, ServerConfig)
 
 
 def resolve_engines(names: Sequence[str], settings: Settings, config: Path | None = None) -> list[Engine]:
