@@ -13,6 +13,7 @@ from codeweaver_backends.capabilities import BackendCapabilities
 from codeweaver_backends.contract import CLAUSES
 from codeweaver_conformance import certificate
 from codeweaver_conformance.subject import OF_THE_SUBJECT
+from codeweaver_conformance.summary import verdict_of
 
 MODULES = sorted(Path(suite.__file__).parent.glob("test_*.py"))
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -77,3 +78,11 @@ def test_what_did_not_apply_is_no_pass(kinds: list[str], undeniable: str, deniab
     clauses = certificate.judge(outcomes, environment, [], "").clauses
     assert clauses["collections.recreate"].outcome == undeniable
     assert clauses["lifecycle.independent"].outcome == deniable
+
+
+def test_what_failed_beside_a_verdict_is_told_with_it() -> None:
+    file = Path(__file__).parents[2] / "docs/certificates/memory.json"
+    made = certificate.Certificate.model_validate_json(file.read_text(encoding="utf-8"))
+    assert verdict_of(made) == "CERTIFIED"
+    made.clauses["lifecycle.leaks"].outcome = "fail"
+    assert "CERTIFIED, BUT lifecycle.leaks FAILED" in verdict_of(made)

@@ -39,7 +39,7 @@ from codeweaver_conformance.complete import Roll
 from codeweaver_conformance.recorder import variable
 from codeweaver_conformance.session import DENIED, NOT_VERIFIED, Conformance
 from codeweaver_conformance.subject import Subject, provisioned, settings_from
-from codeweaver_conformance.summary import failed_clauses, table
+from codeweaver_conformance.summary import failed_clauses, table, verdict_of
 
 __all__ = ["REFUSED", "Run"]
 
@@ -287,7 +287,8 @@ class Run:
                 reporter.write_line(line)
             if one.certificate is not None:
                 reporter.write(table(one.certificate))
-                reporter.write_line(f"{environment.target}: {one.certificate.verdict.upper()} — {one.file}")
+                told = verdict_of(one.certificate)
+                reporter.write_line(f"{environment.target}: {told} — {one.file}")
         for problem in self.problems:
             reporter.write_line(problem, red=True)
         if self.left:

@@ -15,7 +15,7 @@ from rich.table import Table
 from codeweaver_backends.contract import CLAUSES
 from codeweaver_conformance.certificate import Certificate, TestOutcome, tally
 
-__all__ = ["failed_clauses", "table"]
+__all__ = ["failed_clauses", "table", "verdict_of"]
 
 _FOUNDATION: Final = (
     "plugin",
@@ -100,6 +100,15 @@ def _contract_page() -> str:
     except PackageNotFoundError:
         return ""
     return next((one.partition(", ")[2] for one in urls if one.startswith("Contract, ")), "")
+
+
+def verdict_of(certificate: Certificate) -> str:
+    """The verdict, and what failed without counting in it: the run ends as a failure all the same."""
+    broken = [name for name, one in certificate.clauses.items() if one.level == "extended" and one.outcome == "fail"]
+    verdict = certificate.verdict.upper()
+    if not broken or certificate.verdict == "failed":
+        return verdict
+    return f"{verdict}, BUT {', '.join(broken)} FAILED, which is extended and does not count"
 
 
 def table(certificate: Certificate) -> str:
