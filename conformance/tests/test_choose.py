@@ -19,7 +19,8 @@ from codeweaver_backends import BackendCapabilities, DistanceMetric, Limits
 from codeweaver_backends.errors import InvalidOptionError
 from codeweaver_conformance.cli import app
 from codeweaver_conformance.cli.choosing import _command
-from codeweaver_conformance.compare.choosing import _misses
+from codeweaver_conformance.compare.choosing import Choice, _misses
+from codeweaver_conformance.compare.dataset import Dataset
 from codeweaver_conformance.compare.engines import Engine
 from codeweaver_conformance.compare.latency import Latency
 from codeweaver_conformance.compare.measure import Measurement
@@ -157,6 +158,25 @@ def test_what_is_not_known_does_not_win() -> None:
     assert "is not known" in one.reasons[-1]
 
 
+def test_who_would_not_keep_the_limit_with_all_points_comes_last_and_is_not_recommended() -> None:
+    """Both kept it where they were measured; carried on from 400 to 6,400 points one does not."""
+    fast, flat = candidate("fast", 0.01), candidate("flat", 0.02)
+    flat.measured[0] = measured(100, 0.02)
+    asked = {"points": 6_400, "p95_ms": 30}
+    assert names([fast, flat], **asked) == ["flat", "fast"]
+    assert fast.doubts == ["p95 of a search, the slower of filtered and not, 40.0 ms, where 30 are allowed"]
+    assert fast.reasons[-1] == "behind flat: what may not do comes last"
+    data = Dataset(
+        "it", {}, [], np.zeros((0, 2), np.float32), [], [], np.zeros((0, 2), np.float32), DistanceMetric.COSINE
+    )
+    needs = Requirements(**asked)
+    choice = Choice(needs, needs, data, (100, 400), [fast], rank([fast], needs), {}, "", "")
+    assert choice.best is None
+    assert choice.verdict.startswith(
+        "None is shown to do it with 6,400 points. fast comes nearest, and is in doubt: p95"
+    )
+
+
 def test_growth_is_a_power() -> None:
     assert growth(candidate("it", 0.01), FIGURES["latency"]) == pytest.approx(0.5)
     assert growth(candidate("it", 0.01), FIGURES["disk"]) == pytest.approx(0.0)
@@ -169,8 +189,12 @@ def test_growth_is_a_power() -> None:
         ({"altered": 2}, {}, "2 results with 400 points have not the payload that was written"),
         ({"inexact": 3}, {}, "3 answers with 400 points are not the exact ones, which it promises"),
         ({"recall": 0.9}, {}, "find 0.900 of the exact answers, and 0.95 are asked for"),
-        ({}, {"p95_ms": 5}, "the slower of filtered and not, with 400 points is 10.0 ms, and 5 are allowed"),
-        ({"disk_bytes": 3_000_000}, {"disk_mb": 2}, "its disk with 400 points is 3.0 MB, and 2 are allowed"),
+        (
+            {},
+            {"p95_ms": 5},
+            "with 400 points: p95 of a search, the slower of filtered and not, 10.0 ms, where 5 are allowed",
+        ),
+        ({"disk_bytes": 3_000_000}, {"disk_mb": 2}, "with 400 points: disk 3.0 MB, where 2 are allowed"),
     ],
 )
 def test_what_was_measured_may_stand_against_it(result: Any, asked: dict[str, Any], told: str | None) -> None:

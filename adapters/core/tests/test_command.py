@@ -293,6 +293,28 @@ def test_interrupted_before_it_could_tell_the_same_command_tells(
     assert not (folder / "journal").exists()
 
 
+def test_a_copy_that_ends_leaves_what_another_has_begun(
+    stores: dict[str, MemoryStore], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are of the same pair, and so of one journal."""
+
+    class Interrupted(MemoryBackend):
+        async def search_vectors(self, *arguments: Any, **options: Any) -> Any:
+            raise KeyboardInterrupt  # when all is written, and is being compared
+
+    fill(stores["here"])
+    stores["here"].collections["big"] = stores["here"].collections["code"]
+    options = ("--journal", folder / "journal")
+    with monkeypatch.context() as context:
+        ends = MemoryBackend(MemoryConfig(store=stores["here"])), Interrupted(MemoryConfig(store=stores["there"]))
+        given = iter(ends)
+        context.setattr(transferring, "open_quietly", lambda *_: next(given))
+        command("copy", HERE, THERE, "--collection", "big", *options, status=130)
+    assert told("copy", HERE, THERE, "--collection", "code", *options)["ok"] is True
+    assert told("copy", HERE, THERE, "--collection", "big", *options)["ok"] is True
+    assert not (folder / "journal").exists()
+
+
 # --- the head --------------------------------------------------------------------------------------------------------
 
 

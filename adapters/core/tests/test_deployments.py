@@ -194,6 +194,30 @@ def test_a_misspelt_variable_is_told(files: Files, factory: CodeWeaverFactory, m
         open_deployment("prod", factory=factory)
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("[deployment.prod]\nbackend = 'acme'\n", "deployments"),
+        ("default-deployment = 'prod'\n", "default_deployment"),
+        ("[backend.acme]\nurl = 'http://x'\n", "backends"),
+    ],
+)
+def test_a_misspelt_table_is_told(files: Files, text: str, meant: str) -> None:
+    files.here.write_text(text)
+    with pytest.raises(InvalidOptionError, match=f"which does not exist; did you mean '{meant}'"):
+        list_deployments()
+
+
+def test_tables_of_others_are_theirs(files: Files) -> None:
+    files.here.write_text(f"[embedding]\nmodel = 'x'\n{PROD}")
+    assert list_deployments() == ["prod"]
+
+
+def test_a_backend_in_place_of_a_deployment_is_told_how_it_is_opened(files: Files) -> None:
+    with pytest.raises(InvalidOptionError, match="the backend 'memory' is opened by its settings: memory:key=value"):
+        open_deployment("memory")
+
+
 def test_a_deployment_in_two_files_is_ambiguous(files: Files, factory: CodeWeaverFactory) -> None:
     files.own.write_text(PROD)
     files.here.write_text(PROD)

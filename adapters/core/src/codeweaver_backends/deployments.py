@@ -162,7 +162,10 @@ def get_deployment(
         if name is None and (name := _default(files)) is None:
             raise InvalidOptionError(f"no deployment is named, and there is no {_DEFAULT_KEY}; {_listed(known)}")
         if name not in known:
-            raise InvalidOptionError(f"no deployment is named {name!r}; {_listed(known)}{nearest(name, known)}")
+            hint = nearest(name, known)
+            if name in find_plugins():
+                hint = f"; the backend {name!r} is opened by its settings: {name}:key=value,key=value"
+            raise InvalidOptionError(f"no deployment is named {name!r}; {_listed(known)}{hint}")
         if not _NAME.fullmatch(name) or name in find_plugins():
             reason = "the name of an installed backend" if name in find_plugins() else "not made of letters, digits, -_"
             raise InvalidOptionError(f"the deployment {name!r} needs another name: this one is {reason}")

@@ -44,6 +44,10 @@ __all__ = [
 ]
 
 FILE_NAME: Final = "codeweaver.toml"
+_KEYS: Final = {"backends", "default_deployment", "deployments"}
+"""Ours in the file."""
+_NEAR: Final = 0.85
+"""From this likeness on another key is one of ours, misspelt."""
 HARMLESS: Final = frozenset({"backend", "max_connections", "retries", "timeout"})
 """Settings that say nothing of where data and secrets go."""
 _SECRET_NAME: Final = re.compile(r"(^|_)(api_?key|access_?key|credentials?|passw(or)?d|private_?key|secret|token)(_|$)")
@@ -135,9 +139,14 @@ def _user_folder() -> Path:
 def _read(path: Path, *, is_trusted: bool) -> SettingsFile:
     try:
         with path.open("rb") as stream:
-            return SettingsFile(path, is_trusted, tomllib.load(stream))
+            content = tomllib.load(stream)
     except (OSError, ValueError) as error:  # not there, no TOML, no UTF-8
         raise InvalidOptionError(f"the configuration file {str(path)!r} cannot be read: {error}") from None
+    # The file may have tables of others, too.
+    for key in content.keys() - _KEYS:
+        if near := difflib.get_close_matches(key, _KEYS, 1, _NEAR):
+            raise InvalidOptionError(f"{str(path)!r} sets {key}, which does not exist; did you mean {near[0]!r}?")
+    return SettingsFile(path, is_trusted, content)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

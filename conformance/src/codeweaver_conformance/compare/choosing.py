@@ -19,9 +19,9 @@ from codeweaver_conformance.compare.dataset import Dataset
 from codeweaver_conformance.compare.embed import MODEL
 from codeweaver_conformance.compare.engines import Engine
 from codeweaver_conformance.compare.measure import Measurement, judge
-from codeweaver_conformance.compare.ranking import FIGURES, Candidate, growth, rank
+from codeweaver_conformance.compare.ranking import FIGURES, Candidate, beyond_limits, carried_on, rank
 from codeweaver_conformance.compare.reading import Progress
-from codeweaver_conformance.compare.report import read_verdict
+from codeweaver_conformance.compare.report import verdict_of_engine
 from codeweaver_conformance.compare.requirements import Requirements, shortcomings
 from codeweaver_conformance.compare.workload import LIMIT, Workload
 
@@ -51,8 +51,8 @@ class Choice:
 
     @property
     def best(self) -> Candidate | None:
-        """The one to take; ``None`` if none can do the job."""
-        return self.ranked[0] if self.ranked else None
+        """The one to take; ``None`` if none can do the job, or if it is to be doubted of all."""
+        return self.ranked[0] if self.ranked and not self.ranked[0].doubts else None
 
     @property
     def rejected(self) -> list[Candidate]:
@@ -68,8 +68,21 @@ class Choice:
     def verdict(self) -> str:
         """The first sentence of the report."""
         if self.best is not None:
-            place = f"the best of {len(self.ranked)} that" if len(self.ranked) > 1 else "the only one that"
+            able = sum(not one.doubts for one in self.ranked)
+            place = (
+                f"the best of {able} that"
+                if able > 1
+                else "the only one measured that"
+                if self.missing
+                else "the only one that"
+            )
             return f"Take {self.best.name}, {place} can do it."
+        if self.ranked:
+            nearest = self.ranked[0]
+            return (
+                f"None is shown to do it with {self.needs.points:,} points. {nearest.name} comes nearest, and is in "
+                f"doubt: {'; '.join(nearest.doubts)}, carried on from {nearest.last.points:,}. Measure with more."
+            )
         if self.missing:
             names = ", ".join(one.name for one in self.missing)
             return f"None that could be measured here can do it; not tried: {names}."
@@ -110,13 +123,7 @@ class Choice:
 
     def at_required(self, one: Candidate) -> dict[str, float]:
         """The figures carried on to the number of points that is asked for, by how they grew, if it is larger."""
-        points, last = self.needs.points or 0, one.last.points
-        found = {}
-        for name, figure in FIGURES.items():
-            power, value = growth(one, figure), figure.of(one.last)
-            if power is not None and value is not None and points > last:
-                found[name] = value * (points / last) ** max(0.0, power)
-        return found
+        return carried_on(one, self.needs.points or 0)
 
     def as_json(self) -> dict[str, Any]:
         """The whole of it. ``format`` names the version."""
@@ -184,7 +191,7 @@ def _completed(needs: Requirements, data: Dataset) -> Requirements:
     largest = max((len(orjson.dumps(payload)) for payload in data.payloads), default=2)
     return needs.model_copy(
         update={
-            "points": needs.points or len(data),
+            "points": needs.points or int(data.about.get("of", len(data))),
             "dimension": needs.dimension or data.dimension,
             "metrics": needs.metrics or (data.metric,),
             "payload_bytes": max(needs.payload_bytes or 0, largest),
@@ -205,7 +212,7 @@ def _sizes(points: int) -> tuple[int, ...]:
 
 def _candidate(engine: Engine, needs: Requirements, certificates: Sequence[Path]) -> Candidate:
     claims, is_server, is_persistent = engine.claims, engine.is_server, engine.is_persistent
-    verdict = read_verdict(engine.name, *certificates)
+    verdict = verdict_of_engine(engine, *certificates)
     one = Candidate(engine, verdict, is_server, is_persistent)
     one.rejected += shortcomings(needs, claims, is_server, is_persistent)
     if verdict.verdict == "failed":
@@ -237,15 +244,5 @@ def _misses(result: Measurement, needs: Requirements) -> list[str]:
     for kind, recall in (("searches", result.recall), ("filtered searches", result.filtered_recall)):
         if recall is not None and recall < needs.recall:
             told.append(f"its {kind} {at} find {recall:.3f} of the exact answers, and {needs.recall:g} are asked for")
-    for name, most, factor, unit in (
-        ("latency", needs.p95_ms, 1_000, "ms"),
-        ("memory", needs.memory_mb, 1e-6, "MB"),
-        ("disk", needs.disk_mb, 1e-6, "MB"),
-    ):
-        value = FIGURES[name].of(result)
-        if most is None:
-            continue
-        if value is not None and value * factor > most:
-            label = FIGURES[name].label
-            told.append(f"its {label} {at} is {value * factor:,.1f} {unit}, and {most:g} are allowed")
-    return told
+    figures = {name: figure.of(result) for name, figure in FIGURES.items()}
+    return [*told, *(f"{at}: {beyond}" for beyond in beyond_limits(figures, needs))]

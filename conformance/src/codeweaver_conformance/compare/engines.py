@@ -25,6 +25,7 @@ __all__ = [
     "UnknownEngineError",
     "all_targets",
     "default_engines",
+    "is_server",
     "parse_settings",
     "resolve_engines",
 ]
@@ -62,7 +63,7 @@ class Engine:
     def is_server(self) -> bool:
         """Whether the engine is reached by an address, and not run in this process."""
         if self.target is not None:
-            return (self.target.location or ("server" if self.target.elsewhere else "in-process")) == "server"
+            return is_server(self.target)
         declared = getattr(CodeWeaverFactory().discover_plugin(self.backend), "location", None)
         if declared is not None:
             return bool(declared == "server")
@@ -118,6 +119,11 @@ class Engine:
             and "path" in config_class.model_fields
             and not issubclass(config_class, ServerConfig)
         )
+
+
+def is_server(target: Target) -> bool:
+    """Whether a target's engine is reached by an address."""
+    return (target.location or ("server" if target.elsewhere else "in-process")) == "server"
 
 
 def parse_settings(options: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -8,7 +8,7 @@ into groups, and within a group the next figure decides.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,7 +17,17 @@ from codeweaver_conformance.compare.measure import Measurement
 from codeweaver_conformance.compare.report import Verdict
 from codeweaver_conformance.compare.requirements import Requirements
 
-__all__ = ["FIGURES", "Candidate", "Figure", "growth", "megabytes", "milliseconds", "rank"]
+__all__ = [
+    "FIGURES",
+    "Candidate",
+    "Figure",
+    "beyond_limits",
+    "carried_on",
+    "growth",
+    "megabytes",
+    "milliseconds",
+    "rank",
+]
 
 _NOISE: Final = 1.25
 
@@ -66,6 +76,14 @@ FIGURES: Final = {
 }
 
 
+_LIMITS: Final = (
+    ("latency", "p95_ms", 1_000, "ms"),
+    ("memory", "memory_mb", 1e-6, "MB"),
+    ("disk", "disk_mb", 1e-6, "MB"),
+)
+"""Figures that a requirement bounds: its name, what makes of a figure its unit, and the unit."""
+
+
 @dataclass(slots=True)
 class Candidate:
     """One engine that was looked at, and what became of it."""
@@ -80,6 +98,8 @@ class Candidate:
     """Why it could not be measured here, though nothing is known to stand against it."""
     measured: list[Measurement] = field(default_factory=list)
     """By size, the smaller first."""
+    doubts: list[str] = field(default_factory=list)
+    """What would stand against it with all of the points that are asked for, where fewer were measured."""
     reasons: list[str] = field(default_factory=list)
     """For its place."""
 
@@ -110,6 +130,7 @@ class Candidate:
             "verified": self.verdict.created,
             "rejected": self.rejected,
             "missing": self.missing,
+            "doubts": self.doubts,
             "reasons": self.reasons,
             "measured": [one.as_json() for one in self.measured],
             "growth": {name: growth(self, one) for name, one in FIGURES.items()},
@@ -127,14 +148,42 @@ def growth(candidate: Candidate, figure: Figure) -> float | None:
     return math.log(after / before) / math.log(large.points / small.points)
 
 
+def carried_on(candidate: Candidate, points: int) -> dict[str, float]:
+    """The figures carried on to so many points, by how they grew between the two sizes, if those are more."""
+    last, found = candidate.last, dict[str, float]()
+    for name, figure in FIGURES.items():
+        power, value = growth(candidate, figure), figure.of(last)
+        if power is not None and value is not None and points > last.points:
+            found[name] = value * (points / last.points) ** max(0.0, power)
+    return found
+
+
+def beyond_limits(figures: Mapping[str, float | None], needs: Requirements) -> Iterator[str]:
+    """The figures that are more than what is allowed, in words."""
+    for name, requirement, factor, unit in _LIMITS:
+        value, most = figures.get(name), getattr(needs, requirement)
+        if value is not None and most is not None and value * factor > most:
+            yield f"{FIGURES[name].label} {value * factor:,.1f} {unit}, where {most:g} are allowed"
+
+
 def rank(candidates: Sequence[Candidate], needs: Requirements) -> list[Candidate]:
-    """Those that are fit, the best first, with the reasons for their places."""
+    """Those that are fit, the best first, with the reasons for their places; at the end those in doubt."""
     order = [needs.prefer, *(name for name in FIGURES if name != needs.prefer)]
     fit = [one for one in candidates if one.is_fit]
     for one in fit:
         one.reasons = list(_own_reasons(one, needs))
-    trusted = [one for one in fit if _is_trusted(one)]
-    others = [one for one in fit if not _is_trusted(one)]
+        one.doubts = list(beyond_limits(carried_on(one, needs.points or 0), needs))
+        one.reasons += [f"carried on to {needs.points:,} points: {doubt}" for doubt in one.doubts]
+    sound, doubtful = ([one for one in fit if bool(one.doubts) is doubted] for doubted in (False, True))
+    if sound:
+        for one in doubtful:
+            one.reasons.append(f"behind {', '.join(first.name for first in sound)}: what may not do comes last")
+    return [*_by_trust(sound, order), *_by_trust(doubtful, order)]
+
+
+def _by_trust(group: list[Candidate], order: Sequence[str]) -> list[Candidate]:
+    trusted = [one for one in group if _is_trusted(one)]
+    others = [one for one in group if not _is_trusted(one)]
     if trusted:
         for one in others:
             one.reasons.append(f"behind {', '.join(first.name for first in trusted)}: certified comes first")

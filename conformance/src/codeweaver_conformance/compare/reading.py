@@ -149,7 +149,7 @@ def _read_vectors(source: Source, progress: Progress) -> Dataset:
     vectors = np.stack([_vector_of(point) for point in points])
     payloads = [dict(point.payload or {}) for point in points]
     return Dataset(
-        f"{len(points):,} points of {file.name}, {vectors.shape[1]}-d",
+        f"{len(points):,} {f'of {total:,} ' if total > len(points) else ''}points of {file.name}, {vectors.shape[1]}-d",
         {"file": str(file), "points": len(points), "of": total},
         [point.id for point in points],
         vectors,

@@ -31,7 +31,7 @@ import datetime
 import itertools
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -41,9 +41,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from codeweaver_backends.testing import find_targets
 from codeweaver_conformance.certificate import Certificate, find_certificates
 from codeweaver_conformance.compare.embed import MODEL
-from codeweaver_conformance.compare.engines import Engine
+from codeweaver_conformance.compare.engines import Engine, is_server
 from codeweaver_conformance.compare.identifiers import RANKINGS, Ranking
 from codeweaver_conformance.compare.latency import Latency
 from codeweaver_conformance.compare.measure import Measurement
@@ -99,6 +100,20 @@ def read_verdict(name: str, *certificates: Path) -> Verdict:
     return Verdict(certificate.verdict.replace("-", " "), certificate.created, tuple(_other_versions(certificate)))
 
 
+def verdict_of_engine(engine: Engine, *certificates: Path) -> Verdict:
+    """The verdict of an engine; of a deployment without a certificate of its own, of its backend where that runs so."""
+    own = read_verdict(engine.name, *certificates)
+    if engine.deployment is None or own.verdict != "not verified":
+        return own
+    for target in find_targets().values():
+        if target.backend == engine.backend and is_server(target) is engine.is_server:
+            found = read_verdict(target.name, *certificates)
+            if found.verdict != "not verified":
+                told = f"the certificate is of {target.name} as tests run it, and not of this deployment"
+                return replace(found, notes=(told, *found.notes))
+    return own
+
+
 def _other_versions(certificate: Certificate) -> Iterator[str]:
     adapter, _, certified = certificate.environment.adapter.partition(" ")
     for name, then in {adapter: certified, **certificate.environment.client}.items():
@@ -124,7 +139,7 @@ class Report:
         self.workload = workload
         self.engines = {engine.name: engine for engine in engines}
         self.measurements = measurements
-        self.verdicts = {one.engine: read_verdict(one.engine, *certificates) for one in measurements}
+        self.verdicts = {one.engine: verdict_of_engine(self.engines[one.engine], *certificates) for one in measurements}
         self.finished = [one for one in measurements if one.error is None]
         self.pairs = [
             Pair(a.engine, b.engine, len(a.answers), self._differing(a, b))

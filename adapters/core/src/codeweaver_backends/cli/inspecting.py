@@ -143,8 +143,7 @@ def info(
         if name not in known and ":" not in name:
             raise InvalidOptionError(
                 f"no deployment and no installed backend is named {name!r}; known are: {', '.join(known)}"
-                f"{nearest(name, known)} "
-                f"(an engine's adapter is a distribution of its own: pip install codeweaver-{name})"
+                f"{nearest(name, known) or ' (each engine has an adapter of its own, such as codeweaver-lancedb)'}"
             )
         deployment = None if name in find_plugins() else get_deployment(name, config)
         backend = deployment.backend if deployment else name

@@ -24,6 +24,7 @@ from codeweaver_backends.deployments import Deployment, get_deployment
 from codeweaver_backends.errors import InvalidOptionError
 from codeweaver_backends.transfer import Columns, Progress, TransferReport, export_points, import_points
 from codeweaver_backends.transfer import copy as copy_collections
+from codeweaver_backends.transfer.journal import Journal
 from codeweaver_backends.transfer.report import OnProgress
 from codeweaver_backends.types import DistanceMetric
 
@@ -92,7 +93,7 @@ def copy(
         report = _run(work, ends)
         report.source, report.target = ends[0].name, ends[1].name
         _tell(report, as_json)
-        _remove(notes, dry_run)
+        _end(notes, identity, report)
 
 
 def export(
@@ -185,7 +186,7 @@ def import_(
         report = _run(work, [end])
         report.target = end.name
         _tell(report, as_json)
-        _remove(notes, dry_run)
+        _end(notes, identity, report)
 
 
 # --- the journal -----------------------------------------------------------------------------------------------------
@@ -217,11 +218,11 @@ def _journal(identity: str) -> Path:
     return folder / "codeweaver" / f"copy-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.json"
 
 
-def _remove(journal: Path, dry_run: bool) -> None:
-    """Remove the journal of what is done, and not before it was told: one that is interrupted now can tell it again."""
+def _end(notes: Path, identity: str, report: TransferReport) -> None:
+    """Forget what is done, and not before it was told: a run that is interrupted now can tell it again."""
     sys.stdout.flush()
-    if not dry_run:
-        journal.unlink(missing_ok=True)
+    if not report.dry_run:
+        Journal(notes, identity).end(one.collection for one in report.collections)
 
 
 # --- telling ---------------------------------------------------------------------------------------------------------

@@ -229,7 +229,7 @@ class _Writer:
         elif entry.state in ("new", "creating") and self.existing == "refuse":
             job.plan.obstacles.append(
                 f"{job.name}: the target has this collection already, with {there.vector_count:,} points;"
-                " continue it, or write to another name"
+                ' continue it (existing="continue", --continue), or write to another name (names={…}, --as)'
             )
 
     async def run(self, jobs: list[_Job], report: TransferReport) -> TransferReport:
@@ -250,7 +250,7 @@ class _Writer:
                     )
                 told.seconds = time.monotonic() - job.started
         if not report.dry_run and report.ok:
-            self.journal.discard()
+            self.journal.end(job.origin.name for job in jobs)
         return report
 
     async def _create(self, job: _Job) -> None:

@@ -8,6 +8,7 @@ which changes nothing.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -78,7 +79,13 @@ class Journal:
             os.fsync(stream.fileno())
         new.replace(self._path)
 
-    def discard(self) -> None:
-        """Remove the file, if that is not the caller's: there is nothing to resume."""
-        if self._path is not None and not self._is_kept:
+    def end(self, collections: Iterable[str]) -> None:
+        """Forget what is done, if that is not the caller's to do; others may have been begun, and are kept."""
+        if self._path is None or self._is_kept:
+            return
+        for collection in collections:
+            self._entries.pop(collection, None)
+        if self._entries:
+            self.save()
+        else:
             self._path.unlink(missing_ok=True)
