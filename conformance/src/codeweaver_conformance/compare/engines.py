@@ -140,22 +140,27 @@ def parse_settings(options: Sequence[str]) -> dict[str, dict[str, str]]:
 
 
 def default_engines() -> tuple[list[str], dict[str, str]]:
-    """Each backend that can run in this process, and those left out because their plugin cannot be loaded, and why.
-
-    Of the ways to run one (in a folder, on an object store) it is the first that its adapter offers.
-    """
+    """The targets that run in this process, and those left out because their plugin cannot be loaded, and why."""
     engines, left_out = all_targets()
-    embedded = {one.name: one.backend for one in engines if not one.is_server}
-    first = {backend: name for name, backend in reversed(embedded.items())}
     # The core's own comes first: it is the plainest, and what the others are read against.
-    return sorted(first.values(), key=lambda name: (name != "memory", name)), left_out
+    embedded = (one.name for one in engines if not one.is_server)
+    return sorted(embedded, key=lambda name: (name != "memory", name)), left_out
 
 
 def all_targets() -> tuple[list[Engine], dict[str, str]]:
-    """Every target of the installed plugins, and those left out because their plugin cannot be loaded."""
+    """The ways to run the installed plugins' engines, and those left out because their plugin cannot be loaded.
+
+    Of several in this process (a folder, an object store) it is the first that an adapter offers, and no cluster: these
+    are there for tests.
+    """
     chosen: list[Engine] = []
     left_out: dict[str, str] = {}
+    embedded = set()
     for name, target in find_targets().items():
+        if target.nodes is not None or (not is_server(target) and target.backend in embedded):
+            continue
+        if not is_server(target):
+            embedded.add(target.backend)
         try:
             CodeWeaverFactory().get_registration(target.backend)
         except PluginError as error:

@@ -13,9 +13,12 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from codeweaver_backends import CodeWeaverFactory
 from codeweaver_backends.errors import InvalidOptionError
+from codeweaver_conformance.certificate import versions_of
 from codeweaver_conformance.compare import plots
 from codeweaver_conformance.compare.choosing import Choice
+from codeweaver_conformance.compare.embed import MODEL
 from codeweaver_conformance.compare.ranking import FIGURES, Candidate, growth, megabytes, milliseconds
 from codeweaver_conformance.compare.workload import LIMIT
 
@@ -87,14 +90,18 @@ def _context(choice: Choice) -> dict[str, Any]:
         "plots": list(_plots(choice)),
         "unverified": choice.unverified(),
         "versions": list(dict.fromkeys(_version(one) for one in choice.candidates if one.measured)),
+        "model": "" if "file" in choice.data.about else MODEL,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python "
         f"{platform.python_version()}",
     }
 
 
 def _version(one: Candidate) -> str:
-    server = one.last.server_version
-    return one.engine.distribution + (f" ({server})" if server else "")
+    """The adapter, with the client that its plugin asks for, and the engine where that tells its version."""
+    plugin = CodeWeaverFactory().get_registration(one.engine.backend).plugin
+    clients = versions_of(getattr(plugin, "get_dependencies", list)())
+    told = [*(f"{name} {version}" for name, version in clients.items()), one.last.server_version or ""]
+    return one.engine.distribution + (f" ({', '.join(filter(None, told))})" if any(told) else "")
 
 
 def _asked(choice: Choice) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from codeweaver_backends.errors import InvalidOptionError, UnsupportedError
 from codeweaver_backends.readers.layout import Header
-from codeweaver_backends.readers.points import file_format
+from codeweaver_backends.readers.points import FORMATS
 from codeweaver_backends.transfer.comparing import compare_points
 from codeweaver_backends.transfer.files import FileOrigin
 from codeweaver_backends.transfer.jsonl import JSONLinesWriter
@@ -51,7 +51,7 @@ async def export_points(
     told as differing. Raises ``TransferRefusedError`` if the file is there already and ``overwrite`` is not set, and
     ``TransferError`` if it cannot be written: then what was there before is there still.
     """
-    kind = file_format(file)
+    kind = FORMATS.get(file.suffix.lower())
     if kind not in _WRITTEN:
         raise InvalidOptionError(f"{file.name!r} must end in .parquet, .jsonl or .ndjson to be written")
     given = await capabilities_of(source)
