@@ -16,6 +16,8 @@ SEARCHES_AT_ONCE: Final = 8
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
+_GRACE: Final = 1.0
+"""Seconds that a cancelled request is given to close its connection: it takes no more than a step or two."""
 _OFF_LOOP: Final = 1_000
 """Points from which on they are converted in a thread: a thousand hold the loop for some ten milliseconds."""
 
@@ -47,25 +49,40 @@ async def retried(ask: Callable[[], Awaitable[T]], retries: int, is_passing: Cal
 
 class Underway:
     """Requests by HTTP that are under way. They end before the pool of their connections is closed: a pool that is
-    closed first opens sockets for them all the same, and leaves them open."""
+    closed first opens sockets for them all the same, and leaves them open. And each is cancelled once: by the first
+    time it gives its connection back, by a second one it is kept from that."""
 
     def __init__(self) -> None:
-        self._requests: set[asyncio.Future[Any]] = set()
+        self._requests: set[asyncio.Task[Any]] = set()
 
     async def answer(self, request: Awaitable[T]) -> T:
-        """What the request comes to."""
-        sending = asyncio.ensure_future(request)
+        """What the request comes to. Who is cancelled waits until it has ended."""
+        sending = asyncio.create_task(_awaited(request))
         self._requests.add(sending)
         sending.add_done_callback(self._requests.discard)
-        return await sending
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            _cancel_once(sending)
+            await asyncio.wait([sending], timeout=_GRACE)
+            raise
 
     async def end(self) -> None:
         """Cancel what is under way on this event loop, and wait until it has ended."""
         here = asyncio.get_running_loop()
         running = [sending for sending in self._requests if sending.get_loop() is here]
         for sending in running:
-            sending.cancel()
+            _cancel_once(sending)
         await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _awaited(request: Awaitable[T]) -> T:
+    return await request
+
+
+def _cancel_once(task: asyncio.Task[Any]) -> None:
+    if not task.cancelling():
+        task.cancel()
 
 
 async def in_thread(work: Callable[..., T], *arguments: object, give_back: Callable[[T], object] | None = None) -> T:
