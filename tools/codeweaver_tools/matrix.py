@@ -110,10 +110,15 @@ def page(found: Sequence[Run], targets: Iterable[str]) -> tuple[list[str], list[
     for target in targets:
         for clients in ("newest", "oldest"):
             of_kind = [by_kind.get((target, clients, python)) for python in PYTHONS]
-            told = [f"{one.verdict}, {one.kept} kept, {one.day}" if one else "—" for one in of_kind]
+            told = [_cell(one) if one else "—" for one in of_kind]
             last = next((one for one in reversed(of_kind) if one), None)
             rows.append([f"`{target}`", clients, *told, _versions(last) if last else "—"])
     return ["target", "clients", *PYTHONS, "versions"], rows
+
+
+def _cell(run: Run) -> str:
+    broken = f", **{run.broken} broken**" if run.broken else ""
+    return f"{run.verdict}, {run.kept} kept{broken}, {run.day}"
 
 
 def _versions(run: Run) -> str:
@@ -129,7 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = list(runs(options.folder))
     print("\n".join(table(found)))  # noqa: T201 - it is what the command is for
     if options.keep is not None:
-        merged = {run.kind: run for run in [*kept(options.keep), *found]}
+        verified = [run for run in found if run.verdict != "not-verified"]  # the others say nothing
+        merged = {run.kind: run for run in [*kept(options.keep), *verified]}
         rows = [asdict(merged[kind]) for kind in sorted(merged)]
         options.keep.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
