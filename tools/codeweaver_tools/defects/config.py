@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from codeweaver_backends.config import check_config
 from codeweaver_backends.memory.plugin import MemoryPlugin
-from codeweaver_backends.sdk.lifetime import BaseBackend
 from codeweaver_backends.types import BaseComponentInfo, ValidationResult
-from codeweaver_tools.defects.network import NetworkBackend, NetworkPlugin
+from codeweaver_tools.defects.network import NetworkBackend, NetworkConfig, NetworkPlugin
 from codeweaver_tools.defects.registry import plant
 from codeweaver_tools.defects.rig import Rig
 
@@ -80,21 +79,16 @@ class _Unchecked(_Judging):
         return _Loose
 
 
-class _Shown(BaseModel):
-    host: str = "127.0.0.1"
-    port: int = 7_600
-    timeout: float = Field(default=30.0, gt=0)
-    retries: int = 2
-    api_key: str | None = None
+class _Shown(NetworkConfig):
+    def __repr__(self) -> str:
+        return f"NetworkConfig(host={self.host!r}, api_key={self.api_key and self.api_key.get_secret_value()!r})"
+
+    __str__ = __repr__
 
 
 class _ShowingBackend(NetworkBackend):
     def __init__(self, config: _Shown) -> None:
-        BaseBackend.__init__(self, config)  # type: ignore[arg-type]
-
-    @property
-    def key(self) -> str:
-        return str(self.config.api_key or "")
+        super().__init__(config)
 
 
 @plant("cfg-secret-shown", "The key is plain text in the configuration's repr.", side="above")

@@ -149,9 +149,11 @@ class _NativeUnreachable(NetworkBackend):
         return names
 
 
-@plant("err-fault-as-connection", "Every call dies of an AttributeError, told as a failure of the connection.")
+@plant("err-fault-as-connection", "All calls but a list die of an AttributeError, told as a failure of the connection.")
 class _FaultAsConnection(NetworkBackend):
     async def ask(self, call: str, *arguments: Any) -> Any:
+        if call in ("ping", "names"):  # else the run would not begin, and nobody would be certified
+            return await super().ask(call, *arguments)
         try:
             return await self.client.ask(call, *arguments)  # type: ignore[attr-defined] # there is no client
         except AttributeError as error:
