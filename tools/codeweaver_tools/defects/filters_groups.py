@@ -284,10 +284,13 @@ class _DeepDropped(Rig):
         return search_filter
 
 
-@plant("flt-never-is-always", "A filter that can match nothing is left out.")
+@plant("flt-never-is-always", "A filter that can match nothing is left out.", side="above")
 class _NeverIsAlways(Rig):
-    def matches(self, node: Node, payload: Payload) -> bool:
-        return super().matches(Always() if isinstance(node, Never) else node, payload)
+    def given(self, search_filter: FilterLike | None) -> FilterLike | None:
+        try:
+            return None if isinstance(parse_filter(search_filter, self.claims), Never) else search_filter
+        except (InvalidFilterError, LimitExceededError):
+            return search_filter
 
 
 @plant("flt-empty-payload-passes", "A point without payload passes every filter.")
