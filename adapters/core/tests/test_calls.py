@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -51,3 +52,17 @@ def test_who_is_cancelled_leaves_no_connection() -> None:
         assert request.is_closed
 
     asyncio.run(main())
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_request_that_is_cancelled_before_it_begins_leaves_nothing() -> None:
+    async def main() -> None:
+        underway = Underway()
+        caller = asyncio.create_task(underway.answer(Request().send()))
+        await asyncio.sleep(0)  # the request is a task by now, and has not begun
+        await underway.end()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+
+    asyncio.run(main())
+    gc.collect()

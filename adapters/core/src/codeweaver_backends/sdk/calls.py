@@ -57,7 +57,7 @@ class Underway:
 
     async def answer(self, request: Awaitable[T]) -> T:
         """What the request comes to. Who is cancelled waits until it has ended."""
-        sending = asyncio.create_task(_awaited(request))
+        sending = asyncio.ensure_future(request)
         self._requests.add(sending)
         sending.add_done_callback(self._requests.discard)
         try:
@@ -74,10 +74,6 @@ class Underway:
         for sending in running:
             _cancel_once(sending)
         await asyncio.gather(*running, return_exceptions=True)
-
-
-async def _awaited(request: Awaitable[T]) -> T:
-    return await request
 
 
 def _cancel_once(task: asyncio.Task[Any]) -> None:
