@@ -23,6 +23,8 @@ from codeweaver_tools.defects import load
 
 __all__ = ["Job", "Outcome", "outcomes", "run"]
 
+_RUNS = 25
+"""Runs of one process: what pytest and the plugins keep of each adds up to gigabytes."""
 _PATIENCE = 40.0
 """Seconds after which a test of a hanging backend is ended: long beside the longest test on a machine that has much to
 do, since one that is ended counts as a kill."""
@@ -131,6 +133,6 @@ def _prepare() -> None:
 def outcomes(jobs: Sequence[Job], workers: int) -> Iterable[Outcome]:
     """Run the jobs in fresh processes, and give what came of each as it comes."""
     context: Any = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare) as pool:
+    with ProcessPoolExecutor(workers, context, _prepare, max_tasks_per_child=_RUNS) as pool:
         for done in as_completed([pool.submit(run, job) for job in jobs]):
             yield done.result()
